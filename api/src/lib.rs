@@ -1,0 +1,24 @@
+//! The custom resources of gastown-operator, the vocabulary of their status, and what the parts of a polecat pod
+//! say to each other and to the operator.
+//!
+//! Nothing here talks to anything: no client, no runtime, no input or output.
+
+pub mod condition;
+pub mod evidence;
+pub mod git;
+pub mod labels;
+pub mod pod;
+pub mod polecat;
+pub mod reason;
+pub mod reference;
+pub mod repository;
+pub mod resources;
+pub mod rig;
+pub mod usage;
+pub mod work_order;
+
+/// The API group of the six kinds.
+pub const GROUP: &str = "gastown.gastown.io";
+
+/// The one served version.
+pub const VERSION: &str = "v1alpha1";

@@ -1,0 +1,49 @@
+//! The shape of a polecat pod that more than one part relies on.
+
+/// The sidecar that holds the keys.
+pub const BROKER: &str = "broker";
+/// The sidecar that snapshots the work tree.
+pub const KEEPER: &str = "keeper";
+/// The init container that clones.
+pub const GIT_INIT: &str = "git-init";
+/// The container that runs the agent; the seed's name, and the default of `kubectl logs`.
+pub const CLAUDE: &str = "claude";
+
+/// Loopback port of the broker's git host: the repository is `http://127.0.0.1:8417/repo.git`.
+pub const GIT_PORT: u16 = 8417;
+/// Loopback port of the broker's model proxy: the base URL is `http://127.0.0.1:8418`.
+pub const MODEL_PORT: u16 = 8418;
+/// Port of the broker's readiness on the pod's address: 200 or 503 and nothing else.
+pub const READY_PORT: u16 = 8419;
+
+/// Where every container finds the work order.
+pub const ORDER_FILE: &str = "/etc/gastown/work-order.json";
+/// The broker's git secret, one file a key.
+pub const GIT_SECRET_DIR: &str = "/secrets/git";
+/// The broker's model secret, one file a key.
+pub const MODEL_SECRET_DIR: &str = "/secrets/model";
+/// The broker's ConfigMap of `sshKnownHostsConfigMapRef`, with its key `known_hosts`.
+pub const KNOWN_HOSTS_DIR: &str = "/secrets/known-hosts";
+/// The broker's private state: bare repository and ledger.
+pub const BROKER_DIR: &str = "/broker";
+/// The keeper's private state: its own repository and its socket.
+pub const KEEPER_DIR: &str = "/keeper";
+/// The volume that `git-init`, `keeper` and `claude` share; its root belongs to root, so the clone is a folder below.
+pub const WORKSPACE_DIR: &str = "/workspace";
+/// The clone.
+pub const REPO_DIR: &str = "/workspace/repo";
+/// The agent's `HOME`.
+pub const HOME_DIR: &str = "/home/nonroot";
+/// Every container's writable scratch space.
+pub const TMP_DIR: &str = "/tmp";
+/// Where a container's last words go; the kubelet's default.
+pub const TERMINATION_LOG: &str = "/dev/termination-log";
+
+/// Environment variable with the pod's UID, from the downward API; part of the name of the pod's WIP ref.
+pub const POD_UID_ENV: &str = "GASTOWN_POD_UID";
+
+/// The name of the pod of a polecat.
+#[must_use]
+pub fn pod_name(polecat: &str) -> String {
+    format!("polecat-{polecat}")
+}

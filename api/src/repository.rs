@@ -1,0 +1,193 @@
+//! Where a repository is: the URLs that a Rig and a Polecat may name.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The URL of a repository, over SSH or HTTP(S), without a password.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RepositoryUrl {
+    text: String,
+    transport: Transport,
+    host: String,
+    port: Option<u16>,
+}
+
+/// How a repository is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// OpenSSH: `git@host:path` or `ssh://[user@]host[:port]/path`.
+    Ssh,
+    /// TLS: `https://host[:port]/path`.
+    Https,
+    /// Without TLS: `http://host[:port]/path`. No credential is ever sent over it.
+    Http,
+}
+
+/// Why a text is no repository URL.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "failed to parse repository {text:?}: {flaw}; write git@HOST:PATH, ssh://[USER@]HOST[:PORT]/PATH or https://HOST[:PORT]/PATH"
+)]
+pub struct ParseRepository {
+    text: String,
+    flaw: &'static str,
+}
+
+impl RepositoryUrl {
+    /// The URL as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// How it is reached.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// The host, in lower case, without the port.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, where one is written.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+}
+
+impl FromStr for RepositoryUrl {
+    type Err = ParseRepository;
+
+    fn from_str(text: &str) -> Result<Self, ParseRepository> {
+        let refuse = |flaw| ParseRepository { text: text.to_owned(), flaw };
+        let (transport, rest) = if let Some(rest) = text.strip_prefix("https://") {
+            (Transport::Https, rest)
+        } else if let Some(rest) = text.strip_prefix("http://") {
+            (Transport::Http, rest)
+        } else if let Some(rest) = text.strip_prefix("ssh://") {
+            (Transport::Ssh, rest)
+        } else if text.contains("://") || !text.contains('@') {
+            return Err(refuse("its scheme is none of git@, ssh://, https://, http://"));
+        } else {
+            return scp_like(text).map_err(refuse);
+        };
+        let (authority, path) = rest.split_once('/').ok_or_else(|| refuse("it has no path"))?;
+        let host_and_port = match (authority.rsplit_once('@'), transport) {
+            (None, _) => authority,
+            (Some((user, host)), Transport::Ssh) if is_user(user) => host,
+            (Some(_), _) => return Err(refuse("it carries user info; put credentials into the git secret")),
+        };
+        let (host, port) = match host_and_port.split_once(':') {
+            None => (host_and_port, None),
+            Some((host, port)) => {
+                let port = port.parse().ok().filter(|port| *port != 0);
+                (host, Some(port.ok_or_else(|| refuse("its port is no number from 1 to 65535"))?))
+            }
+        };
+        check_host_and_path(host, path).map_err(refuse)?;
+        Ok(Self { text: text.to_owned(), transport, host: host.to_ascii_lowercase(), port })
+    }
+}
+
+fn scp_like(text: &str) -> Result<RepositoryUrl, &'static str> {
+    let (user, rest) = text.split_once('@').ok_or("it has no user")?;
+    let (host, path) = rest.split_once(':').ok_or("it has no path")?;
+    if !is_user(user) {
+        return Err("its user has characters other than letters, digits, \".\", \"_\" and \"-\"");
+    }
+    check_host_and_path(host, path)?;
+    let host = host.to_ascii_lowercase();
+    Ok(RepositoryUrl { text: text.to_owned(), transport: Transport::Ssh, host, port: None })
+}
+
+fn is_user(user: &str) -> bool {
+    let first = user.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    first && user.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+/// A leading `-` in a host or path would be read as an option by git or ssh.
+fn check_host_and_path(host: &str, path: &str) -> Result<(), &'static str> {
+    let host_chars = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    let path_chars = |b: u8| b.is_ascii_alphanumeric() || b"._~/-".contains(&b);
+    if !host.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()) || !host.bytes().all(host_chars) {
+        Err("its host is no host name")
+    } else if path.is_empty() || path == "/" || path.starts_with('-') || !path.bytes().all(path_chars) {
+        Err("its path is empty, starts with \"-\", or has characters other than letters, digits and . _ ~ / -")
+    } else {
+        Ok(())
+    }
+}
+
+impl TryFrom<String> for RepositoryUrl {
+    type Error = ParseRepository;
+
+    fn try_from(text: String) -> Result<Self, ParseRepository> {
+        text.parse()
+    }
+}
+
+impl From<RepositoryUrl> for String {
+    fn from(url: RepositoryUrl) -> Self {
+        url.text
+    }
+}
+
+impl fmt::Display for RepositoryUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_forms_of_git_hosts_are_read() {
+        let cases = [
+            ("git@github.com:org/repo.git", Transport::Ssh, "github.com", None),
+            ("ssh://git@Git.Example:2222/~u/repo", Transport::Ssh, "git.example", Some(2222)),
+            ("ssh://host/srv/repo.git", Transport::Ssh, "host", None),
+            ("https://github.com/org/repo.git", Transport::Https, "github.com", None),
+            ("https://git.svc:8443/a/b", Transport::Https, "git.svc", Some(8443)),
+            ("http://localhost:3000/a", Transport::Http, "localhost", Some(3000)),
+        ];
+        for (text, transport, host, port) in cases {
+            let url: RepositoryUrl = text.parse().unwrap();
+            assert_eq!((url.transport(), url.host(), url.port()), (transport, host, port), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_could_carry_a_secret_an_option_or_a_local_path_is_refused() {
+        for text in [
+            "",
+            "repo",
+            "file:///etc",
+            "-oProxyCommand=x",
+            "https://user:token@host/x",
+            "https://token@host/x",
+            "ssh://git:pw@host/x",
+            "ssh://-oX/x",
+            "git@-host:x",
+            "git@host:-x",
+            "git@host:",
+            "https://host",
+            "https://host/",
+            "https://host:0/x",
+            "https://host:99999/x",
+            "ext::sh -c x",
+            "https://host/a b",
+            "https://host/a?b",
+        ] {
+            assert!(text.parse::<RepositoryUrl>().is_err(), "{text:?}");
+        }
+    }
+}

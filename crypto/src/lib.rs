@@ -1,0 +1,16 @@
+//! The cryptography of the edition: one TLS provider, installed and asserted before anything else, and digests.
+//!
+//! The features `community` and `fips` are exclusive. Under `fips` the provider is AWS-LC FIPS 3.1.0
+//! (certificate #5314), pinned exactly in the workspace manifest; [`install`] refuses to go on with anything else.
+
+mod digest;
+mod provider;
+
+pub use digest::{Digest, ParseDigest, sha256};
+pub use provider::{EDITION, InstallProvider, client_config, install, module_version};
+
+#[cfg(all(feature = "community", feature = "fips"))]
+compile_error!("features \"community\" and \"fips\" are exclusive: for fips add `--no-default-features --features fips`");
+
+#[cfg(not(any(feature = "community", feature = "fips")))]
+compile_error!("choose an edition: feature \"community\" (the default) or `--no-default-features --features fips`");

@@ -1,0 +1,47 @@
+//! The commands and where each is carried out; the doc comments are the manual.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::task;
+
+/// Chores of gastown-operator.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", max_term_width = 100)]
+pub struct Xtask {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring a real kind cluster up or down, from package registries alone.
+    Cluster(task::cluster::Args),
+    /// Build container images without a daemon, and keep their lock file.
+    Image(task::image::Args),
+    /// The main job in one command: from nothing to a verified commit by a polecat.
+    Demo(task::demo::Args),
+    /// Run all tests: unit (both editions), admission, end to end.
+    Test(task::test::Args),
+    /// Formatting, clippy, dependency policy, generated files.
+    Lint(task::lint::Args),
+    /// Write the generated files (CRDs of the chart), or check them.
+    Generate(task::generate::Args),
+    /// Measure against the bars of the design.
+    Bench(task::bench::Args),
+}
+
+impl Xtask {
+    /// Carries out the command.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Cluster(args) => task::cluster::run(args),
+            Command::Image(args) => task::image::run(args),
+            Command::Demo(args) => task::demo::run(args),
+            Command::Test(args) => task::test::run(args),
+            Command::Lint(args) => task::lint::run(args),
+            Command::Generate(args) => task::generate::run(args),
+            Command::Bench(args) => task::bench::run(args),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The one way to run another program: every failure shows a line that can be pasted into a shell.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+/// A program to run, with its arguments and environment.
+pub struct Command {
+    inner: std::process::Command,
+    input: Option<Vec<u8>>,
+}
+
+impl Command {
+    /// A command that runs `program`, found on the `PATH` unless it is a path.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        Self { inner: std::process::Command::new(program), input: None }
+    }
+
+    /// Adds one argument.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.inner.arg(arg);
+        self
+    }
+
+    /// Adds several arguments.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.inner.args(args);
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.inner.env(key, value);
+        self
+    }
+
+    /// Runs in `dir`.
+    pub fn current_dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.inner.current_dir(dir);
+        self
+    }
+
+    /// Bytes to write to the program's standard input.
+    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(input.into());
+        self
+    }
+
+    /// Runs with inherited output and fails unless the program succeeds.
+    pub fn run(mut self) -> Result<()> {
+        self.inner.stdin(self.stdin());
+        let mut child = self.inner.spawn().with_context(|| format!("failed to start `{self}`"))?;
+        self.feed(&mut child)?;
+        let status = child.wait().with_context(|| format!("failed to wait for `{self}`"))?;
+        self.check(status, "")
+    }
+
+    /// Runs with captured output, fails unless the program succeeds, and returns its standard output.
+    pub fn output(mut self) -> Result<Vec<u8>> {
+        self.inner.stdin(self.stdin()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.inner.spawn().with_context(|| format!("failed to start `{self}`"))?;
+        self.feed(&mut child)?;
+        let output = child.wait_with_output().with_context(|| format!("failed to wait for `{self}`"))?;
+        self.check(output.status, &String::from_utf8_lossy(&output.stderr))?;
+        Ok(output.stdout)
+    }
+
+    /// Like [`Self::output`], as text without surrounding white space.
+    pub fn text(self) -> Result<String> {
+        let shown = self.to_string();
+        let text = String::from_utf8(self.output()?).with_context(|| format!("`{shown}` printed no UTF-8"))?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// Runs silently and tells whether the program succeeded; a program that cannot be started did not.
+    pub fn succeeds(mut self) -> bool {
+        let quiet = self.inner.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        quiet.status().is_ok_and(|status| status.success())
+    }
+
+    /// The standard library's command, for callers that keep the process running.
+    pub fn into_inner(self) -> std::process::Command {
+        self.inner
+    }
+
+    fn stdin(&self) -> Stdio {
+        if self.input.is_some() { Stdio::piped() } else { Stdio::null() }
+    }
+
+    fn feed(&mut self, child: &mut std::process::Child) -> Result<()> {
+        if let (Some(input), Some(mut stdin)) = (self.input.take(), child.stdin.take()) {
+            stdin.write_all(&input).with_context(|| format!("failed to write to `{self}`"))?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, status: ExitStatus, stderr: &str) -> Result<()> {
+        if status.success() {
+            return Ok(());
+        }
+        let stderr = stderr.trim();
+        let detail = if stderr.is_empty() { String::new() } else { format!("\n{stderr}") };
+        bail!("`{self}` ended with {status}{detail}")
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (key, value) in self.inner.get_envs() {
+            if let Some(value) = value {
+                write!(f, "{}={} ", key.display(), quote(value))?;
+            }
+        }
+        write!(f, "{}", quote(self.inner.get_program()))?;
+        for arg in self.inner.get_args() {
+            write!(f, " {}", quote(arg))?;
+        }
+        Ok(())
+    }
+}
+
+fn quote(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_command_is_shown_so_that_it_can_be_pasted() {
+        let error = Command::new("false").arg("it's").env("KEY", "a b").run().unwrap_err();
+        assert_eq!(format!("{error}"), r"`KEY='a b' false 'it'\''s'` ended with exit status: 1");
+    }
+}

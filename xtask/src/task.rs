@@ -1,0 +1,9 @@
+//! One chore per module.
+
+pub mod bench;
+pub mod cluster;
+pub mod demo;
+pub mod generate;
+pub mod image;
+pub mod lint;
+pub mod test;
