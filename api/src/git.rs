@@ -62,12 +62,16 @@ impl FromStr for Sha {
     type Err = ParseGitName;
 
     fn from_str(text: &str) -> Result<Self, ParseGitName> {
-        let hex = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let hex = text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         let zero = text.bytes().all(|b| b == b'0');
         if matches!(text.len(), 40 | 64) && hex && !zero {
             Ok(Self(text.to_owned()))
         } else {
-            Err(ParseGitName::ParseSha { text: text.to_owned() })
+            Err(ParseGitName::ParseSha {
+                text: text.to_owned(),
+            })
         }
     }
 }
@@ -78,14 +82,18 @@ impl FromStr for BranchName {
     /// The rules are those of `git-check-ref-format(1)`, and no more than 200 bytes so that `refs/heads/` and a lock
     /// file's suffix fit a file name.
     fn from_str(text: &str) -> Result<Self, ParseGitName> {
-        let component = |c: &str| c.is_empty() || c.starts_with('.') || c.to_ascii_lowercase().ends_with(".lock");
+        let component =
+            |c: &str| c.is_empty() || c.starts_with('.') || c.to_ascii_lowercase().ends_with(".lock");
         let flaw = if text.is_empty() || text.len() > 200 {
             Some("is empty or longer than 200 bytes")
         } else if text.starts_with('-') || text == "@" || text == "HEAD" {
             Some("starts with \"-\", or is \"@\" or \"HEAD\"")
         } else if text.contains("..") || text.contains("@{") {
             Some("contains \"..\" or \"@{\"")
-        } else if text.bytes().any(|b| b <= b' ' || b == 0x7f || b"~^:?*[\\".contains(&b)) {
+        } else if text
+            .bytes()
+            .any(|b| b <= b' ' || b == 0x7f || b"~^:?*[\\".contains(&b))
+        {
             Some("contains a space, a control character or one of ~^:?*[\\")
         } else if text.ends_with('.') || text.split('/').any(component) {
             Some("has an empty part, or one that starts or ends with \".\" or ends with \".lock\"")
@@ -94,7 +102,10 @@ impl FromStr for BranchName {
         };
         match flaw {
             None => Ok(Self(text.to_owned())),
-            Some(flaw) => Err(ParseGitName::ParseBranch { text: text.to_owned(), flaw }),
+            Some(flaw) => Err(ParseGitName::ParseBranch {
+                text: text.to_owned(),
+                flaw,
+            }),
         }
     }
 }
@@ -132,16 +143,22 @@ mod tests {
 
     #[test]
     fn branches_that_git_refuses_are_refused() {
-        for text in
-            ["", "-x", "a..b", "a b", "a~1", "a^", "a:b", "/a", "a/", "a//b", ".a", "a/.b", "a.lock", "a.", "@", "a@{1}", "a\u{7}"]
-        {
+        for text in [
+            "", "-x", "a..b", "a b", "a~1", "a^", "a:b", "/a", "a/", "a//b", ".a", "a/.b", "a.lock", "a.",
+            "@", "a@{1}", "a\u{7}",
+        ] {
             assert!(text.parse::<BranchName>().is_err(), "{text:?}");
         }
     }
 
     #[test]
     fn branches_of_gas_town_are_accepted() {
-        for text in ["main", "polecat/furiosa/gt-a1b2.1@m1abc", "feature/x_y", "répertoire"] {
+        for text in [
+            "main",
+            "polecat/furiosa/gt-a1b2.1@m1abc",
+            "feature/x_y",
+            "répertoire",
+        ] {
             assert!(text.parse::<BranchName>().is_ok(), "{text:?}");
         }
     }

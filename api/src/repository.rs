@@ -66,7 +66,10 @@ impl FromStr for RepositoryUrl {
     type Err = ParseRepository;
 
     fn from_str(text: &str) -> Result<Self, ParseRepository> {
-        let refuse = |flaw| ParseRepository { text: text.to_owned(), flaw };
+        let refuse = |flaw| ParseRepository {
+            text: text.to_owned(),
+            flaw,
+        };
         let (transport, rest) = if let Some(rest) = text.strip_prefix("https://") {
             (Transport::Https, rest)
         } else if let Some(rest) = text.strip_prefix("http://") {
@@ -82,17 +85,29 @@ impl FromStr for RepositoryUrl {
         let host_and_port = match (authority.rsplit_once('@'), transport) {
             (None, _) => authority,
             (Some((user, host)), Transport::Ssh) if is_user(user) => host,
-            (Some(_), _) => return Err(refuse("it carries user info; put credentials into the git secret")),
+            (Some(_), _) => {
+                return Err(refuse(
+                    "it carries user info; put credentials into the git secret",
+                ));
+            }
         };
         let (host, port) = match host_and_port.split_once(':') {
             None => (host_and_port, None),
             Some((host, port)) => {
                 let port = port.parse().ok().filter(|port| *port != 0);
-                (host, Some(port.ok_or_else(|| refuse("its port is no number from 1 to 65535"))?))
+                (
+                    host,
+                    Some(port.ok_or_else(|| refuse("its port is no number from 1 to 65535"))?),
+                )
             }
         };
         check_host_and_path(host, path).map_err(refuse)?;
-        Ok(Self { text: text.to_owned(), transport, host: host.to_ascii_lowercase(), port })
+        Ok(Self {
+            text: text.to_owned(),
+            transport,
+            host: host.to_ascii_lowercase(),
+            port,
+        })
     }
 }
 
@@ -104,12 +119,20 @@ fn scp_like(text: &str) -> Result<RepositoryUrl, &'static str> {
     }
     check_host_and_path(host, path)?;
     let host = host.to_ascii_lowercase();
-    Ok(RepositoryUrl { text: text.to_owned(), transport: Transport::Ssh, host, port: None })
+    Ok(RepositoryUrl {
+        text: text.to_owned(),
+        transport: Transport::Ssh,
+        host,
+        port: None,
+    })
 }
 
 fn is_user(user: &str) -> bool {
     let first = user.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-    first && user.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    first
+        && user
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 /// A leading `-` in a host or path would be read as an option by git or ssh.
@@ -119,7 +142,9 @@ fn check_host_and_path(host: &str, path: &str) -> Result<(), &'static str> {
     if !host.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()) || !host.bytes().all(host_chars) {
         Err("its host is no host name")
     } else if path.is_empty() || path == "/" || path.starts_with('-') || !path.bytes().all(path_chars) {
-        Err("its path is empty, starts with \"-\", or has characters other than letters, digits and . _ ~ / -")
+        Err(
+            "its path is empty, starts with \"-\", or has characters other than letters, digits and . _ ~ / -",
+        )
     } else {
         Ok(())
     }
@@ -153,15 +178,39 @@ mod tests {
     fn the_forms_of_git_hosts_are_read() {
         let cases = [
             ("git@github.com:org/repo.git", Transport::Ssh, "github.com", None),
-            ("ssh://git@Git.Example:2222/~u/repo", Transport::Ssh, "git.example", Some(2222)),
+            (
+                "ssh://git@Git.Example:2222/~u/repo",
+                Transport::Ssh,
+                "git.example",
+                Some(2222),
+            ),
             ("ssh://host/srv/repo.git", Transport::Ssh, "host", None),
-            ("https://github.com/org/repo.git", Transport::Https, "github.com", None),
-            ("https://git.svc:8443/a/b", Transport::Https, "git.svc", Some(8443)),
-            ("http://localhost:3000/a", Transport::Http, "localhost", Some(3000)),
+            (
+                "https://github.com/org/repo.git",
+                Transport::Https,
+                "github.com",
+                None,
+            ),
+            (
+                "https://git.svc:8443/a/b",
+                Transport::Https,
+                "git.svc",
+                Some(8443),
+            ),
+            (
+                "http://localhost:3000/a",
+                Transport::Http,
+                "localhost",
+                Some(3000),
+            ),
         ];
         for (text, transport, host, port) in cases {
             let url: RepositoryUrl = text.parse().unwrap();
-            assert_eq!((url.transport(), url.host(), url.port()), (transport, host, port), "{text}");
+            assert_eq!(
+                (url.transport(), url.host(), url.port()),
+                (transport, host, port),
+                "{text}"
+            );
         }
     }
 

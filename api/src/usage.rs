@@ -1,10 +1,10 @@
 //! What model calls used and what that costs.
 
-use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Tokens of model calls, counted by the broker from the provider's own figures.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Usage {
     /// Tokens read that came from no cache.
@@ -24,7 +24,8 @@ impl Usage {
     #[must_use]
     pub fn tokens(&self) -> u64 {
         let sum = self.input_tokens.saturating_add(self.output_tokens);
-        sum.saturating_add(self.cache_write_tokens).saturating_add(self.cache_read_tokens)
+        sum.saturating_add(self.cache_write_tokens)
+            .saturating_add(self.cache_read_tokens)
     }
 
     /// The sum of both.
@@ -80,9 +81,24 @@ mod tests {
 
     #[test]
     fn a_million_tokens_cost_what_the_table_says() {
-        let price = Price { input: 3.0, output: 15.0, cache_write: 3.75, cache_read: 0.3 };
-        let usage = Usage { input_tokens: 1_000_000, output_tokens: 100_000, ..Usage::default() };
+        let price = Price {
+            input: 3.0,
+            output: 15.0,
+            cache_write: 3.75,
+            cache_read: 0.3,
+        };
+        let usage = Usage {
+            input_tokens: 1_000_000,
+            output_tokens: 100_000,
+            ..Usage::default()
+        };
         assert_eq!(price.micros(&usage), 4_500_000);
-        assert_eq!(price.micros(&Usage { cache_read_tokens: 1, ..Usage::default() }), 1);
+        assert_eq!(
+            price.micros(&Usage {
+                cache_read_tokens: 1,
+                ..Usage::default()
+            }),
+            1
+        );
     }
 }

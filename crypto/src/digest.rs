@@ -46,7 +46,9 @@ impl FromStr for Digest {
     type Err = ParseDigest;
 
     fn from_str(text: &str) -> Result<Self, ParseDigest> {
-        let refuse = || ParseDigest { text: text.to_owned() };
+        let refuse = || ParseDigest {
+            text: text.to_owned(),
+        };
         let hex = text.strip_prefix("sha256:").ok_or_else(refuse)?;
         let lower_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
         if hex.len() != 64 || !hex.chars().all(lower_hex) {
@@ -74,7 +76,13 @@ mod tests {
 
     #[test]
     fn other_algorithms_lengths_and_cases_are_refused() {
-        for text in ["", "sha256:", "sha512:00", "sha256:E3", &format!("sha256:{}", "é".repeat(32))] {
+        for text in [
+            "",
+            "sha256:",
+            "sha512:00",
+            "sha256:E3",
+            &format!("sha256:{}", "é".repeat(32)),
+        ] {
             assert!(text.parse::<Digest>().is_err(), "{text:?}");
         }
     }

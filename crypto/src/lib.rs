@@ -10,7 +10,11 @@ pub use digest::{Digest, ParseDigest, sha256};
 pub use provider::{EDITION, InstallProvider, client_config, install, module_version};
 
 #[cfg(all(feature = "community", feature = "fips"))]
-compile_error!("features \"community\" and \"fips\" are exclusive: for fips add `--no-default-features --features fips`");
+compile_error!(
+    "features \"community\" and \"fips\" are exclusive: for fips add `--no-default-features --features fips`"
+);
 
 #[cfg(not(any(feature = "community", feature = "fips")))]
-compile_error!("choose an edition: feature \"community\" (the default) or `--no-default-features --features fips`");
+compile_error!(
+    "choose an edition: feature \"community\" (the default) or `--no-default-features --features fips`"
+);

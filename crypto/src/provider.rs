@@ -6,7 +6,11 @@ use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
 
 /// The edition this program was built as: `community` or `fips`.
-pub const EDITION: &str = if cfg!(feature = "fips") { "fips" } else { "community" };
+pub const EDITION: &str = if cfg!(feature = "fips") {
+    "fips"
+} else {
+    "community"
+};
 
 /// The exact module that certificate #5314 names; anything else is not validated.
 #[cfg(feature = "fips")]
@@ -24,7 +28,9 @@ fn fips_module_version() -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum InstallProvider {
     /// Another part of the process was faster; TLS would run on a provider nobody asserted.
-    #[error("failed to install the TLS provider: another one is installed already; install it first thing in main")]
+    #[error(
+        "failed to install the TLS provider: another one is installed already; install it first thing in main"
+    )]
     AlreadyInstalled,
     /// The module's power-on self-test or mode switch failed.
     #[error("failed to enter FIPS mode: {reason}; run an unaltered fips edition of this program")]
@@ -33,7 +39,9 @@ pub enum InstallProvider {
         reason: String,
     },
     /// The linked module is not the validated one.
-    #[error("failed to assert the FIPS module: found {found:?}, want {want:?}; run an unaltered fips edition of this program")]
+    #[error(
+        "failed to assert the FIPS module: found {found:?}, want {want:?}; run an unaltered fips edition of this program"
+    )]
     AssertModule {
         /// What is linked.
         found: String,
@@ -48,7 +56,9 @@ pub enum InstallProvider {
 /// Installs the provider for the whole process; call it on main's first line.
 pub fn install() -> Result<(), InstallProvider> {
     assert_module()?;
-    provider().install_default().map_err(|_| InstallProvider::AlreadyInstalled)
+    provider()
+        .install_default()
+        .map_err(|_| InstallProvider::AlreadyInstalled)
 }
 
 /// What is linked, for logs and `--version`: the module's own words under `fips`.
@@ -66,7 +76,8 @@ pub fn module_version() -> String {
 
 /// A TLS client configuration of the edition that trusts `roots` and nothing else.
 pub fn client_config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?;
+    let builder =
+        ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
@@ -82,13 +93,22 @@ fn provider() -> CryptoProvider {
 
 #[cfg(feature = "fips")]
 fn assert_module() -> Result<(), InstallProvider> {
-    aws_lc_rs::try_fips_mode().map_err(|reason| InstallProvider::EnterFipsMode { reason: reason.to_owned() })?;
+    aws_lc_rs::try_fips_mode().map_err(|reason| InstallProvider::EnterFipsMode {
+        reason: reason.to_owned(),
+    })?;
     let found = fips_module_version();
     if found != VALIDATED_MODULE {
-        return Err(InstallProvider::AssertModule { found, want: VALIDATED_MODULE });
+        return Err(InstallProvider::AssertModule {
+            found,
+            want: VALIDATED_MODULE,
+        });
     }
     let config = client_config(RootCertStore::empty()).map_err(|_| InstallProvider::AssertTls)?;
-    if config.fips() { Ok(()) } else { Err(InstallProvider::AssertTls) }
+    if config.fips() {
+        Ok(())
+    } else {
+        Err(InstallProvider::AssertTls)
+    }
 }
 
 #[cfg(not(feature = "fips"))]

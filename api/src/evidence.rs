@@ -1,0 +1,214 @@
+//! What a polecat pod says of its attempt. What grants Done comes from the broker alone: the agent's container can
+//! only say things that withhold it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::git::Sha;
+use crate::reason::Reason;
+use crate::usage::Usage;
+
+/// The most bytes of an [`Evidence`] as JSON: the kubelet cuts a termination message at 12,288 bytes divided by the
+/// number of the pod's containers, ephemeral ones counted.
+pub const MAX_BYTES: usize = 2048;
+
+/// The broker's word: its termination message, and at each change of state one line of its standard output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Evidence {
+    /// The attempt it speaks of.
+    pub attempt: u32,
+    /// What the broker is doing.
+    pub state: BrokerState,
+    /// What the first attempt found: the tip of the work branch if it existed, else of the base branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Sha>,
+    /// The work branch as it was last re-read from the remote; none: the branch does not exist there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<Sha>,
+    /// The last snapshot that reached the remote and was re-read there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wip: Option<WipRef>,
+    /// The last push that was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedPush>,
+    /// How many pushes were refused.
+    #[serde(default)]
+    pub refused_count: u32,
+    /// Tokens of this attempt.
+    pub usage: Usage,
+    /// Cost of this attempt in millionths of a US dollar; none where a model without a price was called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_micros: Option<u64>,
+    /// The model that answered last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Seconds this attempt was parked.
+    #[serde(default)]
+    pub parked_seconds: u64,
+}
+
+/// What the broker is doing. Its readiness is True in `Starting` and `Serving` and False in the others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "name")]
+pub enum BrokerState {
+    /// Reading the repository.
+    Starting,
+    /// Serving git and the model.
+    Serving,
+    /// Alive and waiting; calls are held.
+    #[serde(rename_all = "camelCase")]
+    Parked {
+        /// For what.
+        reason: Reason,
+        /// In words, with the name of what is missing.
+        message: String,
+        /// When it is expected to go on, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
+    /// Serving nothing any more but pushes of snapshots; the operator ends the pod.
+    #[serde(rename_all = "camelCase")]
+    Stopped {
+        /// Why.
+        reason: Reason,
+        /// In words.
+        message: String,
+    },
+}
+
+/// A snapshot of the work tree on the remote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WipRef {
+    /// The full name of the ref.
+    pub name: String,
+    /// The commit it points at.
+    pub sha: Sha,
+    /// When it reached the remote.
+    pub at: Timestamp,
+}
+
+/// A push that the policy or the remote refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedPush {
+    /// The ref that was to be moved, cut to 200 bytes.
+    pub ref_name: String,
+    /// The rule, or the remote's words, cut to 300 bytes.
+    pub why: String,
+}
+
+/// The termination message of `git-init` when it fails: no agent has run yet, so it can be believed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InitReport {
+    /// Why the workspace could not be prepared.
+    pub reason: Reason,
+    /// In words.
+    pub message: String,
+}
+
+/// The termination message of `claude`: hints only, since the agent runs as the same user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RunReport {
+    /// The agent's exit code, or 128 plus the signal.
+    pub agent_exit: i32,
+    /// The local head of the work branch at the end.
+    pub local_head: Option<Sha>,
+    /// Whether the last push succeeded.
+    pub pushed: bool,
+    /// What went wrong, in words, cut to 500 bytes.
+    pub message: String,
+}
+
+impl Evidence {
+    /// What a broker says before it has done anything.
+    #[must_use]
+    pub fn starting(attempt: u32) -> Self {
+        Self {
+            attempt,
+            state: BrokerState::Starting,
+            base: None,
+            head: None,
+            wip: None,
+            refused: None,
+            refused_count: 0,
+            usage: Usage::default(),
+            cost_micros: Some(0),
+            model: None,
+            parked_seconds: 0,
+        }
+    }
+
+    /// The JSON of at most [`MAX_BYTES`]: texts that people read are cut first, then left out.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut cut = self.clone();
+        for limit in [300, 100, 0] {
+            cut.shorten(limit);
+            let json = serde_json::to_string(&cut).unwrap_or_default();
+            if json.len() <= MAX_BYTES {
+                return json;
+            }
+        }
+        serde_json::to_string(&Self::starting(self.attempt)).unwrap_or_default()
+    }
+
+    fn shorten(&mut self, limit: usize) {
+        if let BrokerState::Parked { message, .. } | BrokerState::Stopped { message, .. } = &mut self.state {
+            truncate(message, limit.max(100));
+        }
+        if let Some(refused) = &mut self.refused {
+            truncate(&mut refused.why, limit);
+            truncate(&mut refused.ref_name, limit.min(200));
+        }
+        if let Some(model) = &mut self.model {
+            truncate(model, limit.min(128));
+        }
+    }
+}
+
+/// Cuts `text` to at most `limit` bytes at a character boundary.
+pub fn truncate(text: &mut String, limit: usize) {
+    if text.len() > limit {
+        let end = (0..=limit)
+            .rev()
+            .find(|end| text.is_char_boundary(*end))
+            .unwrap_or(0);
+        text.truncate(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_always_fits_the_termination_message() {
+        let mut evidence = Evidence::starting(1);
+        evidence.state = BrokerState::Stopped {
+            reason: Reason::PushRefused,
+            message: "\u{1}é".repeat(5000),
+        };
+        evidence.refused = Some(RefusedPush {
+            ref_name: "\"".repeat(5000),
+            why: "\u{1}".repeat(5000),
+        });
+        evidence.model = Some("\u{1}".repeat(5000));
+        let json = evidence.to_json();
+        assert!(json.len() <= MAX_BYTES, "{}", json.len());
+        let back: Evidence = serde_json::from_str(&json).unwrap();
+        assert!(
+            matches!(
+                back.state,
+                BrokerState::Stopped {
+                    reason: Reason::PushRefused,
+                    ..
+                }
+            ),
+            "{json}"
+        );
+    }
+}

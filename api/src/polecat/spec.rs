@@ -1,0 +1,285 @@
+//! What a user asks of a polecat.
+
+use k8s_openapi::api::core::v1::EnvVar;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::status::PolecatStatus;
+use crate::reference::{ConfigMapReference, SecretKeyRef, SecretReference};
+use crate::resources::ResourceRequirements;
+
+/// An autonomous worker: one issue, one branch, one pod at a time.
+#[derive(Clone, Debug, PartialEq, CustomResource, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "gastown.gastown.io",
+    version = "v1alpha1",
+    kind = "Polecat",
+    plural = "polecats",
+    namespaced,
+    shortname = "pcat",
+    category = "gastown",
+    status = "PolecatStatus",
+    derive = "PartialEq",
+    doc = "An autonomous worker: one issue, one branch, one pod at a time.",
+    selectable = ".spec.rig",
+    printcolumn(name = "Rig", type_ = "string", json_path = ".spec.rig"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Bead", type_ = "string", json_path = ".status.assignedBead"),
+    printcolumn(name = "Branch", type_ = "string", json_path = ".status.branch"),
+    printcolumn(name = "Cost", type_ = "string", json_path = ".status.cost"),
+    printcolumn(name = "Pod", type_ = "string", json_path = ".status.podName", priority = 1),
+    printcolumn(name = "Model", type_ = "string", json_path = ".status.agentModel", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("size(self.metadata.name) <= 55")
+        .message(Message::Expression("'name \"' + self.metadata.name + '\" is longer than 55 characters: the pod is named polecat-NAME; choose a shorter name'".into())),
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.rig == oldSelf.rig")
+    .message(Message::Expression("'rig is immutable: it is \"' + oldSelf.rig + '\" and cannot become \"' + self.rig + '\"; create another Polecat'".into())).field_path(".rig"))]
+#[x_kube(validation = Rule::new("self.executionMode == oldSelf.executionMode").message("executionMode is immutable: create another Polecat").field_path(".executionMode"))]
+#[x_kube(validation = Rule::new("(has(self.kubernetes) && has(self.kubernetes.gitRepository) ? self.kubernetes.gitRepository : '') == (has(oldSelf.kubernetes) && has(oldSelf.kubernetes.gitRepository) ? oldSelf.kubernetes.gitRepository : '')")
+    .message("kubernetes.gitRepository is immutable: create another Polecat"))]
+#[x_kube(validation = Rule::new("(has(self.kubernetes) && has(self.kubernetes.workBranch) ? self.kubernetes.workBranch : '') == (has(oldSelf.kubernetes) && has(oldSelf.kubernetes.workBranch) ? oldSelf.kubernetes.workBranch : '')")
+    .message("kubernetes.workBranch is immutable: create another Polecat"))]
+#[x_kube(validation = Rule::new("!(has(self.taskDescription) && has(self.task) && has(self.task.description))")
+    .message("task.description and taskDescription are both set: keep task.description"))]
+pub struct PolecatSpec {
+    /// The rig it belongs to. A Rig of that name need not exist where repository and credentials stand here. Immutable.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
+    )]
+    pub rig: String,
+    /// What the polecat is to do.
+    #[serde(default)]
+    pub desired_state: DesiredState,
+    /// The bead (issue) to work on.
+    #[serde(default, rename = "beadID", skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 100),
+        regex(pattern = r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$")
+    )]
+    #[x_kube(validation = Rule::new("!self.contains('..') && !self.endsWith('.lock')")
+        .message(Message::Expression("'bead \"' + self + '\" contains \"..\" or ends with \".lock\", which no branch may: rename the bead'".into())))]
+    pub bead_id: Option<String>,
+    /// What to do, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
+    /// The predecessor's place for `task.description`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65536))]
+    pub task_description: Option<String>,
+    /// Where it runs. Immutable.
+    #[serde(default)]
+    pub execution_mode: ExecutionMode,
+    /// The agent that works.
+    #[serde(default)]
+    pub agent: AgentKind,
+    /// How the agent is set up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_config: Option<AgentConfig>,
+    /// Repository, credentials and pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesSpec>,
+    /// What all attempts together may spend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// Requests and limits of the agent's container, where `kubernetes.resources` has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// Seconds after the end until the object is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub ttl_seconds_after_finished: Option<i32>,
+    /// Seconds of idleness until it is terminated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub max_idle_seconds: Option<i32>,
+}
+
+/// What a polecat is to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DesiredState {
+    /// Nothing; what it was doing is saved and stopped.
+    #[default]
+    Idle,
+    /// Its task.
+    Working,
+    /// To end; what it was doing is saved.
+    Terminated,
+}
+
+/// Where a polecat runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExecutionMode {
+    /// In a pod.
+    #[default]
+    Kubernetes,
+}
+
+/// Which agent works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AgentKind {
+    /// Anthropic's Claude Code.
+    #[default]
+    ClaudeCode,
+}
+
+/// What to do, in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Task {
+    /// The task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65536))]
+    pub description: Option<String>,
+}
+
+/// How the agent is set up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentConfig {
+    /// Who serves the model; inferred from credentials and endpoint when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
+    /// The model the agent is told to use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128), regex(pattern = r"^([A-Za-z0-9][A-Za-z0-9._:/@\[\]-]*)?$"))]
+    pub model: Option<String>,
+    /// Another endpoint than the provider's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_provider: Option<ModelProvider>,
+    /// The predecessor's second place for an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub image: Option<String>,
+    /// A command in place of the agent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub command: Option<Vec<String>>,
+    /// Arguments in place of the agent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub args: Option<Vec<String>>,
+    /// A ConfigMap with the agent's configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<ConfigMapReference>,
+    /// Environment of the agent. Secrets are refused here: what the agent can read, it can give away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.all(e, !has(e.valueFrom) || !has(e.valueFrom.secretKeyRef))")
+        .message("env must not take a value from a Secret (secretKeyRef): the agent holds no keys; use claudeCredsSecretRef or gitSecretRef"))]
+    pub env: Option<Vec<EnvVar>>,
+}
+
+/// Who serves a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// A `LiteLLM` proxy that serves the Messages API.
+    Litellm,
+    /// Anthropic.
+    Anthropic,
+    /// `OpenAI`.
+    Openai,
+    /// Ollama.
+    Ollama,
+}
+
+/// An endpoint that serves models.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelProvider {
+    /// The base URL of its API; it must be on the operator's list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 1024),
+        regex(pattern = r"^(https?://[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?)?$")
+    )]
+    pub endpoint: Option<String>,
+    /// The key, where `kubernetes.apiKeySecretRef` names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_secret_ref: Option<SecretKeyRef>,
+}
+
+/// Repository, credentials and pod of a polecat.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KubernetesSpec {
+    /// The repository, by default the Rig's. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = Rule::new("self.matches('^([A-Za-z0-9][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9._-]*:|ssh://([A-Za-z0-9][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]{1,5})?/|https?://[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]{1,5})?/)[A-Za-z0-9._~/][A-Za-z0-9._~/-]*$')")
+        .message(Message::Expression("'repository \"' + self + '\" must be git@HOST:PATH, ssh://[USER@]HOST[:PORT]/PATH or https://HOST[:PORT]/PATH, without a password'".into())))]
+    pub git_repository: Option<String>,
+    /// The branch to start from, by default the Rig's, else `main`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 200),
+        regex(pattern = r"^[a-zA-Z0-9._/][a-zA-Z0-9._/-]*$")
+    )]
+    #[x_kube(validation = Rule::new("!self.contains('..') && !self.contains('//') && !self.startsWith('/') && !self.endsWith('/') && !self.endsWith('.') && !self.endsWith('.lock')")
+        .message(Message::Expression("'branch \"' + self + '\" is none that git accepts: no \"..\", \"//\", leading or trailing \"/\", trailing \".\" or \".lock\"'".into())))]
+    pub git_branch: Option<String>,
+    /// The branch that is pushed, by default `polecat/NAME/ISSUE@TIME`. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 200),
+        regex(pattern = r"^[a-zA-Z0-9._/][a-zA-Z0-9._/@-]*$")
+    )]
+    #[x_kube(validation = Rule::new("!self.contains('..') && !self.contains('//') && !self.startsWith('/') && !self.endsWith('/') && !self.endsWith('.') && !self.endsWith('.lock')")
+        .message(Message::Expression("'branch \"' + self + '\" is none that git accepts: no \"..\", \"//\", leading or trailing \"/\", trailing \".\" or \".lock\"'".into())))]
+    pub work_branch: Option<String>,
+    /// The git secret, by default the Rig's. Only the broker container mounts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_secret_ref: Option<SecretReference>,
+    /// The model credentials, by default the Rig's. Only the broker container mounts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claude_creds_secret_ref: Option<SecretReference>,
+    /// The model API key, where it stands alone. Only the broker container mounts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_secret_ref: Option<SecretKeyRef>,
+    /// The image of the agent's container, built from polecat-agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024), regex(pattern = r"^\S*$"))]
+    pub image: Option<String>,
+    /// Requests and limits of the agent's container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// Seconds an attempt may take, not counting what it was parked; by default 3600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub active_deadline_seconds: Option<i64>,
+    /// A ConfigMap whose key `known_hosts` is used where the git secret has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_known_hosts_config_map_ref: Option<ConfigMapReference>,
+    /// Host keys are always checked; the field is the predecessor's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_strict_host_key_checking: Option<StrictHostKeyChecking>,
+}
+
+/// Whether host keys are checked: always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StrictHostKeyChecking {
+    /// They are.
+    Yes,
+}
+
+/// What all attempts of a polecat together may spend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Budget {
+    /// Tokens of all kinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub tokens: Option<i64>,
+    /// US dollars, by the operator's price table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.000_001, max = 1_000_000.0))]
+    pub usd: Option<f64>,
+}

@@ -1,0 +1,157 @@
+//! Why a polecat is as it is: a closed list, each with one sentence and what the user can do.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! reasons {
+    ($($(#[doc = $sentence:literal])+ $name:ident => $remedy:literal,)+) => {
+        /// A reason of a condition, an attempt, an event; the documentation of a variant is what the user reads.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Reason {
+            $($(#[doc = $sentence])+ $name,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The name in conditions and events.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+
+            /// One sentence: what it means.
+            #[must_use]
+            pub fn sentence(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($sentence),+).trim_ascii(),)+
+                }
+            }
+
+            /// What the user can do about it; empty where nothing is to be done.
+            #[must_use]
+            pub fn remedy(self) -> &'static str {
+                match self {
+                    $(Self::$name => $remedy,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    // Without a pod.
+    /// The polecat is wanted Idle.
+    Idle => "",
+    /// The polecat has neither a task nor a bead.
+    NothingToDo => "set spec.task.description or spec.beadID",
+    /// The polecat was terminated; what it had changed is on the ref named in status.
+    Terminated => "",
+
+    // At work.
+    /// The pod exists and its containers are starting.
+    PodStarting => "",
+    /// No node can take the pod.
+    Unschedulable => "read the message: free or add capacity, or lower the requests",
+    /// The agent is at work.
+    AgentRunning => "",
+    /// The pod is being stopped, and its work is being saved.
+    Stopping => "",
+
+    // Parked: the pod lives and waits.
+    /// A secret or one of its keys does not exist yet.
+    SecretMissing => "create the secret that the message names; the pod goes on by itself",
+    /// The model provider limits the rate of calls.
+    RateLimited => "wait: the pod goes on by itself when the limit resets",
+    /// The model provider is overloaded.
+    Overloaded => "wait: the pod goes on by itself",
+
+    // Done.
+    /// The agent ended well and its commits are on the remote branch.
+    Delivered => "",
+
+    // Stuck: what the manifest or the cluster says.
+    /// The manifest and its Rig leave out something that is needed.
+    SpecIncomplete => "set the field that the message names",
+    /// The agent cannot speak to the provider.
+    ProviderUnsupportedByAgent => "choose provider anthropic, or an agent that fits the provider",
+    /// The model endpoint is not on the operator's list.
+    EndpointNotAllowed => "choose an endpoint that the chart's value modelEndpoints lists, or have it added",
+    /// The budget is in dollars and the model has no price.
+    PriceMissing => "add the model to the chart's value prices, or limit spec.budget.tokens instead",
+    /// The API server refused the pod.
+    AdmissionRefused => "read the server's words in the message, change the policy or the polecat, and retry",
+    /// The namespace's quota does not allow the pod.
+    QuotaExceeded => "raise the quota or wait for other pods to end, and retry",
+    /// The image cannot be pulled.
+    ImagePullFailed => "check the image's name, its registry and the pull secrets, and retry",
+
+    // Stuck: what the git host said.
+    /// The git host refused the credential.
+    GitCredentialRefused => "put a working key or token with write access into the git secret, and retry",
+    /// The git host's key is not the known one.
+    HostKeyUnknown => "add the host's key to known_hosts in the git secret, and retry",
+    /// The git host cannot be reached, or its certificate is not trusted.
+    GitHostUnreachable => "check the repository's URL, the network, and ca.crt in the git secret, and retry",
+    /// The repository does not exist, or the credential may not see it.
+    RepositoryNotFound => "check the repository's URL and what the credential may read, and retry",
+    /// The base branch does not exist.
+    BranchNotFound => "set spec.kubernetes.gitBranch to a branch that exists",
+    /// The git secret may not be sent to this host.
+    GitHostNotAllowed => "list the host in the git secret's key hosts, or create the Rig of this repository",
+
+    // Stuck: how the attempt went.
+    /// The bead's text was found neither in the manifest nor in the repository.
+    BeadTextMissing => "set spec.task.description, or commit the bead to .beads/issues.jsonl",
+    /// The workspace could not be prepared.
+    CloneFailed => "read the message and `kubectl logs -c git-init`, and retry",
+    /// The model provider refused the credential.
+    ModelCredentialRefused => "put a working key into the secret that the message names, and retry",
+    /// The agent ended with an error.
+    AgentFailed => "read `kubectl logs`, and retry",
+    /// A container used more memory than its limit.
+    OutOfMemory => "raise spec.kubernetes.resources.limits.memory, and retry",
+    /// The attempt took longer than spec.kubernetes.activeDeadlineSeconds.
+    DeadlineExceeded => "raise spec.kubernetes.activeDeadlineSeconds or split the task, and retry",
+    /// The attempt was parked longer than allowed.
+    ParkedTooLong => "cure what parked it, and retry",
+    /// The node evicted the pod.
+    Evicted => "read the message, and retry",
+    /// The pod disappeared without its evidence.
+    PodLost => "retry; what was saved is on the ref named in status",
+    /// The agent ended well and changed nothing.
+    NothingChanged => "make the task more precise, and retry",
+    /// A push to the remote was refused.
+    PushRefused => "read the message for the rule or the host's words, cure it, and retry",
+    /// The budget is spent.
+    BudgetSpent => "raise spec.budget, and retry",
+    /// The broker ended without evidence.
+    EvidenceMissing => "read `kubectl logs -c broker`, and retry",
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_a_sentence_and_serialises_as_its_name() {
+        for reason in Reason::ALL {
+            assert!(
+                reason.sentence().ends_with('.'),
+                "{reason}: {:?}",
+                reason.sentence()
+            );
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+        }
+    }
+}

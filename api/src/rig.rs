@@ -1,0 +1,118 @@
+//! A Rig: a project workspace, one repository with many polecats.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::reference::SecretReference;
+
+/// A project workspace: one repository, many polecats.
+#[derive(Clone, Debug, PartialEq, CustomResource, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "gastown.gastown.io",
+    version = "v1alpha1",
+    kind = "Rig",
+    plural = "rigs",
+    shortname = "rg",
+    category = "gastown",
+    status = "RigStatus",
+    derive = "PartialEq",
+    doc = "A project workspace: one repository, many polecats.",
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Polecats", type_ = "integer", json_path = ".status.polecatCount"),
+    printcolumn(name = "Working", type_ = "integer", json_path = ".status.workingPolecats"),
+    printcolumn(name = "Git-URL", type_ = "string", json_path = ".spec.gitURL", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.beadsPrefix == oldSelf.beadsPrefix")
+    .message(Message::Expression("'beadsPrefix is immutable: it is \"' + oldSelf.beadsPrefix + '\" and cannot become \"' + self.beadsPrefix + '\"; create another Rig'".into()))
+    .field_path(".beadsPrefix"))]
+pub struct RigSpec {
+    /// The repository: `git@HOST:PATH`, `ssh://[USER@]HOST[:PORT]/PATH` or `https://HOST[:PORT]/PATH`.
+    #[serde(rename = "gitURL")]
+    #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = Rule::new("self.matches('^([A-Za-z0-9][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9._-]*:|ssh://([A-Za-z0-9][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]{1,5})?/|https?://[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]{1,5})?/)[A-Za-z0-9._~/][A-Za-z0-9._~/-]*$')")
+        .message(Message::Expression("'repository \"' + self + '\" must be git@HOST:PATH, ssh://[USER@]HOST[:PORT]/PATH or https://HOST[:PORT]/PATH, without a password'".into())))]
+    pub git_url: String,
+    /// The prefix of the project's beads, such as `mp` in `mp-a1b2`. Immutable.
+    #[schemars(regex(pattern = r"^[a-z]{2,10}$"), length(max = 10))]
+    #[x_kube(validation = Rule::new("!(self in ['hq', 'system', 'default'])")
+        .message(Message::Expression("'prefix \"' + self + '\" is reserved (hq, system, default): choose another'".into())))]
+    pub beads_prefix: String,
+    /// The branch polecats start from, by default `main`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 200),
+        regex(pattern = r"^[a-zA-Z0-9._/][a-zA-Z0-9._/-]*$")
+    )]
+    pub git_branch: Option<String>,
+    /// The git secret of polecats that name none, in the polecat's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_secret_ref: Option<SecretReference>,
+    /// The model credentials of polecats that name none, in the polecat's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claude_creds_secret_ref: Option<SecretReference>,
+    /// Settings of the predecessor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<RigSettings>,
+}
+
+/// Settings of the predecessor; `FieldsIgnored` says which have no effect.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RigSettings {
+    /// Where names of polecats come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namepool_theme: Option<NamepoolTheme>,
+    /// How many polecats may work at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub max_polecats: Option<i32>,
+}
+
+/// A pool of names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NamepoolTheme {
+    /// Furiosa, Nux, and others.
+    MadMax,
+    /// Obsidian, Quartz, and others.
+    Minerals,
+    /// Rust, Chrome, and others.
+    Wasteland,
+}
+
+/// What the operator found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RigStatus {
+    /// The aggregate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<RigPhase>,
+    /// The generation this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Polecats of the rig that are not Terminated.
+    #[serde(default)]
+    pub polecat_count: i32,
+    /// Polecats of the rig that are Working.
+    #[serde(default)]
+    pub working_polecats: i32,
+    /// The conditions.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// The aggregate state of a rig.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RigPhase {
+    /// The operator has not looked at it yet.
+    Initializing,
+    /// It can be used.
+    Ready,
+    /// The condition Ready says what is wrong.
+    Degraded,
+}

@@ -1,0 +1,150 @@
+//! What the operator tells the containers of a polecat pod: one JSON document in a pod annotation, read through a
+//! downward API volume. It holds no secret.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::git::{BranchName, Sha};
+use crate::repository::RepositoryUrl;
+use crate::usage::Price;
+
+/// Everything a pod has to know about its attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorkOrder {
+    /// The name of the polecat.
+    pub polecat: String,
+    /// The namespace of the polecat.
+    pub namespace: String,
+    /// The name of the rig, whether or not such a Rig exists.
+    pub rig: String,
+    /// The number of the attempt, from 1.
+    pub attempt: u32,
+    /// The bead worked on, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bead: Option<String>,
+    /// The task in the manifest; without it the bead's text is taken from `.beads/issues.jsonl` of the clone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// Where the work is cloned from and delivered to.
+    pub git: GitOrder,
+    /// How the agent reaches its model, and what it may spend.
+    pub model: ModelOrder,
+    /// How long things may take.
+    pub limits: Limits,
+}
+
+/// The repository, its branches, and who may be sent the git credential.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GitOrder {
+    /// The upstream repository.
+    pub repository: RepositoryUrl,
+    /// The branch the work starts from.
+    pub base_branch: BranchName,
+    /// The one branch that may be pushed.
+    pub work_branch: BranchName,
+    /// What the first attempt found as base; none in the first attempt, which finds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Sha>,
+    /// The name of the git secret, for messages.
+    pub secret: String,
+    /// Hosts that may be sent the token besides those in the secret's key `hosts`: the Rig's own and the chart's list.
+    /// An entry with a port allows that port only.
+    pub trusted_hosts: Vec<String>,
+    /// Host keys in the form of `known_hosts(5)`, used when neither the secret nor the ConfigMap has any.
+    pub known_hosts: String,
+    /// Paths no push may touch, each a prefix that ends with `/` or a whole path.
+    pub denied_paths: Vec<String>,
+    /// The most bytes one push may have.
+    pub max_push_bytes: u64,
+}
+
+/// The model endpoint and the budget that is left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelOrder {
+    /// The base URL of the provider's API, without a trailing slash, such as `https://api.anthropic.com`.
+    pub endpoint: String,
+    /// The model that the agent is told to use; none: the agent's own default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Models that may be called; an entry that ends with `*` stands for all names with that prefix.
+    pub allowed_models: Vec<String>,
+    /// The name of the secret with the key, for messages.
+    pub secret: String,
+    /// The file below [`crate::pod::MODEL_SECRET_DIR`] with the API key.
+    pub secret_key: String,
+    /// Tokens left; none: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_left: Option<u64>,
+    /// Millionths of a US dollar left; none: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micros_left: Option<u64>,
+    /// The price table; keys as in `allowed_models`, the longest that fits counts.
+    pub prices: BTreeMap<String, Price>,
+}
+
+/// Times, all in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// How long the attempt may take, not counting what it was parked.
+    pub deadline_seconds: u64,
+    /// How long it may be parked in all.
+    pub parking_seconds: u64,
+    /// The pod's grace period: agent stop, snapshot and push.
+    pub grace_seconds: u64,
+}
+
+impl ModelOrder {
+    /// Whether `model` may be called.
+    #[must_use]
+    pub fn allows(&self, model: &str) -> bool {
+        self.allowed_models.iter().any(|pattern| fits(pattern, model))
+    }
+
+    /// The price of `model`, by the longest key that fits.
+    #[must_use]
+    pub fn price(&self, model: &str) -> Option<Price> {
+        price_of(&self.prices, model)
+    }
+}
+
+/// The price of `model` in a table whose keys may end with `*`: the longest key that fits counts.
+#[must_use]
+pub fn price_of(prices: &BTreeMap<String, Price>, model: &str) -> Option<Price> {
+    let fitting = prices.iter().filter(|(pattern, _)| fits(pattern, model));
+    fitting
+        .max_by_key(|(pattern, _)| pattern.len())
+        .map(|(_, price)| *price)
+}
+
+fn fits(pattern: &str, model: &str) -> bool {
+    pattern
+        .strip_suffix('*')
+        .map_or_else(|| pattern == model, |prefix| model.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_pattern_that_fits_gives_the_price() {
+        let price = |input| Price {
+            input,
+            output: 0.0,
+            cache_write: 0.0,
+            cache_read: 0.0,
+        };
+        let prices = BTreeMap::from([
+            ("claude-*".to_owned(), price(1.0)),
+            ("claude-opus-*".to_owned(), price(2.0)),
+        ]);
+        assert_eq!(price_of(&prices, "claude-opus-4"), Some(price(2.0)));
+        assert_eq!(price_of(&prices, "claude-haiku"), Some(price(1.0)));
+        assert_eq!(price_of(&prices, "gpt"), None);
+    }
+}

@@ -1,0 +1,12 @@
+//! Not yet.
+
+pub mod model;
+pub mod record;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+/// Runs the role.
+pub fn main() -> Result<ExitCode, Box<dyn Error>> {
+    Ok(ExitCode::FAILURE)
+}

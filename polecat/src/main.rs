@@ -1,0 +1,51 @@
+//! `polecat broker | keeper | clone | run`: the one program inside a polecat pod.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The one program inside a polecat pod.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Polecat {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Holds the keys: loopback git host and model proxy, ledger and evidence.
+    Broker,
+    /// Saves the work tree to a WIP ref.
+    Keeper(polecat::keeper::Args),
+    /// Prepares the workspace.
+    Clone,
+    /// Supervises the agent and delivers its work.
+    Run,
+}
+
+fn main() -> ExitCode {
+    if let Err(error) = gastown_crypto::install() {
+        return complain(&error);
+    }
+    let role = Polecat::parse().role;
+    let outcome = match role {
+        Role::Broker => polecat::broker::main(),
+        Role::Keeper(args) => polecat::keeper::main(args),
+        Role::Clone => polecat::clone::main(),
+        Role::Run => polecat::run::main(),
+    };
+    outcome.unwrap_or_else(|error| complain(error.as_ref()))
+}
+
+#[expect(clippy::print_stderr, reason = "standard error is the container's log")]
+fn complain(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    eprint!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        eprint!(": {cause}");
+        source = cause.source();
+    }
+    eprintln!();
+    ExitCode::FAILURE
+}

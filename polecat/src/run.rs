@@ -1,0 +1,9 @@
+//! Not yet.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+/// Runs the role.
+pub fn main() -> Result<ExitCode, Box<dyn Error>> {
+    Ok(ExitCode::FAILURE)
+}
