@@ -29,6 +29,9 @@ enum Command {
     Generate(task::generate::Args),
     /// Measure against the bars of the design.
     Bench(task::bench::Args),
+    /// What our Docker engine runs in place of runc.
+    #[command(hide = true)]
+    RuntimeShim(task::cluster::runtime_shim::Args),
 }
 
 impl Xtask {
@@ -42,6 +45,7 @@ impl Xtask {
             Command::Lint(args) => task::lint::run(args),
             Command::Generate(args) => task::generate::run(args),
             Command::Bench(args) => task::bench::run(args),
+            Command::RuntimeShim(args) => task::cluster::runtime_shim::run(args),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod cli;
 mod process;
+mod progress;
 mod task;
 mod workspace;
 

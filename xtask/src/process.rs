@@ -17,7 +17,10 @@ pub struct Command {
 impl Command {
     /// A command that runs `program`, found on the `PATH` unless it is a path.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
-        Self { inner: std::process::Command::new(program), input: None }
+        Self {
+            inner: std::process::Command::new(program),
+            input: None,
+        }
     }
 
     /// Adds one argument.
@@ -53,18 +56,31 @@ impl Command {
     /// Runs with inherited output and fails unless the program succeeds.
     pub fn run(mut self) -> Result<()> {
         self.inner.stdin(self.stdin());
-        let mut child = self.inner.spawn().with_context(|| format!("failed to start `{self}`"))?;
+        let mut child = self
+            .inner
+            .spawn()
+            .with_context(|| format!("failed to start `{self}`"))?;
         self.feed(&mut child)?;
-        let status = child.wait().with_context(|| format!("failed to wait for `{self}`"))?;
+        let status = child
+            .wait()
+            .with_context(|| format!("failed to wait for `{self}`"))?;
         self.check(status, "")
     }
 
     /// Runs with captured output, fails unless the program succeeds, and returns its standard output.
     pub fn output(mut self) -> Result<Vec<u8>> {
-        self.inner.stdin(self.stdin()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = self.inner.spawn().with_context(|| format!("failed to start `{self}`"))?;
+        self.inner
+            .stdin(self.stdin())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = self
+            .inner
+            .spawn()
+            .with_context(|| format!("failed to start `{self}`"))?;
         self.feed(&mut child)?;
-        let output = child.wait_with_output().with_context(|| format!("failed to wait for `{self}`"))?;
+        let output = child
+            .wait_with_output()
+            .with_context(|| format!("failed to wait for `{self}`"))?;
         self.check(output.status, &String::from_utf8_lossy(&output.stderr))?;
         Ok(output.stdout)
     }
@@ -72,13 +88,18 @@ impl Command {
     /// Like [`Self::output`], as text without surrounding white space.
     pub fn text(self) -> Result<String> {
         let shown = self.to_string();
-        let text = String::from_utf8(self.output()?).with_context(|| format!("`{shown}` printed no UTF-8"))?;
+        let text =
+            String::from_utf8(self.output()?).with_context(|| format!("`{shown}` printed no UTF-8"))?;
         Ok(text.trim().to_owned())
     }
 
     /// Runs silently and tells whether the program succeeded; a program that cannot be started did not.
     pub fn succeeds(mut self) -> bool {
-        let quiet = self.inner.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let quiet = self
+            .inner
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         quiet.status().is_ok_and(|status| status.success())
     }
 
@@ -88,12 +109,18 @@ impl Command {
     }
 
     fn stdin(&self) -> Stdio {
-        if self.input.is_some() { Stdio::piped() } else { Stdio::null() }
+        if self.input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        }
     }
 
     fn feed(&mut self, child: &mut std::process::Child) -> Result<()> {
         if let (Some(input), Some(mut stdin)) = (self.input.take(), child.stdin.take()) {
-            stdin.write_all(&input).with_context(|| format!("failed to write to `{self}`"))?;
+            stdin
+                .write_all(&input)
+                .with_context(|| format!("failed to write to `{self}`"))?;
         }
         Ok(())
     }
@@ -103,7 +130,11 @@ impl Command {
             return Ok(());
         }
         let stderr = stderr.trim();
-        let detail = if stderr.is_empty() { String::new() } else { format!("\n{stderr}") };
+        let detail = if stderr.is_empty() {
+            String::new()
+        } else {
+            format!("\n{stderr}")
+        };
         bail!("`{self}` ended with {status}{detail}")
     }
 }
@@ -139,7 +170,14 @@ mod tests {
 
     #[test]
     fn a_failing_command_is_shown_so_that_it_can_be_pasted() {
-        let error = Command::new("false").arg("it's").env("KEY", "a b").run().unwrap_err();
-        assert_eq!(format!("{error}"), r"`KEY='a b' false 'it'\''s'` ended with exit status: 1");
+        let error = Command::new("false")
+            .arg("it's")
+            .env("KEY", "a b")
+            .run()
+            .unwrap_err();
+        assert_eq!(
+            format!("{error}"),
+            r"`KEY='a b' false 'it'\''s'` ended with exit status: 1"
+        );
     }
 }

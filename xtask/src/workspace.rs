@@ -1,8 +1,11 @@
 //! Where the checkout and the machine-wide cache are.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+
+use crate::progress;
 
 /// The root of this checkout.
 pub fn root() -> PathBuf {
@@ -22,4 +25,33 @@ pub fn cache() -> Result<PathBuf> {
     let cache = base.join("gastown-operator");
     fs_err::create_dir_all(&cache)?;
     Ok(cache)
+}
+
+/// Holds the lock `path` until the returned file is dropped or this process ends, however it ends.
+pub fn lock(path: &Path) -> Result<fs_err::File> {
+    let file = fs_err::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)?;
+    if file.file().try_lock().is_err() {
+        progress::say(format!("waiting for another run that holds {}", path.display()));
+        file.file()
+            .lock()
+            .with_context(|| format!("failed to lock {path:?}"))?;
+    }
+    Ok(file)
+}
+
+/// Replaces the file `path` by one with `content`, so that a reader sees the old or the new, never a part.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let folder = path.parent().context("a file's path has a folder")?;
+    fs_err::create_dir_all(folder)?;
+    let mut file =
+        tempfile::NamedTempFile::new_in(folder).with_context(|| format!("failed to write in {folder:?}"))?;
+    file.write_all(content)
+        .with_context(|| format!("failed to write {path:?}"))?;
+    file.persist(path)
+        .with_context(|| format!("failed to replace {path:?}"))?;
+    Ok(())
 }

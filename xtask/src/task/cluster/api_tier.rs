@@ -1,0 +1,292 @@
+//! etcd and kube-apiserver as processes of the host: a cluster without nodes that is up in seconds.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::daemon::Daemon;
+use super::pki::Pki;
+use super::state;
+use super::tools::{self, Tool};
+use crate::process::Command;
+use crate::{progress, workspace};
+
+/// What runs beside etcd and the API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Options {
+    /// kube-controller-manager: garbage collection, namespaces that end, default service accounts.
+    pub controller_manager: bool,
+}
+
+/// An `api` tier that is up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiTier {
+    /// A kubeconfig with full rights.
+    pub kubeconfig: PathBuf,
+    /// The API server's log of requests, as JSON lines.
+    pub audit_log: PathBuf,
+    /// The address of the API server, such as `https://127.0.0.1:6443`.
+    pub server: String,
+    options: Options,
+    recipe: String,
+    processes: Vec<(String, Daemon)>,
+}
+
+impl ApiTier {
+    /// `kubectl`, speaking with this API server.
+    pub fn kubectl(&self) -> Result<Command> {
+        let [kubectl] = tools::ensure([Tool::Kubectl])?;
+        Ok(Command::new(kubectl).arg("--kubeconfig").arg(&self.kubeconfig))
+    }
+
+    /// The process id of kube-apiserver, whose CPU time benchmarks read.
+    pub fn api_server_pid(&self) -> Option<i32> {
+        self.processes
+            .iter()
+            .find(|(name, _)| name == API_SERVER)
+            .map(|(_, daemon)| daemon.pid)
+    }
+
+    /// The name and process id of each process that still runs.
+    pub fn running(&self) -> Vec<(&str, i32)> {
+        let alive = self.processes.iter().filter(|(_, daemon)| daemon.is_alive());
+        alive.map(|(name, daemon)| (name.as_str(), daemon.pid)).collect()
+    }
+
+    fn is_ready(&self) -> Result<bool> {
+        Ok(self.running().len() == self.processes.len() && self.answers()?)
+    }
+
+    fn answers(&self) -> Result<bool> {
+        Ok(self
+            .kubectl()?
+            .args(["--request-timeout=2s", "get", "--raw=/readyz"])
+            .succeeds())
+    }
+}
+
+const API_SERVER: &str = "kube-apiserver";
+
+/// The folder with everything of this checkout's `api` tier.
+fn folder() -> PathBuf {
+    state::folder().join("api")
+}
+
+/// The kubeconfig of this checkout's `api` tier.
+pub fn kubeconfig() -> PathBuf {
+    folder().join("kubeconfig")
+}
+
+/// The `api` tier of this checkout, brought up empty if it is not up with these `options`.
+pub fn ensure_up(options: Options) -> Result<ApiTier> {
+    fs_err::create_dir_all(state::folder())?;
+    let _alone = workspace::lock(&state::folder().join("api.lock"))?;
+    let recipe = tools::key(&[
+        super::tools::Module::Kubernetes.key()?,
+        fs_err::read_to_string(audit_policy())?,
+    ]);
+    if let Some(tier) = remembered()?
+        && tier.options == options
+        && tier.recipe == recipe
+        && tier.is_ready()?
+    {
+        return Ok(tier);
+    }
+    stop()?;
+    // Built before the step, so that its time is that of the start alone.
+    tools::ensure([
+        Tool::Etcd,
+        Tool::KubeApiserver,
+        Tool::KubeControllerManager,
+        Tool::Kubectl,
+    ])?;
+    progress::step("start etcd and the API server", || start(options, recipe))
+}
+
+/// Ends the `api` tier and removes its data.
+pub fn down() -> Result<()> {
+    fs_err::create_dir_all(state::folder())?;
+    let _alone = workspace::lock(&state::folder().join("api.lock"))?;
+    stop()
+}
+
+/// The `api` tier that this checkout started last, without a look at whether it answers.
+pub fn remembered() -> Result<Option<ApiTier>> {
+    match std::fs::read(folder().join("state.json")) {
+        Ok(json) => serde_json::from_slice(&json)
+            .context("state.json is no state of the api tier")
+            .map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).context("failed to read the state of the api tier"),
+    }
+}
+
+fn stop() -> Result<()> {
+    if let Some(tier) = remembered()? {
+        // The API server first: without etcd it would log errors for as long as it lives. What it holds is
+        // thrown away, so nothing is asked to end in good order.
+        for (_, daemon) in tier.processes.iter().rev() {
+            daemon.kill()?;
+        }
+    }
+    if folder().exists() {
+        fs_err::remove_dir_all(folder())?;
+    }
+    Ok(())
+}
+
+fn start(options: Options, recipe: String) -> Result<ApiTier> {
+    let folder = folder();
+    let pki = Pki::create(&folder.join("pki"))?;
+    let [client, peer, secure] = free_ports()?;
+    let etcd = format!("http://127.0.0.1:{client}");
+    let server = format!("https://127.0.0.1:{secure}");
+    fs_err::write(kubeconfig(), pki.kubeconfig(&server))?;
+    let audit_log = folder.join("audit.log");
+    let mut tier = ApiTier {
+        kubeconfig: kubeconfig(),
+        audit_log,
+        server,
+        options,
+        recipe,
+        processes: Vec::new(),
+    };
+    spawn(
+        &mut tier,
+        "etcd",
+        etcd_command(&folder, &etcd, &format!("http://127.0.0.1:{peer}"))?,
+    )?;
+    let api_server = api_server_command(&pki, &etcd, secure, &tier)?;
+    spawn(&mut tier, API_SERVER, api_server)?;
+    let limit = Duration::from_mins(1);
+    progress::wait_until(
+        "the API server's readiness",
+        limit,
+        Duration::from_millis(100),
+        || {
+            ensure!(
+                tier.running().len() == tier.processes.len(),
+                "a process ended; see the logs in {folder:?}"
+            );
+            tier.answers()
+        },
+    )?;
+    if options.controller_manager {
+        let controller_manager = controller_manager_command(&pki, &tier)?;
+        spawn(&mut tier, "kube-controller-manager", controller_manager)?;
+        progress::wait_until(
+            "the default service account",
+            limit,
+            Duration::from_millis(100),
+            || {
+                Ok(tier
+                    .kubectl()?
+                    .args(["get", "serviceaccount", "default"])
+                    .succeeds())
+            },
+        )?;
+    }
+    Ok(tier)
+}
+
+/// Starts a process and remembers it at once, so that a run that is killed next leaves nothing unknown.
+fn spawn(tier: &mut ApiTier, name: &str, command: Command) -> Result<()> {
+    let daemon = Daemon::start(command, &folder().join(format!("{name}.log")))?;
+    tier.processes.push((name.to_owned(), daemon));
+    workspace::write_whole(&folder().join("state.json"), &serde_json::to_vec_pretty(tier)?)
+}
+
+fn etcd_command(folder: &Path, client: &str, peer: &str) -> Result<Command> {
+    let [etcd] = tools::ensure([Tool::Etcd])?;
+    Ok(Command::new(etcd)
+        .arg("--data-dir")
+        .arg(folder.join("etcd"))
+        .args(["--listen-client-urls", client, "--advertise-client-urls", client])
+        .args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer])
+        .args(["--initial-cluster", &format!("default={peer}")])
+        // The data is thrown away at the next start.
+        .arg("--unsafe-no-fsync"))
+}
+
+fn audit_policy() -> PathBuf {
+    workspace::root().join("tests/cluster/node/root/kind/audit-policy.yaml")
+}
+
+fn api_server_command(pki: &Pki, etcd: &str, port: u16, tier: &ApiTier) -> Result<Command> {
+    let [api_server] = tools::ensure([Tool::KubeApiserver])?;
+    let file = |flag: &str, path: PathBuf| format!("--{flag}={}", path.display());
+    let command = Command::new(api_server)
+        .args([
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            "--authorization-mode=RBAC",
+        ])
+        .args([
+            "--service-cluster-ip-range=10.96.0.0/16",
+            "--allow-privileged=true",
+        ])
+        .args(["--service-account-issuer=https://kubernetes.default.svc"])
+        // As in tests/cluster/kind.yaml.
+        .args(["--feature-gates=MutatingAdmissionPolicy=true"])
+        .args(["--runtime-config=admissionregistration.k8s.io/v1beta1=true"])
+        .args([format!("--etcd-servers={etcd}"), format!("--secure-port={port}")])
+        .arg(file("client-ca-file", pki.authority()))
+        .arg(file("tls-cert-file", pki.certificate("server")))
+        .arg(file("tls-private-key-file", pki.key("server")))
+        .arg(file("service-account-key-file", pki.key("accounts")))
+        .arg(file("service-account-signing-key-file", pki.key("accounts")))
+        .arg(file("audit-policy-file", audit_policy()))
+        .arg(file("audit-log-path", tier.audit_log.clone()));
+    // Without the controller that makes them, no namespace has the account that this plugin asks for.
+    let disabled = "--disable-admission-plugins=ServiceAccount";
+    Ok(if tier.options.controller_manager {
+        command
+    } else {
+        command.arg(disabled)
+    })
+}
+
+fn controller_manager_command(pki: &Pki, tier: &ApiTier) -> Result<Command> {
+    let [controller_manager] = tools::ensure([Tool::KubeControllerManager])?;
+    Ok(Command::new(controller_manager)
+        .args([
+            "--bind-address=127.0.0.1",
+            "--secure-port=0",
+            "--leader-elect=false",
+        ])
+        .arg("--use-service-account-credentials=false")
+        .arg(format!("--kubeconfig={}", tier.kubeconfig.display()))
+        .arg(format!(
+            "--service-account-private-key-file={}",
+            pki.key("accounts").display()
+        ))
+        .arg(format!("--root-ca-file={}", pki.authority().display())))
+}
+
+/// Ports of the loopback that nothing listens on now, each another.
+fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    // All are held until all are chosen, else two could be the same.
+    let mut held = Vec::with_capacity(N);
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port of the loopback is free")?;
+        *port = listener.local_addr().context("a listener has an address")?.port();
+        held.push(listener);
+    }
+    Ok(ports)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_ports_differ() {
+        let [one, two] = free_ports().unwrap();
+        assert!(one != 0 && one != two);
+    }
+}

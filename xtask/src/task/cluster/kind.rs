@@ -1,0 +1,284 @@
+//! The whole cluster: kind's, or the one that the kubeconfig names.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::engine::Engine;
+use super::node_image;
+use super::state::{self, State};
+use super::tools::{self, Tool};
+use crate::process::Command;
+use crate::{progress, workspace};
+
+/// A cluster that is up.
+#[derive(Debug)]
+pub struct Cluster {
+    /// A kubeconfig whose current context is the cluster, with full rights.
+    pub kubeconfig: PathBuf,
+    /// The registry, as `HOST/PATH`, that images must be pushed to; None for kind, which they are loaded into.
+    pub registry: Option<String>,
+}
+
+impl Cluster {
+    /// `kubectl`, speaking with this cluster.
+    pub fn kubectl(&self) -> Result<Command> {
+        let [kubectl] = tools::ensure([Tool::Kubectl])?;
+        Ok(Command::new(kubectl).arg("--kubeconfig").arg(&self.kubeconfig))
+    }
+
+    /// `helm`, speaking with this cluster.
+    pub fn helm(&self) -> Result<Command> {
+        let [helm] = tools::ensure([Tool::Helm])?;
+        Ok(Command::new(helm).arg("--kubeconfig").arg(&self.kubeconfig))
+    }
+
+    /// Puts the images of an OCI or Docker archive into the kind cluster's nodes.
+    pub fn load_image(&self, archive: &Path) -> Result<()> {
+        if let Some(registry) = &self.registry {
+            bail!("this cluster pulls its images: push {archive:?} to {registry:?} instead of loading it");
+        }
+        let engine = Engine::running()?.context("no Docker engine runs; run `cargo xtask cluster up`")?;
+        let name = archive
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        progress::step(format!("load {name} into the cluster"), || {
+            let load = engine
+                .kind()
+                .args(["load", "image-archive", "--name", &state::cluster_name()]);
+            load.arg(archive).output().map(drop)
+        })
+    }
+
+    /// The API server's log of requests, as JSON lines; only the kind cluster has it.
+    pub fn audit_log(&self) -> Option<PathBuf> {
+        self.registry
+            .is_none()
+            .then(|| state::audit_folder().join("audit.log"))
+    }
+
+    /// Whether the API server answers and is ready.
+    pub fn is_ready(&self) -> Result<bool> {
+        Ok(self.kubeconfig.is_file()
+            && self
+                .kubectl()?
+                .args(["--request-timeout=2s", "get", "--raw=/readyz"])
+                .succeeds())
+    }
+}
+
+/// The cluster of this checkout, brought up if it is not.
+pub fn ensure_up() -> Result<Cluster> {
+    fs_err::create_dir_all(state::folder())?;
+    let recipe = recipe()?;
+    if let Some(cluster) = already_up(&recipe)? {
+        return Ok(cluster);
+    }
+    let _alone = Engine::lock()?;
+    if let Some(cluster) = already_up(&recipe)? {
+        return Ok(cluster);
+    }
+    create(recipe)
+}
+
+/// The cluster that is remembered in `target/cluster`, without a look at whether it answers.
+pub fn remembered() -> Result<Option<Cluster>> {
+    let registry = match State::read()? {
+        None => return Ok(None),
+        Some(State::Kind { .. }) => None,
+        Some(State::Current { registry, .. }) => Some(registry),
+    };
+    Ok(Some(Cluster {
+        kubeconfig: state::kubeconfig(),
+        registry,
+    }))
+}
+
+/// From now on uses the kubeconfig's current context, and `registry` for its images.
+pub fn use_current(registry: &str) -> Result<Cluster> {
+    let registry = parse_registry(registry)?;
+    if matches!(State::read()?, Some(State::Kind { .. })) {
+        bail!("this checkout has a kind cluster; run `cargo xtask cluster down` first");
+    }
+    let [kubectl] = tools::ensure([Tool::Kubectl])?;
+    let context = Command::new(&kubectl)
+        .args(["config", "current-context"])
+        .text()?;
+    let kubeconfig = Command::new(&kubectl)
+        .args(["config", "view", "--minify", "--flatten", "--raw"])
+        .output()?;
+    workspace::write_whole(&state::kubeconfig(), &kubeconfig)?;
+    let cluster = Cluster {
+        kubeconfig: state::kubeconfig(),
+        registry: Some(registry.clone()),
+    };
+    if !cluster.is_ready()? {
+        State::forget()?;
+        bail!(
+            "the cluster of context {context:?} does not answer; choose another with `kubectl config use-context`"
+        );
+    }
+    State::Current {
+        context: context.clone(),
+        registry,
+    }
+    .write()?;
+    progress::say(format!("using the cluster of context {context:?}"));
+    Ok(cluster)
+}
+
+/// Removes this checkout's cluster, or with `all` every checkout's, and the engine if nothing else uses it.
+pub fn down(all: bool) -> Result<()> {
+    if matches!(State::read()?, Some(State::Current { .. })) {
+        progress::say("forgetting the cluster that was not ours; it stays as it is");
+        return State::forget();
+    }
+    let _alone = Engine::lock()?;
+    if let Some(engine) = Engine::running()? {
+        let ours = state::cluster_name();
+        let names = engine.kind().args(["get", "clusters"]).text()?;
+        for name in names
+            .lines()
+            .filter(|name| *name == ours || (all && name.starts_with(state::CLUSTER_PREFIX)))
+        {
+            progress::step(format!("remove cluster {name}"), || delete(&engine, name))?;
+        }
+    }
+    State::forget()?;
+    Engine::stop_own_if_unused()
+}
+
+/// Identifies what a cluster of this checkout is made from.
+fn recipe() -> Result<String> {
+    Ok(tools::key(&[
+        node_image::name()?,
+        fs_err::read_to_string(config())?,
+    ]))
+}
+
+fn config() -> PathBuf {
+    workspace::root().join("tests/cluster/kind.yaml")
+}
+
+fn already_up(recipe: &str) -> Result<Option<Cluster>> {
+    let is_current = match State::read()? {
+        None => return Ok(None),
+        Some(State::Kind {
+            recipe: made_from, ..
+        }) if made_from != recipe => {
+            progress::say("what the cluster is made from has changed: it is made anew");
+            return Ok(None);
+        }
+        Some(State::Kind { .. }) => false,
+        Some(State::Current { .. }) => true,
+    };
+    let Some(cluster) = remembered()? else {
+        return Ok(None);
+    };
+    if cluster.is_ready()? {
+        return Ok(Some(cluster));
+    }
+    ensure!(
+        !is_current,
+        "the cluster of `up --use-current` does not answer; `cargo xtask cluster down` forgets it"
+    );
+    progress::say("the cluster does not answer: it is made anew");
+    Ok(None)
+}
+
+fn create(recipe: String) -> Result<Cluster> {
+    State::forget()?;
+    let engine = Engine::ensure()?;
+    let image = node_image::ensure_in(&engine)?;
+    let name = state::cluster_name();
+    // What a killed run left under this name.
+    delete(&engine, &name)?;
+    fs_err::create_dir_all(state::audit_folder())?;
+    let cluster = Cluster {
+        kubeconfig: state::kubeconfig(),
+        registry: None,
+    };
+    progress::step(format!("create cluster {name}"), || {
+        let create = engine
+            .kind()
+            .args(["create", "cluster", "--name", &name, "--image", &image]);
+        let create = create
+            .arg("--config")
+            .arg(config())
+            .arg("--kubeconfig")
+            .arg(&cluster.kubeconfig);
+        create
+            .args(["--wait", "120s"])
+            .current_dir(workspace::root())
+            .output()
+    })?;
+    progress::step("wait for the default service account", || {
+        let limit = Duration::from_mins(1);
+        progress::wait_until(
+            "the default service account",
+            limit,
+            Duration::from_millis(250),
+            || {
+                Ok(cluster
+                    .kubectl()?
+                    .args(["get", "serviceaccount", "default"])
+                    .succeeds())
+            },
+        )
+    })?;
+    State::Kind {
+        recipe,
+        since: state::now(),
+    }
+    .write()?;
+    Ok(cluster)
+}
+
+fn delete(engine: &Engine, name: &str) -> Result<()> {
+    let kubeconfig = state::kubeconfig();
+    engine
+        .kind()
+        .args(["delete", "cluster", "--name", name, "--kubeconfig"])
+        .arg(kubeconfig)
+        .output()
+        .map(drop)
+}
+
+/// `HOST/PATH` of a registry, as images are named.
+fn parse_registry(registry: &str) -> Result<String> {
+    let is_plain = |part: &str| {
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-._:/".contains(c))
+    };
+    match registry.split_once('/') {
+        Some((host, path))
+            if is_plain(host) && is_plain(path) && !registry.contains("//") && !path.ends_with('/') =>
+        {
+            Ok(registry.to_owned())
+        }
+        _ => bail!(
+            "registry {registry:?} is not HOST/PATH; give it as in an image's name, such as registry.example/team"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_is_a_host_and_a_path() {
+        assert_eq!(
+            parse_registry("localhost:5000/a/b").unwrap(),
+            "localhost:5000/a/b"
+        );
+        for wrong in ["", "host", "https://host/a", "host/", "host/a/", "host/a b"] {
+            assert!(parse_registry(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The programs a cluster is made of, built from pinned Go modules into the machine's cache.
+//!
+//! Each module stands in `tests/cluster/<module>` with a `go.sum`, so what is fetched is verified. A build goes to
+//! a temporary folder and is renamed when whole: a folder with its final name can be trusted.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use sha2::{Digest as _, Sha256};
+
+use crate::process::Command;
+use crate::{progress, workspace};
+
+/// A program that the cluster, or those who use it, need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    KubeApiserver,
+    KubeControllerManager,
+    KubeScheduler,
+    KubeProxy,
+    Kubelet,
+    Kubeadm,
+    Kubectl,
+    Etcd,
+    Coredns,
+    Kind,
+    Helm,
+    Pause,
+}
+
+/// What a tool is built from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// All tools of one Go module under `tests/cluster`.
+    Go(Module),
+    /// The C program of the Kubernetes module that holds a pod's namespaces open.
+    Pause,
+}
+
+/// A Go module under `tests/cluster` that pins tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Module {
+    Kubernetes,
+    Coredns,
+    Kind,
+    Helm,
+}
+
+impl Tool {
+    fn source(self) -> Source {
+        match self {
+            Self::Coredns => Source::Go(Module::Coredns),
+            Self::Kind => Source::Go(Module::Kind),
+            Self::Helm => Source::Go(Module::Helm),
+            Self::Pause => Source::Pause,
+            Self::KubeApiserver
+            | Self::KubeControllerManager
+            | Self::KubeScheduler
+            | Self::KubeProxy
+            | Self::Kubelet
+            | Self::Kubeadm
+            | Self::Kubectl
+            | Self::Etcd => Source::Go(Module::Kubernetes),
+        }
+    }
+
+    /// The name of the built file. etcd's main package is called `server`.
+    fn file(self) -> &'static str {
+        match self {
+            Self::KubeApiserver => "kube-apiserver",
+            Self::KubeControllerManager => "kube-controller-manager",
+            Self::KubeScheduler => "kube-scheduler",
+            Self::KubeProxy => "kube-proxy",
+            Self::Kubelet => "kubelet",
+            Self::Kubeadm => "kubeadm",
+            Self::Kubectl => "kubectl",
+            Self::Etcd => "server",
+            Self::Coredns => "coredns",
+            Self::Kind => "kind",
+            Self::Helm => "helm",
+            Self::Pause => "pause",
+        }
+    }
+}
+
+impl Module {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "kubernetes",
+            Self::Coredns => "coredns",
+            Self::Kind => "kind",
+            Self::Helm => "helm",
+        }
+    }
+
+    /// The Go module whose version is the version of the tools.
+    fn main_dependency(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "k8s.io/kubernetes",
+            Self::Coredns => "github.com/coredns/coredns",
+            Self::Kind => "sigs.k8s.io/kind",
+            Self::Helm => "helm.sh/helm/v4",
+        }
+    }
+
+    fn folder(self) -> PathBuf {
+        workspace::root().join("tests/cluster").join(self.name())
+    }
+
+    fn manifest(self) -> Result<String> {
+        Ok(fs_err::read_to_string(self.folder().join("go.mod"))?)
+    }
+
+    /// The pinned version of the tools of this module, such as `v1.35.4`.
+    pub fn version(self) -> Result<String> {
+        required_version(&self.manifest()?, self.main_dependency())
+    }
+
+    /// The folder with the sources of the pinned module, downloaded and verified against `go.sum`.
+    pub fn source_folder(self) -> Result<PathBuf> {
+        let module = self.main_dependency();
+        go(self).args(["mod", "download", module]).output()?;
+        Ok(go(self)
+            .args(["list", "-m", "-f", "{{.Dir}}", module])
+            .text()?
+            .into())
+    }
+
+    /// Identifies what a build of this module makes: its pins, flags, compiler and target.
+    pub fn key(self) -> Result<String> {
+        let compiler = go(self).args(["env", "GOVERSION", "GOOS", "GOARCH"]).text()?;
+        let sums = fs_err::read_to_string(self.folder().join("go.sum"))?;
+        Ok(key(&[
+            &self.manifest()?,
+            &sums,
+            &linker_flags(self, &self.version()?),
+            &compiler,
+        ]))
+    }
+}
+
+/// The paths of `tools`, in their order; builds what is not in the cache yet.
+pub fn ensure<const N: usize>(tools: [Tool; N]) -> Result<[PathBuf; N]> {
+    let mut paths = [const { PathBuf::new() }; N];
+    for (path, tool) in paths.iter_mut().zip(tools) {
+        let folder = match tool.source() {
+            Source::Go(module) => ensure_module(module)?,
+            Source::Pause => ensure_pause()?,
+        };
+        *path = folder.join(tool.file());
+    }
+    Ok(paths)
+}
+
+/// Identifies what `inputs` make: 16 hexadecimal digits that change with any of them.
+pub fn key(inputs: &[impl AsRef<[u8]>]) -> String {
+    let mut hash = Sha256::new();
+    for input in inputs {
+        hash.update((input.as_ref().len() as u64).to_le_bytes());
+        hash.update(input);
+    }
+    hash.finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn ensure_module(module: Module) -> Result<PathBuf> {
+    let name = module.name();
+    publish(&format!("{name}-{}", module.key()?), |folder| {
+        let version = module.version()?;
+        progress::step(
+            format!("build the tools of {name} {version} (minutes, once)"),
+            || {
+                go(module)
+                    .args([
+                        "build",
+                        "-trimpath",
+                        "-ldflags",
+                        &linker_flags(module, &version),
+                        "-o",
+                    ])
+                    .arg(folder)
+                    .arg("tool")
+                    .output()
+                    .map(drop)
+            },
+        )
+    })
+}
+
+fn ensure_pause() -> Result<PathBuf> {
+    let version = Module::Kubernetes.version()?;
+    publish(
+        &format!("pause-{}", key(&[&version, std::env::consts::ARCH])),
+        |folder| {
+            let source = Module::Kubernetes
+                .source_folder()?
+                .join("build/pause/linux/pause.c");
+            super::packages::ensure(&["gcc"])?;
+            progress::step("build pause", || {
+                Command::new("gcc")
+                    .args([
+                        "-Os",
+                        "-Wall",
+                        "-Werror",
+                        "-static",
+                        "-s",
+                        &format!("-DVERSION={version}"),
+                        "-o",
+                    ])
+                    .arg(folder.join("pause"))
+                    .arg(source)
+                    .output()
+                    .map(drop)
+            })
+        },
+    )
+}
+
+/// The folder `name` of the tool cache, made by `build` in a temporary folder unless it is there.
+fn publish(name: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let cache = workspace::cache()?.join("tools");
+    let published = cache.join(name);
+    if published.is_dir() {
+        return Ok(published);
+    }
+    fs_err::create_dir_all(&cache)?;
+    let _alone = workspace::lock(&cache.join("lock"))?;
+    if !published.is_dir() {
+        remove_half_built(&cache)?;
+        let folder = tempfile::Builder::new().prefix(HALF_BUILT).tempdir_in(&cache)?;
+        build(folder.path())?;
+        fs_err::rename(folder.keep(), &published)?;
+    }
+    Ok(published)
+}
+
+const HALF_BUILT: &str = "half-built-";
+
+/// Removes what killed builds left; only to be called with the lock held.
+fn remove_half_built(cache: &Path) -> Result<()> {
+    for entry in fs_err::read_dir(cache)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(HALF_BUILT) {
+            fs_err::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// `go` in the module's folder, deaf to settings that would let it build or fetch something else.
+fn go(module: Module) -> Command {
+    Command::new("go")
+        .current_dir(module.folder())
+        .env("CGO_ENABLED", "0")
+        .env("GOFLAGS", "-mod=readonly -buildvcs=false")
+        .env("GOWORK", "off")
+        // A toolchain that go would download by itself is pinned nowhere here.
+        .env("GOTOOLCHAIN", "local")
+}
+
+/// Flags that strip the tools and, for Kubernetes, stamp the version that `kubectl get nodes` shows.
+fn linker_flags(module: Module, version: &str) -> String {
+    if module != Module::Kubernetes {
+        return "-s -w".to_owned();
+    }
+    let mut numbers = version.trim_start_matches('v').split('.');
+    let (major, minor) = (
+        numbers.next().unwrap_or_default(),
+        numbers.next().unwrap_or_default(),
+    );
+    let stamps = [
+        ("gitVersion", version),
+        ("gitMajor", major),
+        ("gitMinor", minor),
+        ("gitTreeState", "clean"),
+        ("gitCommit", version),
+        ("buildDate", "1970-01-01T00:00:00Z"),
+    ];
+    stamps.iter().fold("-s -w".to_owned(), |flags, (name, value)| {
+        format!("{flags} -X k8s.io/component-base/version.{name}={value}")
+    })
+}
+
+/// The version at which a `go.mod` requires `module`.
+fn required_version(manifest: &str, module: &str) -> Result<String> {
+    let required = manifest.lines().find_map(|line| {
+        let mut words = line.trim().trim_start_matches("require ").split_whitespace();
+        (words.next() == Some(module)).then(|| words.next()).flatten()
+    });
+    match required {
+        Some(version) if version.starts_with('v') => Ok(version.to_owned()),
+        _ => bail!("go.mod does not require {module:?} at a version; add it with `go get -tool`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_required_version_is_not_the_replaced_one() {
+        let manifest = "replace (\n\tk8s.io/api => k8s.io/api v0.35.4\n)\nrequire (\n\tk8s.io/kubernetes v1.35.4 // indirect\n)";
+        assert_eq!(
+            required_version(manifest, "k8s.io/kubernetes").unwrap(),
+            "v1.35.4"
+        );
+        assert!(required_version(manifest, "k8s.io/api").is_err());
+    }
+
+    #[test]
+    fn kubernetes_is_stamped_with_its_version_and_others_are_not() {
+        let flags = linker_flags(Module::Kubernetes, "v1.35.4");
+        assert!(flags.contains("version.gitVersion=v1.35.4"), "{flags}");
+        assert!(flags.contains("version.gitMinor=35"), "{flags}");
+        assert_eq!(linker_flags(Module::Kind, "v0.32.0"), "-s -w");
+    }
+
+    #[test]
+    fn a_key_tells_where_one_input_ends() {
+        assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
+        assert_eq!(key(&["ab"]).len(), 16);
+    }
+
+    #[test]
+    fn a_failed_build_publishes_nothing() {
+        let before = workspace::cache().unwrap().join("tools/test-of-a-failed-build");
+        publish("test-of-a-failed-build", |folder| {
+            fs_err::write(folder.join("half"), "")?;
+            bail!("killed")
+        })
+        .unwrap_err();
+        assert!(!before.exists());
+    }
+}
