@@ -1,5 +1,7 @@
 //! Not yet.
 
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod model;
 pub mod record;
 

@@ -1,1 +1,307 @@
-//! Not yet.
+//! The broker's memory: what it has seen and spent, kept in an fsynced ledger that outlives a restart of the
+//! container, and said aloud in the termination message and on standard output.
+
+mod ledger;
+mod store;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use gastown_api::evidence::{BrokerState, Evidence, RefusedPush, WipRef};
+use gastown_api::git::Sha;
+use gastown_api::usage::Usage;
+use gastown_api::work_order::WorkOrder;
+use tokio::sync::watch;
+
+use ledger::Ledger;
+use store::Store;
+
+/// Why the ledger cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenRecord {
+    /// It exists and cannot be read.
+    #[error("failed to read the ledger {path:?}; the broker's volume must be readable by its user")]
+    ReadLedger {
+        /// The ledger.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is no ledger: it is only ever replaced as a whole, so its volume is damaged.
+    #[error("failed to parse the ledger {path:?}; delete the pod to start a new attempt")]
+    ParseLedger {
+        /// The ledger.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// It cannot be written.
+    #[error(transparent)]
+    WriteLedger(#[from] WriteLedger),
+}
+
+/// The ledger cannot be written, so nothing may be spent: it would be forgotten.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to write the ledger {path:?}; the broker's volume must be writable and not full")]
+pub struct WriteLedger {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+/// How long the attempt has taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elapsed {
+    /// Time that counts towards the deadline.
+    pub unparked: Duration,
+    /// Time parked.
+    pub parked: Duration,
+}
+
+/// The broker's memory; clones share it.
+#[derive(Clone, Debug)]
+pub struct Record {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    ledger: Mutex<Ledger>,
+    store: Store,
+    termination_log: PathBuf,
+    states: watch::Sender<BrokerState>,
+}
+
+impl Record {
+    /// Opens the ledger in `dir`, or starts one: after a restart the state is `Starting` again, unless it was `Stopped`.
+    pub fn open(dir: &Path, termination_log: PathBuf, order: &WorkOrder) -> Result<Self, OpenRecord> {
+        let store = Store::below(dir);
+        let now = Instant::now();
+        let ledger = match store.load()? {
+            Some(saved) if saved.evidence.attempt == order.attempt => Ledger::resume(saved, now),
+            _ => Ledger::start(order.attempt, now),
+        };
+        store.save(&ledger.saved())?;
+        let (states, _) = watch::channel(ledger.evidence().state);
+        let record = Self {
+            inner: Arc::new(Inner {
+                ledger: Mutex::new(ledger),
+                store,
+                termination_log,
+                states,
+            }),
+        };
+        record.inner.speak(&record.evidence());
+        Ok(record)
+    }
+
+    /// What the broker says now.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        let mut ledger = self.inner.lock();
+        ledger.tick(Instant::now());
+        ledger.evidence()
+    }
+
+    /// What this attempt has used, and what that cost in millionths of a US dollar; none where a model without a price
+    /// was called.
+    #[must_use]
+    pub fn spent(&self) -> (Usage, Option<u64>) {
+        let evidence = self.inner.lock().evidence();
+        (evidence.usage, evidence.cost_micros)
+    }
+
+    /// How long this attempt has taken.
+    #[must_use]
+    pub fn elapsed(&self) -> Elapsed {
+        let mut ledger = self.inner.lock();
+        ledger.tick(Instant::now());
+        ledger.elapsed()
+    }
+
+    /// Adds the usage of one answered call; it is on disk when this returns.
+    pub fn settle(&self, model: &str, usage: Usage, micros: Option<u64>) -> Result<(), WriteLedger> {
+        let mut ledger = self.inner.lock();
+        ledger.tick(Instant::now());
+        ledger.settle(model, usage, micros);
+        self.inner.store.save(&ledger.saved())?;
+        self.inner.write_termination_message(&ledger.evidence());
+        Ok(())
+    }
+
+    /// Goes to `state`: ledger, termination message, one line on standard output, and [`Self::watch`]. After `Stopped`
+    /// nothing is entered any more, so the first reason stands.
+    pub fn enter(&self, state: BrokerState) {
+        let mut ledger = self.inner.lock();
+        ledger.tick(Instant::now());
+        if ledger.enter(state.clone()) {
+            self.inner.keep(&ledger);
+            self.inner.speak(&ledger.evidence());
+            self.inner.states.send_replace(state);
+        }
+    }
+
+    /// The state and its changes, so that calls can be held while it is `Parked`.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<BrokerState> {
+        self.inner.states.subscribe()
+    }
+
+    /// What the first attempt found.
+    pub fn set_base(&self, base: Sha) {
+        self.change(|evidence| evidence.base = Some(base));
+    }
+
+    /// The work branch as it was re-read from the remote.
+    pub fn set_head(&self, head: Option<Sha>) {
+        self.change(|evidence| evidence.head = head);
+    }
+
+    /// The snapshot as it was re-read from the remote; none: it was deleted.
+    pub fn set_wip(&self, wip: Option<WipRef>) {
+        self.change(|evidence| evidence.wip = wip);
+    }
+
+    /// Remembers a push that was refused.
+    pub fn refuse(&self, refused: RefusedPush) {
+        self.change(|evidence| {
+            evidence.refused = Some(refused);
+            evidence.refused_count = evidence.refused_count.saturating_add(1);
+        });
+    }
+
+    /// Writes ledger and termination message once more; the broker's last act.
+    pub fn rewrite(&self) {
+        self.change(|_| {});
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Evidence)) {
+        let mut ledger = self.inner.lock();
+        ledger.tick(Instant::now());
+        ledger.change(change);
+        self.inner.keep(&ledger);
+        self.inner.write_termination_message(&ledger.evidence());
+    }
+}
+
+impl Inner {
+    /// A panic while the lock was held cannot leave the ledger half changed in a way that matters more than going on.
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the ledger holds besides usage stands on the remote too, so a failed write is reported and survived.
+    fn keep(&self, ledger: &Ledger) {
+        if let Err(error) = self.store.save(&ledger.saved()) {
+            tracing::error!(cause = %error.source, "{error}");
+        }
+    }
+
+    /// The termination message and the line on standard output that the operator reads when readiness flips.
+    fn speak(&self, evidence: &Evidence) {
+        self.write_termination_message(evidence);
+        let mut stdout = std::io::stdout().lock();
+        if let Err(error) = writeln!(stdout, "{}", evidence.to_json()).and_then(|()| stdout.flush()) {
+            tracing::error!(cause = %error, "failed to write the evidence to standard output");
+        }
+    }
+
+    fn write_termination_message(&self, evidence: &Evidence) {
+        if let Err(error) = store::overwrite(&self.termination_log, evidence.to_json()) {
+            tracing::error!(cause = %error, path = ?self.termination_log, "failed to write the termination message");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gastown_api::reason::Reason;
+
+    use super::*;
+    use crate::broker::fixture;
+
+    fn open(dir: &Path) -> Record {
+        Record::open(dir, dir.join("termination-log"), &fixture::order()).unwrap()
+    }
+
+    fn said(dir: &Path) -> Evidence {
+        serde_json::from_slice(&std::fs::read(dir.join("termination-log")).unwrap()).unwrap()
+    }
+
+    fn stopped(reason: Reason) -> BrokerState {
+        BrokerState::Stopped {
+            reason,
+            message: "m".to_owned(),
+        }
+    }
+
+    #[test]
+    fn usage_survives_a_restart_and_an_unknown_price_is_not_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let usage = Usage {
+            input_tokens: 7,
+            requests: 1,
+            ..Usage::default()
+        };
+        open(dir.path()).settle("claude-x", usage, Some(5)).unwrap();
+        let record = open(dir.path());
+        assert_eq!(record.spent(), (usage, Some(5)));
+        record.settle("other", usage, None).unwrap();
+        record.settle("claude-x", usage, Some(5)).unwrap();
+        let (spent, micros) = open(dir.path()).spent();
+        assert_eq!((spent.input_tokens, spent.requests, micros), (21, 3, None));
+        assert_eq!(said(dir.path()).model.as_deref(), Some("claude-x"));
+    }
+
+    #[test]
+    fn the_first_reason_to_stop_stands_even_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = open(dir.path());
+        record.enter(BrokerState::Serving);
+        let watch = record.watch();
+        record.enter(stopped(Reason::BudgetSpent));
+        record.enter(BrokerState::Serving);
+        record.enter(stopped(Reason::DeadlineExceeded));
+        assert_eq!(*watch.borrow(), stopped(Reason::BudgetSpent));
+        assert_eq!(said(dir.path()).state, stopped(Reason::BudgetSpent));
+        assert_eq!(open(dir.path()).evidence().state, stopped(Reason::BudgetSpent));
+    }
+
+    #[test]
+    fn a_restarted_broker_starts_again_and_remembers_what_it_pushed() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = open(dir.path());
+        record.enter(BrokerState::Serving);
+        record.set_head(Some("a".repeat(40).parse().unwrap()));
+        record.refuse(RefusedPush {
+            ref_name: "refs/tags/x".to_owned(),
+            why: "rule".to_owned(),
+        });
+        let evidence = open(dir.path()).evidence();
+        assert_eq!(evidence.state, BrokerState::Starting);
+        assert_eq!(evidence.head.unwrap().as_str(), "a".repeat(40));
+        assert_eq!(evidence.refused_count, 1);
+    }
+
+    #[test]
+    fn a_shorter_message_leaves_nothing_of_a_longer_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = open(dir.path());
+        record.enter(BrokerState::Parked {
+            reason: Reason::SecretMissing,
+            message: "x".repeat(250),
+            until: None,
+        });
+        record.enter(BrokerState::Serving);
+        assert_eq!(said(dir.path()).state, BrokerState::Serving);
+    }
+
+    #[test]
+    fn a_damaged_ledger_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ledger.json"), "{").unwrap();
+        let error = Record::open(dir.path(), dir.path().join("t"), &fixture::order()).unwrap_err();
+        assert!(error.to_string().contains("ledger.json"), "{error}");
+    }
+}

@@ -1,0 +1,32 @@
+//! What tests of the broker start from.
+
+use gastown_api::work_order::WorkOrder;
+
+/// A work order with a budget-less model and an SSH repository.
+pub fn order() -> WorkOrder {
+    serde_json::from_value(serde_json::json!({
+        "polecat": "furiosa",
+        "namespace": "default",
+        "rig": "citadel",
+        "attempt": 1,
+        "git": {
+            "repository": "git@git.example:org/repo.git",
+            "baseBranch": "main",
+            "workBranch": "polecat/furiosa/gt-1@m1",
+            "secret": "git-creds",
+            "trustedHosts": [],
+            "knownHosts": "",
+            "deniedPaths": [".github/workflows/", ".gitlab-ci.yml"],
+            "maxPushBytes": 104_857_600,
+        },
+        "model": {
+            "endpoint": "https://api.example",
+            "allowedModels": ["claude-*"],
+            "secret": "claude-creds",
+            "secretKey": "ANTHROPIC_API_KEY",
+            "prices": {},
+        },
+        "limits": { "deadlineSeconds": 3600, "parkingSeconds": 21600, "graceSeconds": 120 },
+    }))
+    .unwrap()
+}

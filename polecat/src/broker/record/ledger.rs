@@ -1,0 +1,141 @@
+//! What the ledger holds and how it changes: pure, with the time passed in.
+
+use std::time::{Duration, Instant};
+
+use gastown_api::evidence::{BrokerState, Evidence};
+use gastown_api::usage::Usage;
+use serde::{Deserialize, Serialize};
+
+use super::Elapsed;
+
+/// The ledger as it is on disk. Times are sums, since a clock on the wall may jump.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Saved {
+    pub evidence: Evidence,
+    pub unparked_millis: u64,
+    pub parked_millis: u64,
+}
+
+/// The ledger of a running broker.
+#[derive(Debug)]
+pub struct Ledger {
+    evidence: Evidence,
+    elapsed: Elapsed,
+    /// Up to when `elapsed` counts.
+    ticked: Instant,
+}
+
+impl Ledger {
+    pub fn start(attempt: u32, now: Instant) -> Self {
+        Self {
+            evidence: Evidence::starting(attempt),
+            elapsed: Elapsed {
+                unparked: Duration::ZERO,
+                parked: Duration::ZERO,
+            },
+            ticked: now,
+        }
+    }
+
+    /// Goes on where a broker of the same pod ended; the time between counts for nothing.
+    pub fn resume(saved: Saved, now: Instant) -> Self {
+        let mut evidence = saved.evidence;
+        if !matches!(evidence.state, BrokerState::Stopped { .. }) {
+            evidence.state = BrokerState::Starting;
+        }
+        Self {
+            evidence,
+            elapsed: Elapsed {
+                unparked: Duration::from_millis(saved.unparked_millis),
+                parked: Duration::from_millis(saved.parked_millis),
+            },
+            ticked: now,
+        }
+    }
+
+    /// Counts the time since the last tick for the state that held since then.
+    pub fn tick(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.ticked);
+        self.ticked = now;
+        let sum = if matches!(self.evidence.state, BrokerState::Parked { .. }) {
+            &mut self.elapsed.parked
+        } else {
+            &mut self.elapsed.unparked
+        };
+        *sum = sum.saturating_add(passed);
+    }
+
+    pub fn elapsed(&self) -> Elapsed {
+        self.elapsed
+    }
+
+    pub fn evidence(&self) -> Evidence {
+        let mut evidence = self.evidence.clone();
+        evidence.parked_seconds = self.elapsed.parked.as_secs();
+        evidence
+    }
+
+    pub fn saved(&self) -> Saved {
+        Saved {
+            evidence: self.evidence(),
+            unparked_millis: millis(self.elapsed.unparked),
+            parked_millis: millis(self.elapsed.parked),
+        }
+    }
+
+    /// Whether the state changed.
+    pub fn enter(&mut self, state: BrokerState) -> bool {
+        if matches!(self.evidence.state, BrokerState::Stopped { .. }) || self.evidence.state == state {
+            return false;
+        }
+        self.evidence.state = state;
+        true
+    }
+
+    pub fn settle(&mut self, model: &str, usage: Usage, micros: Option<u64>) {
+        self.evidence.usage = self.evidence.usage.plus(usage);
+        self.evidence.cost_micros = match (self.evidence.cost_micros, micros) {
+            (Some(before), Some(more)) => Some(before.saturating_add(more)),
+            _ => None,
+        };
+        self.evidence.model = Some(model.to_owned());
+    }
+
+    pub fn change(&mut self, change: impl FnOnce(&mut Evidence)) {
+        change(&mut self.evidence);
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use gastown_api::reason::Reason;
+
+    use super::*;
+
+    #[test]
+    fn parked_time_counts_apart_and_goes_on_after_a_restart() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut ledger = Ledger::start(1, start);
+        ledger.tick(after(10));
+        ledger.enter(BrokerState::Parked {
+            reason: Reason::RateLimited,
+            message: String::new(),
+            until: None,
+        });
+        ledger.tick(after(40));
+        let mut ledger = Ledger::resume(ledger.saved(), after(100));
+        ledger.tick(after(105));
+        let seconds = (
+            ledger.elapsed().unparked.as_secs(),
+            ledger.elapsed().parked.as_secs(),
+        );
+        assert_eq!(seconds, (15, 30));
+        assert_eq!(ledger.evidence().parked_seconds, 30);
+    }
+}
