@@ -1,0 +1,76 @@
+//! `cargo xtask demo`: the main job, from nothing to a verified commit.
+//!
+//! A real cluster, the chart installed by helm, a git host with a small project, and one polecat that fixes the
+//! project's failing test with the real Claude Code; only the model is scripted, unless a key is given.
+
+mod follow;
+mod report;
+mod scene;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use self::scene::{Model, Scene};
+use super::cluster::{self, Cluster};
+use super::deploy;
+
+/// How to run the demonstration.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Leave cluster, polecat and git host running, to look at.
+    #[arg(long)]
+    keep: bool,
+    /// Use the real model with the API key in this environment variable, instead of the scripted one.
+    #[arg(long, value_name = "ENV")]
+    model_key_from: Option<String>,
+}
+
+/// The polecat works for seconds against the script; a real model thinks.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+pub fn run(args: Args) -> Result<()> {
+    let start = Instant::now();
+    let model = Model::choose(args.model_key_from.as_deref())?;
+    let was_up = cluster::remembered()?.is_some();
+    let deployed = deploy::ensure("tests/testbed/values.yaml")?;
+    let scene = Scene::set(&deployed, &model)?;
+    let outcome = play(&deployed.cluster, &scene, start, args.keep);
+    if !args.keep {
+        scene.strike()?;
+        if !was_up {
+            cluster::down(false)?;
+        }
+    }
+    outcome
+}
+
+fn play(cluster: &Cluster, scene: &Scene<'_>, start: Instant, keep: bool) -> Result<()> {
+    scene.sling()?;
+    let polecat = follow::to_the_end(scene, PATIENCE)?;
+    let report = report::Report::gather(scene, &polecat)?;
+    report.print(start.elapsed());
+    report::print_next_steps(cluster, keep)?;
+    ensure!(
+        report.is_delivered(),
+        "the polecat did not deliver; look at it with `cargo xtask demo --keep`"
+    );
+    Ok(())
+}
+
+impl Model {
+    fn choose(variable: Option<&str>) -> Result<Self> {
+        let Some(variable) = variable else {
+            return Ok(Self::Scripted);
+        };
+        let key = std::env::var(variable)
+            .with_context(|| format!("failed to read the model key from {variable:?}"))?;
+        ensure!(
+            !key.trim().is_empty(),
+            "the environment variable {variable:?} is empty; put the model key into it"
+        );
+        Ok(Self::Real {
+            key: key.trim().to_owned(),
+        })
+    }
+}

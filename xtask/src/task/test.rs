@@ -1,0 +1,118 @@
+//! `cargo xtask test`: every test of the project, and how many there were.
+
+mod count;
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+
+use self::count::Count;
+use super::{cluster, deploy};
+use crate::process::Command;
+use crate::{progress, workspace};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to run; by default all.
+    #[arg(value_enum)]
+    suites: Vec<Suite>,
+    /// Only tests whose name contains this (admission and e2e).
+    #[arg(long)]
+    only: Option<String>,
+}
+
+/// A set of tests with the same needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Suite {
+    /// Beside the code, in both editions; needs nothing.
+    Unit,
+    /// Manifests against etcd and a real API server.
+    Admission,
+    /// Polecats on kind.
+    E2e,
+}
+
+/// Runs every suite even when one fails, so that one run tells everything.
+pub fn run(args: Args) -> Result<()> {
+    let all = [Suite::Unit, Suite::Admission, Suite::E2e];
+    let suites = if args.suites.is_empty() {
+        all.to_vec()
+    } else {
+        args.suites
+    };
+    let mut total = Count::default();
+    let mut broken = Vec::new();
+    for suite in suites {
+        let name = suite
+            .to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned());
+        match progress::step(format!("run the {name} tests"), || {
+            suite.run(args.only.as_deref())
+        }) {
+            Ok(count) => total += count,
+            Err(error) => broken.push(format!("{error:#}")),
+        }
+    }
+    for error in &broken {
+        eprintln!("error: {error}");
+    }
+    let failed = total.failed.max(usize::from(!broken.is_empty()));
+    println!("\n{} passed, {failed} failed", total.passed);
+    if failed > 0 {
+        bail!("not all tests passed")
+    } else {
+        Ok(())
+    }
+}
+
+impl Suite {
+    fn run(self, only: Option<&str>) -> Result<Count> {
+        match self {
+            Self::Unit => unit(),
+            Self::Admission => admission(only),
+            Self::E2e => e2e(only),
+        }
+    }
+}
+
+fn unit() -> Result<Count> {
+    let root = workspace::root();
+    let cargo = |args: &[&str]| cargo_test().args(args).current_dir(&root);
+    let parts = ["--workspace", "--lib", "--bins"];
+    let mut count = count::run(cargo(&parts))?;
+    count += count::run(cargo(&parts).args(["--no-default-features", "--features", "fips"]))?;
+    let xtask = cargo_test().arg("--target-dir").arg(root.join("target/xtask"));
+    count += count::run(xtask.current_dir(root.join("xtask")))?;
+    Ok(count)
+}
+
+fn admission(only: Option<&str>) -> Result<Count> {
+    let tier = cluster::api_tier::ensure_up(cluster::api_tier::Options::default())?;
+    let tests = suite("admission", only).env("KUBECONFIG", &tier.kubeconfig);
+    let outcome = count::run(tests);
+    cluster::api_tier::down()?;
+    outcome
+}
+
+fn e2e(only: Option<&str>) -> Result<Count> {
+    let deployed = deploy::ensure("tests/testbed/values.yaml")?;
+    let mut tests = suite("e2e", only).env("KUBECONFIG", &deployed.cluster.kubeconfig);
+    for (name, value) in deployed.environment()? {
+        tests = tests.env(name, value);
+    }
+    count::run(tests)
+}
+
+/// The test programs of `tests/`, which share one build with the images.
+fn suite(name: &str, only: Option<&str>) -> Command {
+    let command = cargo_test().args(["--package", "gastown-tests", "--test", name]);
+    command
+        .arg("--")
+        .args(["--test-threads", "4"])
+        .args(only)
+        .current_dir(workspace::root())
+}
+
+/// `--no-fail-fast`, because the count is of all tests.
+fn cargo_test() -> Command {
+    Command::new("cargo").args(["test", "--locked", "--no-fail-fast"])
+}
