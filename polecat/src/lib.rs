@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod clone;
+pub mod git;
 pub mod keeper;
 pub mod order;
 pub mod run;
