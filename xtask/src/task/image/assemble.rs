@@ -1,0 +1,313 @@
+//! Puts an image together from three layers: packages, files of npm packages, and what is our own.
+
+use std::io::BufWriter;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::definition::Definition;
+use super::layer::{self, Layer};
+use super::lock::Lock;
+use super::oci::{Image, Parts};
+use super::tree::{Tree, TreePath};
+use super::{BuiltImage, Name, Profile, binary, npm, packages};
+use crate::{progress, workspace};
+
+/// The code that decides what a layer holds: when it changes, a cached layer is stale.
+const RECIPE: [&str; 8] = [
+    include_str!("assemble.rs"),
+    include_str!("binary.rs"),
+    include_str!("deb.rs"),
+    include_str!("layer.rs"),
+    include_str!("npm.rs"),
+    include_str!("packages.rs"),
+    include_str!("system.rs"),
+    include_str!("tree.rs"),
+];
+
+/// The libraries that decide about a layer's bytes.
+const LIBRARIES: [&str; 3] = ["flate2", "miniz_oxide", "tar"];
+
+/// What the last build left: the image, and the hash of what it was made of.
+#[derive(Serialize, Deserialize)]
+struct Receipt {
+    inputs: String,
+    #[serde(flatten)]
+    image: BuiltImage,
+}
+
+/// What is known of an image before anything is compiled or unpacked.
+struct Context {
+    name: Name,
+    definition: Definition,
+    lock: Lock,
+    repository: String,
+    version: String,
+    source: String,
+    recipe: String,
+}
+
+/// Builds an image; see [`super::build`].
+pub fn build(name: Name, profile: Profile) -> Result<BuiltImage> {
+    let context = Context::load(name)?;
+    let folder = workspace::root().join("target/image").join(name.as_str());
+    fs_err::create_dir_all(&folder)?;
+    let _lock = workspace::lock(&folder.join("lock"))?;
+    let binary = binary::compile(&context.definition.binary, profile)?;
+    let folder = folder.join(profile.as_str());
+    let inputs = context.inputs(&binary)?;
+    if let Some(image) = last(&folder, &inputs) {
+        return Ok(image);
+    }
+    progress::step(format!("build image {name}"), || {
+        context.assemble(&binary, &folder, inputs)
+    })
+}
+
+fn last(folder: &Path, inputs: &str) -> Option<BuiltImage> {
+    let text = fs_err::read(folder.join("image.json")).ok()?;
+    let receipt: Receipt = serde_json::from_slice(&text).ok()?;
+    (receipt.inputs == inputs && receipt.image.archive.exists()).then_some(receipt.image)
+}
+
+impl Context {
+    fn load(name: Name) -> Result<Self> {
+        let manifest = fs_err::read_to_string(workspace::root().join("Cargo.toml"))?;
+        let manifest: toml::Table = toml::from_str(&manifest).context("Cargo.toml is wrong")?;
+        let package = &manifest["workspace"]["package"];
+        let field = |name: &str| {
+            let value = package.get(name).and_then(toml::Value::as_str);
+            value
+                .map(str::to_owned)
+                .with_context(|| format!("Cargo.toml has no workspace.package.{name}"))
+        };
+        Ok(Self {
+            name,
+            definition: Definition::load(name)?,
+            lock: Lock::load()?,
+            repository: name.repository()?,
+            version: field("version")?,
+            source: field("repository")?,
+            recipe: recipe(include_str!("../../../Cargo.lock"))?,
+        })
+    }
+
+    fn assemble(self, binary: &Path, folder: &Path, inputs: String) -> Result<BuiltImage> {
+        let mut layers = vec![(self.packages_layer()?, "Debian packages")];
+        if !self.definition.npm.is_empty() {
+            layers.push((self.npm_layer()?, "npm packages"));
+        }
+        layers.push((self.own_layer(binary, &inputs)?, "gastown-operator"));
+        let image = Image::assemble(Parts {
+            definition: &self.definition,
+            layers,
+            version: &self.version,
+            source: &self.source,
+            architecture: &self.lock.architecture,
+            epoch: self.lock.epoch,
+        })?;
+        let built = BuiltImage {
+            name: self.repository,
+            tag: self.version,
+            digest: image.manifest.digest.clone(),
+            size: image.size(),
+            archive: folder.join("image.tar"),
+        };
+        fs_err::create_dir_all(folder)?;
+        let receipt = folder.join("image.json");
+        if receipt.exists() {
+            // A build that is killed leaves no receipt that would make a half-written archive be trusted.
+            fs_err::remove_file(&receipt)?;
+        }
+        let output = BufWriter::new(fs_err::File::create(&built.archive)?);
+        image.write_archive(&[built.tagged(), built.reference()], self.lock.epoch, output)?;
+        let text = serde_json::to_vec_pretty(&Receipt {
+            inputs,
+            image: built.clone(),
+        })?;
+        workspace::write_whole(&receipt, &text)?;
+        Ok(built)
+    }
+
+    /// A hash of all that the image is made of.
+    fn inputs(&self, binary: &Path) -> Result<String> {
+        let mut hash = Hash::new(&self.recipe);
+        hash.add(include_str!("oci.rs"));
+        hash.add(self.lock.render()?);
+        hash.add(format!("{:?}", self.definition));
+        hash.add([&*self.repository, &self.version, &self.source].join("\n"));
+        hash.add(fs_err::read(binary)?);
+        for (path, mode, content) in self.own_files()? {
+            hash.add(format!("{path} {mode:o}"));
+            hash.add(content);
+        }
+        Ok(hash.finish())
+    }
+
+    fn packages_layer(&self) -> Result<Layer> {
+        let packages = self.lock.packages_of(self.name)?;
+        let mut hash = Hash::new(&self.recipe);
+        hash.add(self.lock.epoch.to_string());
+        hash.add(format!("{packages:?}"));
+        let Definition {
+            account,
+            links,
+            mount_points,
+            ..
+        } = &self.definition;
+        hash.add(format!("{account:?} {links:?} {mount_points:?}"));
+        self.cached(&hash.finish(), || {
+            packages::tree(&self.lock, &packages, &self.definition)
+        })
+    }
+
+    fn npm_layer(&self) -> Result<Layer> {
+        let mut hash = Hash::new(&self.recipe);
+        hash.add(self.lock.epoch.to_string());
+        for (name, files) in &self.definition.npm {
+            hash.add(format!("{:?} {files:?}", self.lock.npm_package(name)?));
+        }
+        self.cached(&hash.finish(), || {
+            let mut tree = Tree::default();
+            for (name, files) in &self.definition.npm {
+                tree.merge(npm::tree(self.lock.npm_package(name)?, files)?)?;
+            }
+            Ok(tree)
+        })
+    }
+
+    fn cached(&self, key: &str, tree: impl FnOnce() -> Result<Tree>) -> Result<Layer> {
+        layer::cached(
+            &workspace::cache()?.join("layers").join(key),
+            self.lock.epoch,
+            tree,
+        )
+    }
+
+    /// The layer that changes with every build; of these only the last is kept.
+    fn own_layer(&self, binary: &Path, inputs: &str) -> Result<Layer> {
+        let layers = workspace::root()
+            .join("target/image")
+            .join(self.name.as_str())
+            .join("layer");
+        if layers.exists() {
+            fs_err::remove_dir_all(&layers)?;
+        }
+        layer::cached(&layers.join(inputs), self.lock.epoch, || {
+            let mut tree = Tree::default();
+            let name = &self.definition.binary.name;
+            tree.file(
+                TreePath::parse(&format!("usr/bin/{name}"))?,
+                0o755,
+                binary::stripped(binary)?,
+            )?;
+            for (path, mode, content) in self.own_files()? {
+                tree.file(TreePath::parse(&path)?, mode, content)?;
+            }
+            Ok(tree)
+        })
+    }
+
+    /// Path, mode and content of the licence and of the files below `rootfs`.
+    fn own_files(&self) -> Result<Vec<(String, u32, Vec<u8>)>> {
+        let licence = fs_err::read(workspace::root().join("LICENSE"))?;
+        let mut files = vec![("licenses/LICENSE".to_owned(), 0o644, licence)];
+        let rootfs = Definition::folder(self.name).join("rootfs");
+        if rootfs.exists() {
+            collect(&rootfs, "", &mut files)?;
+        }
+        files.sort();
+        Ok(files)
+    }
+}
+
+fn collect(folder: &Path, prefix: &str, files: &mut Vec<(String, u32, Vec<u8>)>) -> Result<()> {
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), &format!("{path}/"), files)?;
+        } else {
+            // Of the mode only what git keeps too: the rest depends on the umask of whoever checked out.
+            let is_executable = entry.metadata()?.permissions().mode() & 0o100 != 0;
+            files.push((
+                path,
+                if is_executable { 0o755 } else { 0o644 },
+                fs_err::read(entry.path())?,
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn recipe(lock: &str) -> Result<String> {
+    let lock: toml::Table = toml::from_str(lock).context("the lock file of xtask is damaged")?;
+    let packages = lock
+        .get("package")
+        .and_then(toml::Value::as_array)
+        .context("the lock file of xtask is empty")?;
+    let mut hash = Hash::new("");
+    for package in packages {
+        if package
+            .get("name")
+            .and_then(toml::Value::as_str)
+            .is_some_and(|name| LIBRARIES.contains(&name))
+        {
+            hash.add(package.to_string());
+        }
+    }
+    for source in RECIPE {
+        hash.add(source);
+    }
+    Ok(hash.finish())
+}
+
+/// A hash of several values, each told apart from its neighbours by its length.
+struct Hash(Sha256);
+
+impl Hash {
+    fn new(first: &str) -> Self {
+        let mut hash = Self(Sha256::new());
+        hash.add(first);
+        hash
+    }
+
+    fn add(&mut self, value: impl AsRef<[u8]>) {
+        let value = value.as_ref();
+        self.0.update((value.len() as u64).to_be_bytes());
+        self.0.update(value);
+    }
+
+    fn finish(self) -> String {
+        format!("{:x}", self.0.finalize())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_values_are_told_apart() {
+        let of = |values: [&str; 2]| {
+            let mut hash = Hash::new("");
+            for value in values {
+                hash.add(value);
+            }
+            hash.finish()
+        };
+        assert_ne!(of(["ab", "c"]), of(["a", "bc"]));
+        assert_eq!(of(["ab", "c"]), of(["ab", "c"]));
+    }
+
+    #[test]
+    fn another_compressor_makes_cached_layers_stale() {
+        let lock = |version: &str| format!("[[package]]\nname = \"miniz_oxide\"\nversion = \"{version}\"\n");
+        assert_ne!(recipe(&lock("1")).unwrap(), recipe(&lock("2")).unwrap());
+        let other = format!("{}\n[[package]]\nname = \"other\"\n", lock("1"));
+        assert_eq!(recipe(&lock("1")).unwrap(), recipe(&other).unwrap());
+    }
+}

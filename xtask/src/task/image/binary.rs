@@ -1,0 +1,100 @@
+//! Compiles the program of an image.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+
+use super::Profile;
+use super::definition::Binary;
+use crate::process::Command;
+use crate::workspace;
+
+/// Compiles `binary`, unless it is up to date, and returns where it is, debug information included.
+pub fn compile(binary: &Binary, profile: Profile) -> Result<PathBuf> {
+    let cargo = Command::new("cargo").current_dir(workspace::root());
+    let cargo = cargo.args(["build", "--locked", "--message-format=json-render-diagnostics"]);
+    let cargo = match profile {
+        // What `cargo test --workspace` compiles as well, without flags of our own: a dependency is compiled once.
+        Profile::Dev => cargo.args(["--workspace", "--bins"]),
+        Profile::Release => cargo
+            .args(["--release", "--package", &binary.package, "--bin", &binary.name])
+            .env("CARGO_ENCODED_RUSTFLAGS", remapping()?),
+    };
+    let shown = cargo.to_string();
+    let mut cargo = cargo.into_inner();
+    cargo.stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = cargo
+        .output()
+        .with_context(|| format!("failed to start `{shown}`"))?;
+    ensure!(output.status.success(), "`{shown}` ended with {}", output.status);
+    let messages = String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed no UTF-8"))?;
+    executable(&messages, binary)
+}
+
+/// The binary without symbols and debug information, which name the folder of the checkout.
+pub fn stripped(file: &Path) -> Result<Vec<u8>> {
+    let folder = tempfile::tempdir().context("failed to make a folder for a binary")?;
+    let output = folder.path().join("stripped");
+    let strip = Command::new("strip").args(["--strip-all", "--enable-deterministic-archives", "-o"]);
+    strip.arg(&output).arg(file).output()?;
+    Ok(fs_err::read(output)?)
+}
+
+/// Flags that hide the folders of cargo and of the checkout, which panic messages would name.
+fn remapping() -> Result<String> {
+    let home = match std::env::var_os("CARGO_HOME") {
+        Some(home) if !home.is_empty() => PathBuf::from(home),
+        _ => PathBuf::from(std::env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?)
+            .join(".cargo"),
+    };
+    let flag = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    // Flags are separated by the unit separator: a folder may contain a space.
+    Ok([flag(&home, "/cargo"), flag(&workspace::root(), "/source")].join("\u{1f}"))
+}
+
+fn executable(messages: &str, binary: &Binary) -> Result<PathBuf> {
+    #[derive(Deserialize)]
+    struct Message {
+        target: Option<Target>,
+        executable: Option<PathBuf>,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        name: String,
+    }
+    for line in messages.lines() {
+        let message: Message =
+            serde_json::from_str(line).context("cargo printed a message that is not understood")?;
+        if let (Some(target), Some(executable)) = (message.target, message.executable)
+            && target.name == binary.name
+        {
+            return Ok(executable);
+        }
+    }
+    let Binary { package, name } = binary;
+    anyhow::bail!("cargo built no binary {name:?}; package {package:?} must have one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executable_is_found_among_cargos_messages() {
+        let binary = Binary {
+            package: "polecat".to_owned(),
+            name: "polecat".to_owned(),
+        };
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"polecat"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"polecat"},"executable":"/t/polecat"}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(executable(messages, &binary).unwrap(), Path::new("/t/polecat"));
+        let error = executable(r#"{"reason":"build-finished"}"#, &binary).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            r#"cargo built no binary "polecat"; package "polecat" must have one"#
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! Brings the locked npm packages here, through the machine's npm.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha512};
+
+use super::definition::NpmFiles;
+use super::lock::NpmPackage;
+use super::tree::{Tree, TreePath};
+use crate::process::Command;
+use crate::{progress, workspace};
+
+/// The newest version of a package.
+pub fn newest(name: &str) -> Result<NpmPackage> {
+    #[derive(Deserialize)]
+    struct View {
+        version: String,
+        #[serde(rename = "dist.integrity")]
+        integrity: String,
+    }
+    ensure_npm()?;
+    let view = Command::new("npm")
+        .args(["view", "--json", name, "version", "dist.integrity"])
+        .text()?;
+    let view: View =
+        serde_json::from_str(&view).with_context(|| format!("npm describes {name:?} as {view:?}"))?;
+    Ok(NpmPackage {
+        name: name.to_owned(),
+        version: view.version,
+        integrity: view.integrity,
+    })
+}
+
+/// The wanted files of a package, downloading it unless it is in the cache.
+pub fn tree(package: &NpmPackage, wanted: &NpmFiles) -> Result<Tree> {
+    let NpmPackage { name, version, .. } = package;
+    let folder = workspace::cache()?.join("npm");
+    fs_err::create_dir_all(&folder)?;
+    let file = folder.join(format!("{}-{version}.tgz", name.replace('/', "-")));
+    if !file.exists() {
+        progress::step(format!("download {name} {version}"), || {
+            download(package, &folder, &file)
+        })?;
+    }
+    let bytes = fs_err::read(&file)?;
+    verify(package, &bytes)?;
+    unpack(&bytes, wanted).with_context(|| format!("npm package {name} {version}"))
+}
+
+fn download(package: &NpmPackage, folder: &Path, file: &Path) -> Result<()> {
+    ensure_npm()?;
+    let fresh = tempfile::tempdir_in(folder).context("failed to make a folder for a download")?;
+    let exact = format!("{}@{}", package.name, package.version);
+    Command::new("npm")
+        .args(["pack", "--silent", &exact])
+        .current_dir(fresh.path())
+        .output()?;
+    let mut files = fs_err::read_dir(fresh.path())?;
+    let tarball = files
+        .next()
+        .with_context(|| format!("npm packed no file for {exact}"))??;
+    verify(package, &fs_err::read(tarball.path())?)?;
+    Ok(fs_err::rename(tarball.path(), file)?)
+}
+
+fn verify(package: &NpmPackage, bytes: &[u8]) -> Result<()> {
+    let NpmPackage {
+        name,
+        version,
+        integrity,
+    } = package;
+    let hash = base64::engine::general_purpose::STANDARD.encode(Sha512::digest(bytes));
+    let found = format!("sha512-{hash}");
+    ensure!(
+        found == *integrity,
+        "npm package {name} {version} is {found}, but {integrity} is locked; it is not used"
+    );
+    Ok(())
+}
+
+fn unpack(bytes: &[u8], wanted: &NpmFiles) -> Result<Tree> {
+    let mut tree = Tree::default();
+    let mut found = Vec::new();
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes));
+    for entry in archive.entries().context("the tarball is damaged")? {
+        let mut entry = entry.context("the tarball is damaged")?;
+        let name = entry
+            .path()
+            .context("the tarball is damaged")?
+            .display()
+            .to_string();
+        let Some(target) = wanted.get(&name) else { continue };
+        let target = TreePath::parse(target)?;
+        let mut content = Vec::new();
+        entry
+            .read_to_end(&mut content)
+            .with_context(|| format!("{name:?} is cut short"))?;
+        let mode = if target.as_str().starts_with("usr/bin/") {
+            0o755
+        } else {
+            0o644
+        };
+        tree.file(target, mode, content)?;
+        found.push(name);
+    }
+    for name in wanted.keys() {
+        ensure!(found.contains(name), "the tarball has no {name:?}");
+    }
+    Ok(tree)
+}
+
+fn ensure_npm() -> Result<()> {
+    if Command::new("npm").arg("--version").succeeds() {
+        return Ok(());
+    }
+    progress::step("install npm", || {
+        let apt = || Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive");
+        apt().arg("update").output()?;
+        apt()
+            .args(["install", "--yes", "--no-install-recommends", "npm"])
+            .output()
+            .map(drop)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tarball() -> Vec<u8> {
+        let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(
+            Vec::new(),
+            flate2::Compression::fast(),
+        ));
+        let mut header = tar::Header::new_gnu();
+        header.set_size(6);
+        builder
+            .append_data(&mut header, "package/claude", b"binary".as_slice())
+            .unwrap();
+        builder.into_inner().unwrap().finish().unwrap()
+    }
+
+    fn wanted(name: &str) -> NpmFiles {
+        NpmFiles::from([(name.to_owned(), "/usr/bin/claude".to_owned())])
+    }
+
+    #[test]
+    fn wanted_files_are_taken_and_missing_ones_named() {
+        let tree = unpack(&tarball(), &wanted("package/claude")).unwrap();
+        assert!(tree.get(&TreePath::parse("usr/bin/claude").unwrap()).is_some());
+        let error = unpack(&tarball(), &wanted("package/codex")).unwrap_err();
+        assert_eq!(error.to_string(), r#"the tarball has no "package/codex""#);
+    }
+
+    #[test]
+    fn a_package_with_another_integrity_is_not_used() {
+        let package = NpmPackage {
+            name: "x".to_owned(),
+            version: "1".to_owned(),
+            integrity: "sha512-AA==".to_owned(),
+        };
+        let error = verify(&package, b"abc").unwrap_err();
+        let wanted = "npm package x 1 is sha512-3a81oZNherrMQXNJriBBMRLm+k6JqX6iCp7u5ktV05ohkpkqJ0/BqDa6PCOj/uu9RU1EI2Q86A4qmslPpUyknw==, \
+                      but sha512-AA== is locked; it is not used";
+        assert_eq!(error.to_string(), wanted);
+    }
+}
