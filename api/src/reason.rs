@@ -52,6 +52,16 @@ reasons! {
     /// The polecat was terminated; what it had changed is on the ref named in status.
     Terminated => "",
 
+    // About the manifest.
+    /// The Rig can be used.
+    RigReady => "",
+    /// The Rig that the polecat names exists.
+    RigFound => "",
+    /// The Rig that the polecat names does not exist.
+    RigNotFound => "create the Rig, unless repository and credentials stand in the polecat",
+    /// The manifest sets fields that have no effect.
+    FieldsIgnored => "remove the fields that the message lists",
+
     // At work.
     /// The pod exists and its containers are starting.
     PodStarting => "",
@@ -81,10 +91,14 @@ reasons! {
     ProviderUnsupportedByAgent => "choose provider anthropic, or an agent that fits the provider",
     /// The model endpoint is not on the operator's list.
     EndpointNotAllowed => "choose an endpoint that the chart's value modelEndpoints lists, or have it added",
+    /// The model is not on the operator's list.
+    ModelNotAllowed => "choose a model that the chart's value allowedModels lists, or have it added",
     /// The budget is in dollars and the model has no price.
     PriceMissing => "add the model to the chart's value prices, or limit spec.budget.tokens instead",
     /// The API server refused the pod.
     AdmissionRefused => "read the server's words in the message, change the policy or the polecat, and retry",
+    /// A pod of the name that the polecat's pod must have belongs to someone else.
+    PodNameTaken => "delete the other pod, and retry",
     /// The namespace's quota does not allow the pod.
     QuotaExceeded => "raise the quota or wait for other pods to end, and retry",
     /// The image cannot be pulled.
@@ -121,6 +135,8 @@ reasons! {
     ParkedTooLong => "cure what parked it, and retry",
     /// The node evicted the pod.
     Evicted => "read the message, and retry",
+    /// Someone else deleted the pod.
+    PodDeleted => "retry; what was saved is on the ref named in status",
     /// The pod disappeared without its evidence.
     PodLost => "retry; what was saved is on the ref named in status",
     /// The agent ended well and changed nothing.

@@ -62,6 +62,9 @@ pub struct PolecatStatus {
     /// Cost of all attempts, such as `$0.1234`; none where a model has no price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<String>,
+    /// The same in millionths of a US dollar; the next attempt's budget is what is left of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_micros: Option<i64>,
     /// The value of the annotation `gastown.io/retry-requested-at` that was last acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_handled: Option<String>,
