@@ -1,9 +1,152 @@
-//! Not yet.
+//! `polecat clone`, the container `git-init`: waits for the broker, clones from it, checks out the work branch, and
+//! writes the prompt and the agent's settings. It may run again at any time: what is there is kept.
+
+mod bead;
+mod home;
+mod prompt;
+mod repository;
+mod wait;
 
 use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
+
+use gastown_api::evidence::InitReport;
+use gastown_api::pod::{GIT_PORT, REPO_DIR, TERMINATION_LOG, WORKSPACE_DIR};
+use gastown_api::reason::Reason;
+use gastown_api::work_order::WorkOrder;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::console::{explain, say};
+use crate::{order, report};
+
+pub use home::PROMPT_FILE;
+
+/// What is added to the longest parking before `clone` gives up on a broker that says nothing at all.
+const PATIENCE_BEYOND_PARKING: Duration = Duration::from_secs(180);
+
+/// How `clone` ends when it is told to stop: 128 and SIGTERM.
+const STOPPED: u8 = 143;
+
+/// Why the workspace could not be prepared.
+#[derive(Debug, thiserror::Error)]
+enum Prepare {
+    /// The broker said so.
+    #[error("{message}")]
+    Stopped {
+        /// The broker's reason.
+        reason: Reason,
+        /// The broker's words.
+        message: String,
+    },
+    /// The broker did not serve in time.
+    #[error(transparent)]
+    Wait(wait::AwaitBroker),
+    /// Git failed.
+    #[error(transparent)]
+    Repository(#[from] repository::PrepareRepository),
+    /// There is no task.
+    #[error(transparent)]
+    Task(#[from] bead::ReadTask),
+    /// The home folder cannot be written.
+    #[error(transparent)]
+    Home(#[from] home::WriteHome),
+}
+
+impl Prepare {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Stopped { reason, .. } => *reason,
+            Self::Repository(repository::PrepareRepository::FindBranch { .. }) => Reason::BranchNotFound,
+            Self::Task(bead::ReadTask::FindBead { .. } | bead::ReadTask::NoTask) => Reason::BeadTextMissing,
+            Self::Wait(_) | Self::Repository(_) | Self::Task(_) | Self::Home(_) => Reason::CloneFailed,
+        }
+    }
+}
+
+impl From<wait::AwaitBroker> for Prepare {
+    fn from(error: wait::AwaitBroker) -> Self {
+        match error {
+            wait::AwaitBroker::Stopped { reason, message } => Self::Stopped { reason, message },
+            other => Self::Wait(other),
+        }
+    }
+}
 
 /// Runs the role.
 pub fn main() -> Result<ExitCode, Box<dyn Error>> {
-    Ok(ExitCode::FAILURE)
+    let order = order::read()?;
+    let home =
+        std::env::var_os("HOME").map_or_else(|| PathBuf::from(gastown_api::pod::HOME_DIR), PathBuf::from);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut stop = {
+        let _inside = runtime.enter();
+        signal(SignalKind::terminate())?
+    };
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = prepare(order, home) => Some(outcome),
+            _ = stop.recv() => None,
+        }
+    });
+    // Git may still run on a blocking thread; the container ends with this process.
+    runtime.shutdown_background();
+    match outcome {
+        None => {
+            say("polecat clone: told to stop before the workspace was ready");
+            Ok(ExitCode::from(STOPPED))
+        }
+        Some(Ok(())) => Ok(ExitCode::SUCCESS),
+        Some(Err(error)) => {
+            let message = explain(&error);
+            let reason = error.reason();
+            say(&format!("polecat clone: {reason}: {message}"));
+            report::write(Path::new(TERMINATION_LOG), &message, |message| InitReport {
+                reason,
+                message,
+            })?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
+
+async fn prepare(order: WorkOrder, home: PathBuf) -> Result<(), Prepare> {
+    let url = format!("http://127.0.0.1:{GIT_PORT}/repo.git");
+    let patience = Duration::from_secs(order.limits.parking_seconds) + PATIENCE_BEYOND_PARKING;
+    wait::for_broker(GIT_PORT, patience).await?;
+    let cloned =
+        tokio::task::spawn_blocking(move || furnish(&order, &url, Path::new(WORKSPACE_DIR), &home)).await;
+    match cloned {
+        Ok(Ok(())) => Ok(()),
+        // The broker may have stopped for good in the middle of the clone; its reason says more than git's.
+        Ok(Err(error @ Prepare::Repository(repository::PrepareRepository::Clone { .. }))) => {
+            match wait::ask(GIT_PORT).await {
+                Err(stopped @ wait::AwaitBroker::Stopped { .. }) => Err(stopped.into()),
+                _ => Err(error),
+            }
+        }
+        Ok(Err(error)) => Err(error),
+        Err(join) => Err(Prepare::Stopped {
+            reason: Reason::CloneFailed,
+            message: format!("failed to prepare the workspace: {join}"),
+        }),
+    }
+}
+
+/// Everything after the broker serves: repository, task, prompt, settings.
+fn furnish(order: &WorkOrder, url: &str, workspace: &Path, home: &Path) -> Result<(), Prepare> {
+    let repository = repository::prepare(order, url, workspace)?;
+    say(&format!(
+        "polecat clone: {} is at {} on branch {}",
+        REPO_DIR, repository.head, order.git.work_branch
+    ));
+    let bead = bead::of_order(order, &workspace.join("repo"))?;
+    home::write(home, &prompt::compose(order, bead.as_ref()))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

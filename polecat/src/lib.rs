@@ -2,7 +2,11 @@
 
 pub mod broker;
 pub mod clone;
+mod console;
 pub mod git;
 pub mod keeper;
 pub mod order;
+mod report;
 pub mod run;
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,80 @@
+//! What the agent is told.
+
+use std::fmt::Write as _;
+
+use gastown_api::pod::REPO_DIR;
+use gastown_api::work_order::WorkOrder;
+
+use super::bead::Bead;
+
+/// The prompt of an order, with the text of its bead if one was found.
+#[must_use]
+pub fn compose(order: &WorkOrder, bead: Option<&Bead>) -> String {
+    let mut prompt = format!(
+        "You are {}, a polecat of the rig {}. You work alone on one task; nobody can answer questions.\n",
+        order.polecat, order.rig
+    );
+    if let Some(task) = &order.task {
+        section(&mut prompt, "Task", task);
+    }
+    if let Some(id) = &order.bead {
+        match bead {
+            Some(bead) => describe(&mut prompt, id, bead),
+            None => section(
+                &mut prompt,
+                &format!("Bead {id}"),
+                "The task above is the text of this bead.",
+            ),
+        }
+    }
+    section(&mut prompt, "How your work is delivered", &delivery(order));
+    prompt
+}
+
+fn describe(prompt: &mut String, id: &str, bead: &Bead) {
+    section(prompt, &format!("Bead {id}: {}", bead.title), "");
+    for (heading, text) in &bead.sections {
+        let _strings_take_everything = write!(prompt, "\n## {heading}\n{text}\n");
+    }
+    if !bead.comments.is_empty() {
+        prompt.push_str("\n## Comments\n");
+    }
+    for [author, time, text] in &bead.comments {
+        let _strings_take_everything = writeln!(prompt, "- {author} ({time}): {text}");
+    }
+}
+
+fn section(prompt: &mut String, heading: &str, text: &str) {
+    let _strings_take_everything = write!(prompt, "\n# {heading}\n");
+    if !text.is_empty() {
+        let _strings_take_everything = writeln!(prompt, "{}", text.trim_end());
+    }
+}
+
+fn delivery(order: &WorkOrder) -> String {
+    let mut text = format!(
+        "- {repository} is cloned in {REPO_DIR}, with the branch `{work}` checked out. Stay on this branch.\n\
+         - Commit your work with git, in small commits whose messages say why.\n\
+         - Push with `git push origin HEAD`. `origin` is a host inside this pod that passes your commits on; it takes \
+         this branch only, and no force-push. No pull request is needed.\n\
+         - The commands `gt` and `bd` do not exist here.\n\
+         - When the task is done and pushed, stop. If nothing has to change, or you cannot do it, say why in your \
+         last message.\n",
+        repository = order.git.repository,
+        work = order.git.work_branch,
+    );
+    if !order.git.denied_paths.is_empty() {
+        let paths: Vec<_> = order
+            .git
+            .denied_paths
+            .iter()
+            .map(|path| format!("`{path}`"))
+            .collect();
+        let _strings_take_everything = writeln!(
+            text,
+            "- Pushes that change these paths are refused: {}.",
+            paths.join(", ")
+        );
+    }
+    text
+}
