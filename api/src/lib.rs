@@ -14,6 +14,7 @@ pub mod reference;
 pub mod repository;
 pub mod resources;
 pub mod rig;
+mod rules;
 pub mod usage;
 pub mod work_order;
 

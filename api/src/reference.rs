@@ -27,6 +27,8 @@ pub struct SecretKeyRef {
     pub name: String,
     /// The key in it.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    #[x_kube(validation = Rule::new("self != '.' && !self.startsWith('..')")
+        .message(Message::Expression("'key \"' + self + '\" must not be \".\" or begin with \"..\": no Secret has such a key'".into())))]
     pub key: String,
 }
 
@@ -36,6 +38,6 @@ pub struct SecretKeyRef {
 pub struct ConfigMapReference {
     /// The name of the ConfigMap.
     #[serde(default)]
-    #[schemars(length(max = 253))]
+    #[schemars(length(max = 253), regex(pattern = r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$"))]
     pub name: String,
 }

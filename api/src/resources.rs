@@ -8,11 +8,15 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::rules;
+
 /// Requests and limits of the agent's container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.requests) || !has(self.limits) || self.requests.all(r, !(r in self.limits) || quantity(string(self.requests[r])).compareTo(quantity(string(self.limits[r]))) <= 0)")
-    .message("a request must not exceed its limit: lower the request or raise the limit"))]
+#[x_kube(validation = rules::request_within_limit(rules::NAMED[0]))]
+#[x_kube(validation = rules::request_within_limit(rules::NAMED[1]))]
+#[x_kube(validation = rules::request_within_limit(rules::NAMED[2]))]
+#[x_kube(validation = rules::other_requests_within_limits())]
 pub struct ResourceRequirements {
     /// The most the container may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]

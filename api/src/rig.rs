@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::reference::SecretReference;
+use crate::rules;
 
 /// A project workspace: one repository, many polecats.
 #[derive(Clone, Debug, PartialEq, CustomResource, Serialize, Deserialize, KubeSchema)]
@@ -32,9 +33,8 @@ use crate::reference::SecretReference;
 pub struct RigSpec {
     /// The repository: `git@HOST:PATH`, `ssh://[USER@]HOST[:PORT]/PATH` or `https://HOST[:PORT]/PATH`.
     #[serde(rename = "gitURL")]
-    #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = Rule::new("self.matches('^([A-Za-z0-9][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9._-]*:|ssh://([A-Za-z0-9][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]{1,5})?/|https?://[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]{1,5})?/)[A-Za-z0-9._~/][A-Za-z0-9._~/-]*$')")
-        .message(Message::Expression("'repository \"' + self + '\" must be git@HOST:PATH, ssh://[USER@]HOST[:PORT]/PATH or https://HOST[:PORT]/PATH, without a password'".into())))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^\S*$"))]
+    #[x_kube(validation = rules::repository())]
     pub git_url: String,
     /// The prefix of the project's beads, such as `mp` in `mp-a1b2`. Immutable.
     #[schemars(regex(pattern = r"^[a-z]{2,10}$"), length(max = 10))]
@@ -47,6 +47,7 @@ pub struct RigSpec {
         length(min = 1, max = 200),
         regex(pattern = r"^[a-zA-Z0-9._/][a-zA-Z0-9._/-]*$")
     )]
+    #[x_kube(validation = rules::branch())]
     pub git_branch: Option<String>,
     /// The git secret of polecats that name none, in the polecat's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,1 +1,3 @@
-//! Empty.
+//! What the tests share: the API server's client, a world for polecats to work in, and the scripted model.
+
+pub mod client;

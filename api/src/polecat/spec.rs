@@ -2,12 +2,14 @@
 
 use k8s_openapi::api::core::v1::EnvVar;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::status::PolecatStatus;
 use crate::reference::{ConfigMapReference, SecretKeyRef, SecretReference};
 use crate::resources::ResourceRequirements;
+use crate::rules;
 
 /// An autonomous worker: one issue, one branch, one pod at a time.
 #[derive(Clone, Debug, PartialEq, CustomResource, Serialize, Deserialize, KubeSchema)]
@@ -33,18 +35,15 @@ use crate::resources::ResourceRequirements;
     printcolumn(name = "Model", type_ = "string", json_path = ".status.agentModel", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("size(self.metadata.name) <= 55")
-        .message(Message::Expression("'name \"' + self.metadata.name + '\" is longer than 55 characters: the pod is named polecat-NAME; choose a shorter name'".into())),
+        .message(Message::Expression("'metadata.name \"' + self.metadata.name + '\" is longer than 55 characters: the pod is named polecat-NAME; choose a shorter name'".into())),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.rig == oldSelf.rig")
     .message(Message::Expression("'rig is immutable: it is \"' + oldSelf.rig + '\" and cannot become \"' + self.rig + '\"; create another Polecat'".into())).field_path(".rig"))]
 #[x_kube(validation = Rule::new("self.executionMode == oldSelf.executionMode").message("executionMode is immutable: create another Polecat").field_path(".executionMode"))]
-#[x_kube(validation = Rule::new("(has(self.kubernetes) && has(self.kubernetes.gitRepository) ? self.kubernetes.gitRepository : '') == (has(oldSelf.kubernetes) && has(oldSelf.kubernetes.gitRepository) ? oldSelf.kubernetes.gitRepository : '')")
-    .message("kubernetes.gitRepository is immutable: create another Polecat"))]
-#[x_kube(validation = Rule::new("(has(self.kubernetes) && has(self.kubernetes.workBranch) ? self.kubernetes.workBranch : '') == (has(oldSelf.kubernetes) && has(oldSelf.kubernetes.workBranch) ? oldSelf.kubernetes.workBranch : '')")
-    .message("kubernetes.workBranch is immutable: create another Polecat"))]
-#[x_kube(validation = Rule::new("!(has(self.taskDescription) && has(self.task) && has(self.task.description))")
-    .message("task.description and taskDescription are both set: keep task.description"))]
+#[x_kube(validation = rules::immutable_in_kubernetes("gitRepository"))]
+#[x_kube(validation = rules::immutable_in_kubernetes("workBranch"))]
+#[x_kube(validation = rules::one_task())]
 pub struct PolecatSpec {
     /// The rig it belongs to. A Rig of that name need not exist where repository and credentials stand here. Immutable.
     #[schemars(
@@ -170,10 +169,24 @@ pub struct AgentConfig {
     pub config_map_ref: Option<ConfigMapReference>,
     /// Environment of the agent. Secrets are refused here: what the agent can read, it can give away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
-    #[x_kube(validation = Rule::new("self.all(e, !has(e.valueFrom) || !has(e.valueFrom.secretKeyRef))")
-        .message("env must not take a value from a Secret (secretKeyRef): the agent holds no keys; use claudeCredsSecretRef or gitSecretRef"))]
+    #[schemars(schema_with = "environment")]
     pub env: Option<Vec<EnvVar>>,
+}
+
+/// The schema of `env`: Kubernetes' own, bounded so that a rule may look at each variable.
+fn environment(generator: &mut SchemaGenerator) -> Schema {
+    let mut variable = EnvVar::json_schema(generator);
+    if let Some(name) = variable
+        .pointer_mut("/properties/name")
+        .and_then(Value::as_object_mut)
+    {
+        name.insert("maxLength".to_owned(), 256.into());
+    }
+    variable.insert(
+        "x-kubernetes-validations".to_owned(),
+        json!([rules::no_secret_in_environment()]),
+    );
+    json_schema!({"type": "array", "nullable": true, "maxItems": 64, "items": variable})
 }
 
 /// Who serves a model.
@@ -212,9 +225,8 @@ pub struct ModelProvider {
 pub struct KubernetesSpec {
     /// The repository, by default the Rig's. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = Rule::new("self.matches('^([A-Za-z0-9][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9._-]*:|ssh://([A-Za-z0-9][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]{1,5})?/|https?://[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]{1,5})?/)[A-Za-z0-9._~/][A-Za-z0-9._~/-]*$')")
-        .message(Message::Expression("'repository \"' + self + '\" must be git@HOST:PATH, ssh://[USER@]HOST[:PORT]/PATH or https://HOST[:PORT]/PATH, without a password'".into())))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^\S*$"))]
+    #[x_kube(validation = rules::repository())]
     pub git_repository: Option<String>,
     /// The branch to start from, by default the Rig's, else `main`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -222,8 +234,7 @@ pub struct KubernetesSpec {
         length(min = 1, max = 200),
         regex(pattern = r"^[a-zA-Z0-9._/][a-zA-Z0-9._/-]*$")
     )]
-    #[x_kube(validation = Rule::new("!self.contains('..') && !self.contains('//') && !self.startsWith('/') && !self.endsWith('/') && !self.endsWith('.') && !self.endsWith('.lock')")
-        .message(Message::Expression("'branch \"' + self + '\" is none that git accepts: no \"..\", \"//\", leading or trailing \"/\", trailing \".\" or \".lock\"'".into())))]
+    #[x_kube(validation = rules::branch())]
     pub git_branch: Option<String>,
     /// The branch that is pushed, by default `polecat/NAME/ISSUE@TIME`. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -231,8 +242,7 @@ pub struct KubernetesSpec {
         length(min = 1, max = 200),
         regex(pattern = r"^[a-zA-Z0-9._/][a-zA-Z0-9._/@-]*$")
     )]
-    #[x_kube(validation = Rule::new("!self.contains('..') && !self.contains('//') && !self.startsWith('/') && !self.endsWith('/') && !self.endsWith('.') && !self.endsWith('.lock')")
-        .message(Message::Expression("'branch \"' + self + '\" is none that git accepts: no \"..\", \"//\", leading or trailing \"/\", trailing \".\" or \".lock\"'".into())))]
+    #[x_kube(validation = rules::branch())]
     pub work_branch: Option<String>,
     /// The git secret, by default the Rig's. Only the broker container mounts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -280,6 +290,7 @@ pub struct Budget {
     pub tokens: Option<i64>,
     /// US dollars, by the operator's price table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0.000_001, max = 1_000_000.0))]
+    #[schemars(range(min = 0.0, max = 1_000_000.0))]
+    #[x_kube(validation = Rule::new("self > 0.0").message("must be more than 0"))]
     pub usd: Option<f64>,
 }
