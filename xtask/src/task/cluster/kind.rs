@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use super::engine::Engine;
 use super::node_image;
@@ -74,12 +74,15 @@ impl Cluster {
 pub fn ensure_up() -> Result<Cluster> {
     fs_err::create_dir_all(state::folder())?;
     let recipe = recipe()?;
-    if let Some(cluster) = already_up(&recipe)? {
+    if let Seen::Up(cluster) = look(&recipe)? {
         return Ok(cluster);
     }
     let _alone = Engine::lock()?;
-    if let Some(cluster) = already_up(&recipe)? {
-        return Ok(cluster);
+    // Another run may have brought it up while this one waited for the lock.
+    match look(&recipe)? {
+        Seen::Up(cluster) => return Ok(cluster),
+        Seen::Nothing => {}
+        Seen::Unusable(why) => progress::say(format!("{why}: it is made anew")),
     }
     create(recipe)
 }
@@ -138,6 +141,7 @@ pub fn down(all: bool) -> Result<()> {
     }
     let _alone = Engine::lock()?;
     if let Some(engine) = Engine::running()? {
+        node_image::remove_build_container(&engine)?;
         let ours = state::cluster_name();
         let names = engine.kind().args(["get", "clusters"]).text()?;
         for name in names
@@ -163,30 +167,27 @@ fn config() -> PathBuf {
     workspace::root().join("tests/cluster/kind.yaml")
 }
 
-fn already_up(recipe: &str) -> Result<Option<Cluster>> {
-    let is_current = match State::read()? {
-        None => return Ok(None),
-        Some(State::Kind {
+/// What there is of the cluster that `up` is to bring up.
+enum Seen {
+    Up(Cluster),
+    Unusable(&'static str),
+    Nothing,
+}
+
+fn look(recipe: &str) -> Result<Seen> {
+    let (Some(state), Some(cluster)) = (State::read()?, remembered()?) else {
+        return Ok(Seen::Nothing);
+    };
+    match state {
+        State::Kind {
             recipe: made_from, ..
-        }) if made_from != recipe => {
-            progress::say("what the cluster is made from has changed: it is made anew");
-            return Ok(None);
-        }
-        Some(State::Kind { .. }) => false,
-        Some(State::Current { .. }) => true,
-    };
-    let Some(cluster) = remembered()? else {
-        return Ok(None);
-    };
-    if cluster.is_ready()? {
-        return Ok(Some(cluster));
+        } if made_from != recipe => Ok(Seen::Unusable("what the cluster is made from has changed")),
+        _ if cluster.is_ready()? => Ok(Seen::Up(cluster)),
+        State::Kind { .. } => Ok(Seen::Unusable("the cluster does not answer")),
+        State::Current { context, .. } => bail!(
+            "the cluster of context {context:?} does not answer; `cargo xtask cluster down` makes `up` forget it"
+        ),
     }
-    ensure!(
-        !is_current,
-        "the cluster of `up --use-current` does not answer; `cargo xtask cluster down` forgets it"
-    );
-    progress::say("the cluster does not answer: it is made anew");
-    Ok(None)
 }
 
 fn create(recipe: String) -> Result<Cluster> {

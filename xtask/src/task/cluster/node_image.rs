@@ -15,7 +15,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, ensure};
 
 use super::engine::Engine;
-use super::tools::{self, Module};
+use super::tools::{self, Module, Tool};
 use crate::process::Command;
 use crate::{progress, workspace};
 
@@ -25,8 +25,9 @@ const RECIPE: &str = "1";
 /// The part of the containers' and images' names that is the same for all versions.
 const NAME: &str = "gastown-operator-node";
 
-/// The label of containers that only exist while an image is made.
-const BUILD_LABEL: &str = "io.gastown.node-image-build";
+/// The container in which an image is made. A name and no label: the image would inherit the label, and every node
+/// made from it would look like a leftover.
+const BUILD_CONTAINER: &str = "gastown-operator-node-build";
 
 /// The folder with the files that make a node ours.
 fn folder() -> PathBuf {
@@ -59,9 +60,11 @@ pub fn ensure_in(engine: &Engine) -> Result<String> {
     if archive.is_file() {
         progress::step("load the node image from the cache", || load(engine, &archive))?;
     } else {
-        remove_build_containers(engine)?;
-        let made = base::ensure_in(engine).and_then(|base| control_plane::add(engine, &base, &name));
-        remove_build_containers(engine)?;
+        remove_build_container(engine)?;
+        build_tools()?;
+        let base = name.replace(NAME, &format!("{NAME}-base"));
+        let made = base::ensure_in(engine, &base).and_then(|()| control_plane::add(engine, &base, &name));
+        remove_build_container(engine)?;
         made?;
         progress::step("keep the node image in the cache", || {
             save(engine, &name, &archive)
@@ -70,11 +73,17 @@ pub fn ensure_in(engine: &Engine) -> Result<String> {
     Ok(name)
 }
 
-fn remove_build_containers(engine: &Engine) -> Result<()> {
-    let label = format!("label={BUILD_LABEL}");
+/// Builds everything that goes into the image first, so that the later steps show their own times.
+fn build_tools() -> Result<()> {
+    tools::ensure([Tool::Kubelet, Tool::Coredns, Tool::Pause]).map(drop)
+}
+
+/// Removes the container in which a killed run was making an image.
+pub fn remove_build_container(engine: &Engine) -> Result<()> {
+    let name = format!("name=^/{BUILD_CONTAINER}$");
     let left = engine
         .docker()
-        .args(["ps", "--all", "--quiet", "--filter", &label])
+        .args(["ps", "--all", "--quiet", "--filter", &name])
         .text()?;
     for container in left.split_whitespace() {
         engine

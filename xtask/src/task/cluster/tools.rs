@@ -159,11 +159,12 @@ pub fn key(inputs: &[impl AsRef<[u8]>]) -> String {
         hash.update((input.as_ref().len() as u64).to_le_bytes());
         hash.update(input);
     }
-    hash.finalize()
+    let digest = hash.finalize();
+    let number = digest
         .iter()
         .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("{number:016x}")
 }
 
 fn ensure_module(module: Module) -> Result<PathBuf> {

@@ -273,7 +273,8 @@ fn default_interface(routes: &str) -> Option<String> {
     })
 }
 
-fn remove_if_there(folder: &Path) -> Result<()> {
+/// Removes `folder` with all it holds, if it is there.
+pub fn remove_if_there(folder: &Path) -> Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("failed to remove {folder:?}"))

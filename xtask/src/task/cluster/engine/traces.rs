@@ -16,8 +16,8 @@ use crate::task::cluster::packages;
 /// The parent of every cgroup that the engine makes.
 pub const CGROUP: &str = "/gastown-operator";
 
-/// Kernel settings that dockerd, kubelet or kube-proxy change for the whole machine.
-const SETTINGS: [&str; 11] = [
+/// Kernel settings that dockerd, kubelet, kube-proxy or the node's systemd change for the whole machine.
+const SETTINGS: [&str; 20] = [
     "net/ipv4/ip_forward",
     "net/ipv4/conf/all/forwarding",
     "net/ipv4/conf/default/forwarding",
@@ -29,17 +29,33 @@ const SETTINGS: [&str; 11] = [
     "vm/panic_on_oom",
     "kernel/panic",
     "kernel/panic_on_oops",
+    "kernel/core_uses_pid",
+    "kernel/pid_max",
+    "kernel/sysrq",
+    "fs/file-max",
+    "fs/nr_open",
+    "fs/protected_fifos",
+    "fs/protected_hardlinks",
+    "fs/protected_regular",
+    "fs/protected_symlinks",
 ];
+
+/// Folders that the engine makes outside its own.
+const FOLDERS: [&str; 2] = ["/run/containerd", "/run/docker"];
 
 const FAMILIES: [&str; 2] = ["iptables", "ip6tables"];
 
 /// What the machine was like before the engine first started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+// An engine that another version of this program started may lack a fact.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Before {
     bridges: BTreeSet<String>,
     settings: BTreeMap<String, String>,
     /// What `iptables-save` and `ip6tables-save` said.
     filters: BTreeMap<String, String>,
+    /// Which of the folders that the engine makes were there.
+    folders: BTreeSet<String>,
 }
 
 impl Before {
@@ -53,7 +69,9 @@ impl Before {
         for family in FAMILIES {
             filters.insert(family.to_owned(), saved(family)?);
         }
+        let folders = FOLDERS.iter().filter(|folder| Path::new(folder).exists());
         Ok(Self {
+            folders: folders.map(|folder| (*folder).to_owned()).collect(),
             bridges: bridges()?,
             settings: settings.collect(),
             filters,
@@ -75,7 +93,6 @@ pub fn remove(before: &Before) -> Result<()> {
             let restore = packages::path(&format!("{family}-restore"));
             Command::new(restore).arg("--noflush").input(script).output()?;
         }
-        remove_empty_tables(family, earlier)?;
     }
     for bridge in &ours {
         Command::new(packages::path("ip"))
@@ -89,27 +106,15 @@ pub fn remove(before: &Before) -> Result<()> {
             fs_err::write(file, value)?;
         }
     }
+    for folder in FOLDERS.iter().filter(|folder| !before.folders.contains(**folder)) {
+        super::own::remove_if_there(Path::new(folder))?;
+    }
     remove_cgroups();
     Ok(())
 }
 
 fn saved(family: &str) -> Result<String> {
     Command::new(packages::path(&format!("{family}-save"))).text()
-}
-
-/// Removes tables that came since `earlier` and hold nothing any more.
-fn remove_empty_tables(family: &str, earlier: &str) -> Result<()> {
-    let now = saved(family)?;
-    for table in now.lines().filter_map(|line| line.strip_prefix('*')) {
-        let is_new = !earlier.lines().any(|line| line.strip_prefix('*') == Some(table));
-        if is_new {
-            // Fails, as it should, when somebody else has put something into the table.
-            Command::new(packages::path(family))
-                .args(["-t", table, "-X"])
-                .succeeds();
-        }
-    }
-    Ok(())
 }
 
 fn bridges() -> Result<BTreeSet<String>> {

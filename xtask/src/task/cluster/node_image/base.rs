@@ -27,8 +27,11 @@ const CUSTOMIZE: [&str; 6] = [
      \"$1\"/usr/share/locale/*",
 ];
 
-/// Has the base image in the engine and returns its name.
-pub fn ensure_in(engine: &Engine) -> Result<String> {
+/// Has the base image in the engine as `name`.
+pub fn ensure_in(engine: &Engine, name: &str) -> Result<()> {
+    if engine.docker().args(["image", "inspect", name]).succeeds() {
+        return Ok(());
+    }
     packages::ensure(&["mmdebstrap"])?;
     let [kubeadm, kubelet, kubectl] = tools::ensure([Tool::Kubeadm, Tool::Kubelet, Tool::Kubectl])?;
     let folder = tempfile::Builder::new()
@@ -43,17 +46,15 @@ pub fn ensure_in(engine: &Engine) -> Result<String> {
         fs_err::write(&sources, sources_of_machine()?)?;
         debootstrap(&sources, &overlay, &rootfs)
     })?;
-    let name = format!("{}-base:latest", super::NAME);
     progress::step("import the node's base", || {
         engine
             .docker()
             .arg("import")
             .arg(&rootfs)
-            .arg(&name)
+            .arg(name)
             .output()
             .map(drop)
-    })?;
-    Ok(name)
+    })
 }
 
 /// A folder of the cache for what one run needs; what killed runs left in it is removed.

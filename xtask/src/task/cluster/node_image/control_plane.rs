@@ -10,7 +10,7 @@ use tar::{Archive, Builder, Header};
 
 use super::super::engine::Engine;
 use super::super::tools::{self, Module, Tool};
-use super::BUILD_LABEL;
+use super::BUILD_CONTAINER;
 use crate::progress;
 
 /// What kube-proxy runs in its image, with everything those programs load.
@@ -44,20 +44,13 @@ pub fn add(engine: &Engine, base: &str, name: &str) -> Result<()> {
                 "--change",
                 r#"ENTRYPOINT [ "/usr/local/bin/entrypoint", "/sbin/init" ]"#,
             ])
-            .args([
-                "--change",
-                "CMD []",
-                "--change",
-                "ENV container=docker",
-                "--change",
-                "STOPSIGNAL SIGRTMIN+3",
-            ])
+            .args(["--change", "CMD []", "--change", "ENV container=docker"])
             .args([&container, name])
             .output()
             .map(drop)
     })?;
     for image in images {
-        engine.docker().args(["rmi", "--no-prune", &image]).output()?;
+        engine.docker().args(["rmi", &image]).output()?;
     }
     Ok(())
 }
@@ -68,11 +61,13 @@ fn start(engine: &Engine, image: &str) -> Result<String> {
         .args([
             "run",
             "--detach",
-            "--label",
-            BUILD_LABEL,
+            "--name",
+            BUILD_CONTAINER,
             "--security-opt",
             "seccomp=unconfined",
         ])
+        // The image takes this over: systemd ends on that signal.
+        .args(["--stop-signal", "SIGRTMIN+3"])
         .args(["--network", "none", "--entrypoint", "sleep", image, "infinity"])
         .text()
 }
@@ -243,9 +238,7 @@ fn append_program(tar: &mut Builder<fs_err::File>, program: &Path, path: &Path) 
 /// Copies the packet filter's programs, libraries and modules from the base.
 fn append_proxy_programs(tar: &mut Builder<fs_err::File>, engine: &Engine, base: &str) -> Result<()> {
     let run = |args: &[&str]| {
-        let docker = engine
-            .docker()
-            .args(["run", "--rm", "--label", BUILD_LABEL, "--network", "none"]);
+        let docker = engine.docker().args(["run", "--rm", "--network", "none"]);
         docker.arg("--entrypoint").arg(args[0]).arg(base).args(&args[1..])
     };
     let find = run(&["find", "/usr/lib", "-path", "*/xtables/*.so"]).text()?;
