@@ -22,6 +22,7 @@ use crate::console::{explain, say};
 use crate::{order, report};
 
 pub use home::PROMPT_FILE;
+pub use repository::mail_address;
 
 /// What is added to the longest parking before `clone` gives up on a broker that says nothing at all.
 const PATIENCE_BEYOND_PARKING: Duration = Duration::from_secs(180);
@@ -146,6 +147,12 @@ fn furnish(order: &WorkOrder, url: &str, workspace: &Path, home: &Path) -> Resul
     let bead = bead::of_order(order, &workspace.join("repo"))?;
     home::write(home, &prompt::compose(order, bead.as_ref()))?;
     Ok(())
+}
+
+/// The repository alone, for the tests of the other containers.
+#[cfg(test)]
+pub(crate) fn prepare_repository(order: &WorkOrder, url: &str, workspace: &Path) {
+    repository::prepare(order, url, workspace).unwrap();
 }
 
 #[cfg(test)]

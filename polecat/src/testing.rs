@@ -57,3 +57,10 @@ pub fn commit_file(clone: &Path, name: &str, content: &[u8], message: &str) {
     git.run(&["add", "--force", "--", name]).unwrap();
     git.run(&["commit", "--quiet", "-m", message]).unwrap();
 }
+
+/// A clone of `url` as `polecat clone` leaves it.
+pub fn clone_of(url: &str, target: &Path, order: &WorkOrder) {
+    let workspace = tempfile::tempdir_in(target.parent().unwrap()).unwrap();
+    crate::clone::prepare_repository(order, url, workspace.path());
+    std::fs::rename(workspace.path().join("repo"), target).unwrap();
+}

@@ -329,11 +329,17 @@ fn listen(mut stderr: impl Read, words: &Mutex<Vec<u8>>) {
     }
 }
 
+/// The command line without its `-c` settings: what went wrong has to fit a termination message.
 fn show(command: &Command) -> String {
     let mut line = command.get_program().to_string_lossy().into_owned();
-    for argument in command.get_args() {
-        line.push(' ');
-        line.push_str(&argument.to_string_lossy());
+    let mut arguments = command.get_args();
+    while let Some(argument) = arguments.next() {
+        if argument == "-c" {
+            arguments.next();
+        } else {
+            line.push(' ');
+            line.push_str(&argument.to_string_lossy());
+        }
     }
     line
 }

@@ -1,0 +1,329 @@
+//! Delivers the agent's work when it has ended: commits what it left, and pushes the work branch to the broker.
+//!
+//! The repository is the agent's: its configuration may name programs that git runs. They run in the container where
+//! the agent itself ran and find as little here as it did; they must only not hold the end up.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gastown_api::git::Sha;
+use gastown_api::work_order::WorkOrder;
+
+use crate::clone::mail_address;
+use crate::console::{escape, explain, say};
+use crate::git::{Git, RunGit};
+
+/// Between two tries to push while the broker is away.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a push is tried while the broker is away.
+const TRIES: u32 = 5;
+
+/// How many other branches are named.
+const MAX_NAMED: usize = 5;
+
+/// What delivery works with.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The order.
+    pub order: &'a WorkOrder,
+    /// The clone.
+    pub repository: &'a Path,
+    /// The broker's repository.
+    pub url: &'a str,
+    /// How long all of it may take.
+    pub within: Duration,
+}
+
+/// What became of the work.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// The local tip of the work branch.
+    pub local_head: Option<Sha>,
+    /// Whether the broker holds that tip as the work branch.
+    pub pushed: bool,
+    /// Whether something stayed behind that had to be pushed.
+    pub failed: bool,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// What is to be done about the work branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Push,
+    /// The broker has it.
+    Delivered,
+    /// The agent committed nothing.
+    Nothing,
+}
+
+/// The refs of the broker that matter.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Remote {
+    work: Option<Sha>,
+    base: Option<Sha>,
+}
+
+impl Context<'_> {
+    /// Saves and pushes; whatever fails is noted, since the keeper's snapshot comes after.
+    pub fn deliver(&self, agent_ended_well: bool) -> Delivery {
+        let deadline = Instant::now() + self.within;
+        let mut delivery = Delivery::default();
+        if agent_ended_well {
+            match self.commit_leftovers(deadline) {
+                Ok(notes) => delivery.notes.extend(notes),
+                Err(error) => delivery.note("the agent's uncommitted changes could not be committed", &error),
+            }
+        }
+        self.push(deadline, &mut delivery);
+        match self.undelivered(deadline) {
+            Ok(notes) => delivery.notes.extend(notes),
+            Err(error) => delivery.note("the agent's other branches could not be read", &error),
+        }
+        for note in &delivery.notes {
+            say(&format!("polecat run: {note}"));
+        }
+        delivery
+    }
+
+    fn git(&self, deadline: Instant) -> Git {
+        let mail = mail_address(self.order);
+        let mut git = Git::at(self.repository)
+            .config("core.hooksPath=/dev/null")
+            .config("core.fsmonitor=false")
+            .config("commit.gpgSign=false")
+            .config("gc.auto=0")
+            .config("maintenance.auto=false")
+            .limit(
+                deadline
+                    .saturating_duration_since(Instant::now())
+                    .max(Duration::from_secs(1)),
+            );
+        for who in ["AUTHOR", "COMMITTER"] {
+            git = git
+                .env(&format!("GIT_{who}_NAME"), &self.order.polecat)
+                .env(&format!("GIT_{who}_EMAIL"), &mail);
+        }
+        git
+    }
+
+    fn commit_leftovers(&self, deadline: Instant) -> Result<Option<String>, RunGit> {
+        let git = self.git(deadline);
+        let changes = git.run(&["status", "--porcelain", "-z", "--ignore-submodules=dirty"])?;
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        if let Some(why) = self.unfinished(&git)? {
+            return Ok(Some(format!("uncommitted changes were left as they are: {why}")));
+        }
+        // All that could hold it was killed.
+        let _there_was_none = std::fs::remove_file(self.repository.join(".git/index.lock"));
+        let denied = &self.order.git.denied_paths;
+        let excluded: Vec<_> = denied
+            .iter()
+            .map(|path| format!(":(exclude,top,literal){}", path.trim_end_matches('/')))
+            .collect();
+        let mut add = vec!["add", "--all", "--", ":/"];
+        add.extend(excluded.iter().map(String::as_str));
+        git.run(&add)?;
+        if git.asks(&["diff", "--cached", "--quiet", "--ignore-submodules=dirty"])? {
+            return Ok(Some(
+                "uncommitted changes of paths that may not be pushed were left out".to_owned(),
+            ));
+        }
+        let message = format!("chore: save what {} left uncommitted", self.order.polecat);
+        let bead = self.order.bead.as_ref().map(|bead| format!("Bead: {bead}"));
+        let mut commit = vec!["commit", "--quiet", "--no-verify", "-m", &message];
+        if let Some(bead) = &bead {
+            commit.extend(["-m", bead]);
+        }
+        git.run(&commit)?;
+        Ok(Some("the agent's uncommitted changes were committed".to_owned()))
+    }
+
+    /// Why a commit now would not be what the agent meant.
+    fn unfinished(&self, git: &Git) -> Result<Option<String>, RunGit> {
+        for (name, what) in [
+            ("MERGE_HEAD", "a merge"),
+            ("CHERRY_PICK_HEAD", "a cherry-pick"),
+            ("REVERT_HEAD", "a revert"),
+            ("REBASE_HEAD", "a rebase"),
+        ] {
+            if git.asks(&["rev-parse", "--quiet", "--verify", name])? {
+                return Ok(Some(format!("{what} is unfinished")));
+            }
+        }
+        let work = self.order.git.work_branch.full();
+        let current = match git.text(&["symbolic-ref", "--quiet", "HEAD"]) {
+            Ok(branch) => branch,
+            Err(RunGit::Fail { code: Some(1), .. }) => {
+                return Ok(Some("no branch is checked out".to_owned()));
+            }
+            Err(error) => return Err(error),
+        };
+        Ok((current != work).then(|| format!("{} is checked out", escape(&current))))
+    }
+
+    fn push(&self, deadline: Instant, delivery: &mut Delivery) {
+        let git = self.git(deadline);
+        let work = self.order.git.work_branch.full();
+        match git.text(&["rev-parse", "--quiet", "--verify", &format!("{work}^{{commit}}")]) {
+            Ok(text) => delivery.local_head = text.parse().ok(),
+            Err(error) => delivery.note("the work branch is gone from the clone", &error),
+        }
+        let Some(head) = delivery.local_head.clone() else {
+            return;
+        };
+        let remote = self
+            .remote(&git, deadline)
+            .inspect_err(|error| delivery.note("the broker's branches could not be read", error));
+        let step = match &remote {
+            Ok(remote) => self.step(&git, &head, remote),
+            // What the broker has is unknown; a push that changes nothing does no harm.
+            Err(_) => self.step(&git, &head, &Remote::default()),
+        };
+        match step {
+            Step::Nothing => {}
+            Step::Delivered => delivery.pushed = true,
+            Step::Push => match self.push_patiently(&git, &head, &work, deadline) {
+                Ok(()) => {
+                    say(&format!("polecat run: pushed {head} to {work}"));
+                    delivery.pushed = true;
+                }
+                Err(error) => {
+                    delivery.failed = true;
+                    delivery.note("the push failed", &error);
+                }
+            },
+        }
+    }
+
+    fn remote(&self, git: &Git, deadline: Instant) -> Result<Remote, RunGit> {
+        let (work, base) = (
+            self.order.git.work_branch.full(),
+            self.order.git.base_branch.full(),
+        );
+        let listing = patiently(deadline, || {
+            git.text(&["ls-remote", "--quiet", self.url, &work, &base])
+        })?;
+        let tip = |name: &str| {
+            let mut lines = listing.lines().filter_map(|line| line.split_once('\t'));
+            lines
+                .find(|(_, found)| *found == name)
+                .and_then(|(sha, _)| sha.parse().ok())
+        };
+        Ok(Remote {
+            work: tip(&work),
+            base: tip(&base),
+        })
+    }
+
+    fn step(&self, git: &Git, head: &Sha, remote: &Remote) -> Step {
+        // An object that the clone does not have is no descendant of anything here.
+        let is_part_of = |other: &Sha| {
+            git.asks(&["merge-base", "--is-ancestor", head.as_str(), other.as_str()])
+                .unwrap_or(false)
+        };
+        let base = self.order.git.base.as_ref();
+        if let Some(work) = &remote.work {
+            return if work == head || is_part_of(work) {
+                Step::Delivered
+            } else {
+                Step::Push
+            };
+        }
+        let tracked = format!("refs/remotes/origin/{}", self.order.git.base_branch);
+        let tracked = git.text(&["rev-parse", "--quiet", "--verify", &tracked]).ok();
+        let tracked: Option<Sha> = tracked.and_then(|text| text.parse().ok());
+        let known = [remote.base.as_ref(), tracked.as_ref(), base];
+        if known.into_iter().flatten().any(is_part_of) {
+            Step::Nothing
+        } else {
+            Step::Push
+        }
+    }
+
+    fn push_patiently(&self, git: &Git, head: &Sha, work: &str, deadline: Instant) -> Result<(), RunGit> {
+        let refspec = format!("{head}:{work}");
+        let push = [
+            "push",
+            "--quiet",
+            "--no-verify",
+            "--no-signed",
+            "--recurse-submodules=no",
+            self.url,
+            &refspec,
+        ];
+        patiently(deadline, || git.run(&push)).map(|_| ())
+    }
+
+    /// Commits that no push of the work branch takes along.
+    fn undelivered(&self, deadline: Instant) -> Result<Vec<String>, RunGit> {
+        let git = self.git(deadline);
+        let work = self.order.git.work_branch.full();
+        let mut branches = vec!["HEAD".to_owned()];
+        git.records(
+            &["for-each-ref", "--format=%(refname)", "refs/heads"],
+            b'\n',
+            |name| {
+                if branches.len() <= MAX_NAMED {
+                    branches.push(String::from_utf8_lossy(name).into_owned());
+                }
+            },
+        )?;
+        let work_exists =
+            branches.contains(&work) || git.asks(&["rev-parse", "--quiet", "--verify", &work])?;
+        let mut notes = Vec::new();
+        for branch in branches.iter().filter(|branch| **branch != work) {
+            let mut count = vec!["rev-list", "--count", branch, "--not", "--remotes"];
+            if work_exists {
+                count.push(&work);
+            }
+            if branch == "HEAD" {
+                count.push("--branches");
+            }
+            let count = git.text(&count)?;
+            if count != "0" {
+                let name = branch.strip_prefix("refs/heads/").unwrap_or(branch);
+                notes.push(format!(
+                    "{count} commits on {} were not delivered: only {} is",
+                    escape(name),
+                    self.order.git.work_branch
+                ));
+            }
+        }
+        Ok(notes)
+    }
+}
+
+impl Delivery {
+    fn note(&mut self, what: &str, error: &RunGit) {
+        self.notes.push(format!("{what}: {}", explain(error)));
+    }
+}
+
+/// Tries again while the broker is starting or being restarted.
+fn patiently<T>(deadline: Instant, mut act: impl FnMut() -> Result<T, RunGit>) -> Result<T, RunGit> {
+    let mut tries = 1;
+    loop {
+        match act() {
+            Err(RunGit::Fail { words, .. })
+                if tries < TRIES && is_away(&words) && Instant::now() + PAUSE < deadline =>
+            {
+                tries += 1;
+                thread::sleep(PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether git's words (of libcurl, in the C locale) say that nobody listens, or that the broker answered 503.
+fn is_away(words: &str) -> bool {
+    words.contains("Failed to connect") || words.contains("Couldn't connect") || words.contains("error: 503")
+}
+
+#[cfg(test)]
+mod tests;

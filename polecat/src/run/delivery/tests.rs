@@ -1,0 +1,205 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use super::*;
+use crate::testing::{clone_of, commit_file, order, upstream};
+
+struct Pod {
+    folder: tempfile::TempDir,
+    url: String,
+    order: WorkOrder,
+}
+
+fn pod() -> Pod {
+    let folder = tempfile::tempdir().unwrap();
+    let url = upstream(folder.path());
+    let order = order();
+    clone_of(&url, &folder.path().join("repo"), &order);
+    Pod { folder, url, order }
+}
+
+impl Pod {
+    fn clone(&self) -> PathBuf {
+        self.folder.path().join("repo")
+    }
+
+    fn deliver(&self, well: bool) -> Delivery {
+        let context = Context {
+            order: &self.order,
+            repository: &self.clone(),
+            url: &self.url,
+            within: Duration::from_secs(30),
+        };
+        context.deliver(well)
+    }
+
+    fn upstream_tip(&self) -> Option<String> {
+        let work = self.order.git.work_branch.full();
+        Git::at(self.url.as_str())
+            .text(&["rev-parse", "--quiet", "--verify", &work])
+            .ok()
+    }
+
+    fn git(&self) -> Git {
+        Git::at(self.clone())
+    }
+}
+
+#[test]
+fn an_agent_that_changed_nothing_pushes_nothing() {
+    let pod = pod();
+    let delivery = pod.deliver(true);
+    assert!(
+        !delivery.pushed && !delivery.failed && delivery.notes.is_empty(),
+        "{delivery:?}"
+    );
+    assert!(delivery.local_head.is_some());
+    assert_eq!(pod.upstream_tip(), None);
+}
+
+#[test]
+fn commits_are_pushed_even_if_the_agent_failed() {
+    let pod = pod();
+    commit_file(&pod.clone(), "a", b"1", "Work");
+    fs::write(pod.clone().join("b"), "left").unwrap();
+    let delivery = pod.deliver(false);
+    assert!(delivery.pushed, "{delivery:?}");
+    assert_eq!(pod.upstream_tip(), delivery.local_head.map(String::from));
+    assert!(
+        pod.git()
+            .text(&["status", "--porcelain"])
+            .unwrap()
+            .contains("?? b")
+    );
+}
+
+#[test]
+fn leftovers_of_an_agent_that_ended_well_are_committed_without_its_hooks() {
+    let pod = pod();
+    let hooks = pod.clone().join(".git/hooks");
+    fs::create_dir_all(&hooks).unwrap();
+    for name in ["pre-commit", "pre-push", "commit-msg"] {
+        fs::write(hooks.join(name), "#!/bin/sh\nexit 1\n").unwrap();
+        fs::set_permissions(hooks.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::write(pod.clone().join(".git/index.lock"), "").unwrap();
+    fs::write(pod.clone().join("calculator.py"), "fixed\n").unwrap();
+    fs::write(pod.clone().join("new"), "x").unwrap();
+    fs::create_dir_all(pod.clone().join("__pycache__")).unwrap();
+    fs::write(pod.clone().join("__pycache__/x.pyc"), "x").unwrap();
+    let delivery = pod.deliver(true);
+    assert!(delivery.pushed, "{delivery:?}");
+    let names = Git::at(pod.url.as_str())
+        .text(&["diff", "--name-only", "main", &pod.order.git.work_branch.full()])
+        .unwrap();
+    assert_eq!(names, "calculator.py\nnew");
+    let who = pod.git().text(&["log", "-1", "--format=%an %ae %s"]).unwrap();
+    assert_eq!(
+        who,
+        "furiosa furiosa@demo.gastown.invalid chore: save what furiosa left uncommitted"
+    );
+}
+
+#[test]
+fn leftovers_of_denied_paths_are_left_out() {
+    let pod = pod();
+    fs::create_dir_all(pod.clone().join(".github/workflows")).unwrap();
+    fs::write(pod.clone().join(".github/workflows/ci.yml"), "x").unwrap();
+    let delivery = pod.deliver(true);
+    assert!(
+        !delivery.pushed && delivery.notes[0].contains("may not be pushed"),
+        "{delivery:?}"
+    );
+    fs::write(pod.clone().join("ok"), "x").unwrap();
+    assert!(pod.deliver(true).pushed);
+    let tree = pod.git().text(&["ls-tree", "-r", "--name-only", "HEAD"]).unwrap();
+    assert!(!tree.contains(".github") && tree.contains("ok"), "{tree}");
+}
+
+#[test]
+fn a_refused_push_fails_the_end_with_the_words_of_the_host() {
+    let pod = pod();
+    let hook = PathBuf::from(&pod.url).join("hooks/pre-receive");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::write(&hook, "#!/bin/sh\necho no such thing >&2\nexit 1\n").unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    commit_file(&pod.clone(), "a", b"1", "Work");
+    let delivery = pod.deliver(true);
+    assert!(delivery.failed && !delivery.pushed);
+    assert!(delivery.notes[0].contains("no such thing"), "{delivery:?}");
+}
+
+#[test]
+fn what_the_agent_pushed_itself_counts_as_pushed() {
+    let pod = pod();
+    commit_file(&pod.clone(), "a", b"1", "Work");
+    pod.git().run(&["push", "--quiet", &pod.url, "HEAD"]).unwrap();
+    assert!(pod.deliver(true).pushed);
+}
+
+#[test]
+fn commits_on_another_branch_are_reported_and_not_delivered() {
+    let pod = pod();
+    pod.git().run(&["checkout", "--quiet", "-b", "mine"]).unwrap();
+    commit_file(&pod.clone(), "a", b"1", "Work");
+    fs::write(pod.clone().join("left"), "x").unwrap();
+    let delivery = pod.deliver(true);
+    assert!(!delivery.pushed && !delivery.failed, "{delivery:?}");
+    assert!(
+        delivery.notes[0].contains("refs/heads/mine is checked out"),
+        "{delivery:?}"
+    );
+    assert!(delivery.notes[1].contains("1 commits on mine"), "{delivery:?}");
+    pod.git().run(&["checkout", "--quiet", "--detach"]).unwrap();
+    commit_file(&pod.clone(), "b", b"1", "Detached");
+    let notes = pod.deliver(true).notes;
+    assert!(
+        notes.iter().any(|note| note.contains("1 commits on HEAD")),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn an_unfinished_merge_is_not_committed() {
+    let pod = pod();
+    commit_file(&pod.clone(), "a", b"1", "Ours");
+    pod.git()
+        .run(&["checkout", "--quiet", "-b", "other", "HEAD~1"])
+        .unwrap();
+    commit_file(&pod.clone(), "a", b"2", "Theirs");
+    pod.git()
+        .run(&["checkout", "--quiet", pod.order.git.work_branch.as_str()])
+        .unwrap();
+    let merge = pod
+        .git()
+        .config("user.name=x")
+        .config("user.email=x@x.invalid")
+        .run(&["merge", "--quiet", "other"]);
+    assert!(merge.is_err());
+    let delivery = pod.deliver(true);
+    assert!(
+        delivery.notes[0].contains("a merge is unfinished"),
+        "{delivery:?}"
+    );
+    assert!(delivery.pushed);
+}
+
+#[test]
+fn a_filter_that_hangs_ends_with_the_time() {
+    let pod = pod();
+    fs::write(pod.clone().join(".gitattributes"), "* filter=slow\n").unwrap();
+    pod.git()
+        .run(&["config", "filter.slow.clean", "sleep 60"])
+        .unwrap();
+    let started = Instant::now();
+    let context = Context {
+        order: &pod.order,
+        repository: &pod.clone(),
+        url: &pod.url,
+        within: Duration::from_secs(2),
+    };
+    let delivery = context.deliver(true);
+    assert!(delivery.notes[0].contains("was killed"), "{delivery:?}");
+    assert!(started.elapsed() < Duration::from_secs(30));
+}

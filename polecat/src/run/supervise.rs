@@ -1,0 +1,232 @@
+//! Runs the agent in a process group of its own, shows its output, passes SIGTERM on, and leaves nothing alive.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, wait, waitpid};
+use tokio::process::{ChildStderr, ChildStdout};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::lines::{Line, Lines};
+use super::transcript::{Transcript, raw};
+use crate::console::say;
+
+/// How long the agent may take to end on SIGTERM.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long output is read after everything was killed.
+const DRAIN_WITHIN: Duration = Duration::from_secs(2);
+
+/// The most bytes of an event: images that tools return come in one line.
+const MAX_EVENT: usize = 4 * 1024 * 1024;
+
+/// The most bytes of a line of standard error.
+const MAX_COMPLAINT: usize = 8 * 1024;
+
+/// Why the agent could not be supervised.
+#[derive(Debug, thiserror::Error)]
+pub enum Supervise {
+    /// It could not be started.
+    #[error("failed to start {program:?}; spec.kubernetes.image must be built from the polecat-agent image")]
+    Start {
+        /// The program.
+        program: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Its end cannot be waited for.
+    #[error("failed to wait for the agent")]
+    Wait {
+        /// What the system said.
+        #[from]
+        source: io::Error,
+    },
+}
+
+/// How the agent ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit code, or 128 plus the signal.
+    pub exit: i32,
+    /// Whether it was told to stop.
+    pub stopped: bool,
+    /// What it said went wrong.
+    pub complaint: Option<String>,
+}
+
+struct Agent {
+    pid: Pid,
+    stdout: Option<Lines<ChildStdout>>,
+    stderr: Option<Lines<ChildStderr>>,
+    transcript: Transcript,
+    exit: Option<i32>,
+}
+
+/// Runs `command` to its end.
+pub async fn supervise(command: Command) -> Result<Ended, Supervise> {
+    // Before the agent starts, so that neither its end nor an early SIGTERM is missed.
+    let mut ends = signal(SignalKind::child())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut agent = Agent::start(command)?;
+    let mut kill_at = None;
+    while agent.exit.is_none() {
+        tokio::select! {
+            Some(()) = ends.recv() => agent.reap()?,
+            Some(()) = terminate.recv(), if kill_at.is_none() => kill_at = Some(agent.stop()),
+            Some(()) = interrupt.recv(), if kill_at.is_none() => kill_at = Some(agent.stop()),
+            () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
+                agent.kill_all();
+                kill_at = Some(Instant::now() + STOP_WITHIN);
+            }
+            () = agent.show_next() => {}
+        }
+    }
+    agent.kill_all();
+    let _cut_off = timeout(DRAIN_WITHIN, agent.drain()).await;
+    agent.reap()?;
+    Ok(Ended {
+        exit: agent.exit.unwrap_or(-1),
+        stopped: kill_at.is_some(),
+        complaint: agent.transcript.complaint(),
+    })
+}
+
+impl Agent {
+    fn start(mut command: Command) -> Result<Self, Supervise> {
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        let mut child = command.spawn().map_err(|source| Supervise::Start {
+            program: command.get_program().to_string_lossy().into_owned(),
+            source,
+        })?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("its process id is no process id"))?;
+        let stdout = child.stdout.take().map(ChildStdout::from_std).transpose()?;
+        let stderr = child.stderr.take().map(ChildStderr::from_std).transpose()?;
+        Ok(Self {
+            pid,
+            stdout: stdout.map(|pipe| Lines::new(pipe, MAX_EVENT)),
+            stderr: stderr.map(|pipe| Lines::new(pipe, MAX_COMPLAINT)),
+            transcript: Transcript::default(),
+            exit: None,
+        })
+    }
+
+    fn stop(&self) -> Instant {
+        say("polecat run: stopping the agent");
+        let _gone_already = kill_process_group(self.pid, Signal::TERM);
+        Instant::now() + STOP_WITHIN
+    }
+
+    /// As PID 1 every process that is left is a descendant of the agent, whatever group or session it chose.
+    fn kill_all(&self) {
+        let _gone_already = kill_process_group(self.pid, Signal::KILL);
+        if is_init() {
+            // `kill(-1)`: all but this process itself.
+            let _none_left = kill_process_group(Pid::INIT, Signal::KILL);
+        }
+    }
+
+    /// Takes the status of everything that ended: PID 1 inherits the agent's orphans.
+    fn reap(&mut self) -> io::Result<()> {
+        loop {
+            let ended = if is_init() {
+                wait(WaitOptions::NOHANG)
+            } else if self.exit.is_some() {
+                return Ok(());
+            } else {
+                waitpid(Some(self.pid), WaitOptions::NOHANG)
+            };
+            match ended {
+                Ok(Some((pid, status))) if pid == self.pid => self.exit = Some(exit_of(status)),
+                Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+                Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Shows the next line of either pipe; once both are closed, it is never ready.
+    async fn show_next(&mut self) {
+        let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
+        tokio::select! {
+            line = next_of(stdout) => match line {
+                Some(line) => self.transcript.event(&line).iter().for_each(|line| say(line)),
+                None => self.stdout = None,
+            },
+            line = next_of(stderr) => match line {
+                Some(line) => say(&raw("stderr", &line)),
+                None => self.stderr = None,
+            },
+        }
+    }
+
+    async fn drain(&mut self) {
+        while self.stdout.is_some() || self.stderr.is_some() {
+            self.show_next().await;
+        }
+    }
+}
+
+async fn next_of<R: tokio::io::AsyncRead + Unpin>(lines: &mut Option<Lines<R>>) -> Option<Line> {
+    match lines {
+        // A pipe that cannot be read any more has ended.
+        Some(lines) => lines.next().await.unwrap_or_default(),
+        None => std::future::pending().await,
+    }
+}
+
+fn is_init() -> bool {
+    std::process::id() == 1
+}
+
+fn exit_of(status: WaitStatus) -> i32 {
+    let signalled = status.terminating_signal().map(|signal| 128 + signal);
+    status.exit_status().or(signalled).unwrap_or(-1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[tokio::test]
+    async fn the_exit_code_is_the_agents() {
+        for (script, exit) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137)] {
+            let ended = supervise(shell(script)).await.unwrap();
+            assert_eq!((ended.exit, ended.stopped), (exit, false), "{script}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_child_that_keeps_the_pipes_open_is_killed_when_the_agent_ended() {
+        let started = Instant::now();
+        let ended = supervise(shell("sleep 60 & exit 3")).await.unwrap();
+        assert_eq!(ended.exit, 3);
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[tokio::test]
+    async fn what_the_agent_says_went_wrong_is_kept() {
+        let script = r#"echo '{"type":"result","subtype":"success","is_error":true,"result":"API Error: 400"}'; exit 1"#;
+        let ended = supervise(shell(script)).await.unwrap();
+        assert_eq!(ended.complaint.as_deref(), Some("API Error: 400"));
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_is_not_there_is_named() {
+        let error = supervise(Command::new("no-such-agent")).await.unwrap_err();
+        assert!(error.to_string().contains("no-such-agent"), "{error}");
+    }
+}

@@ -1,0 +1,362 @@
+//! Claude Code's stream of events as readable lines. Every line starts with a word in brackets, or is indented: no
+//! text of the agent can look like a line of ours.
+
+use serde_json::Value;
+
+use super::lines::Line;
+use crate::console::{cut, escape};
+
+/// The most bytes that are shown of a text, of a tool's input, and of a tool's result.
+const MAX_TEXT: usize = 16 * 1024;
+const MAX_INPUT: usize = 400;
+const MAX_RESULT: usize = 600;
+
+/// The most lines that are shown of each side of an edit, and of a result.
+const MAX_LINES: usize = 12;
+
+/// What is known of the session so far.
+#[derive(Debug, Default)]
+pub struct Transcript {
+    message: String,
+    current: Tokens,
+    sum: Tokens,
+    complaint: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tokens {
+    input: u64,
+    cached: u64,
+    output: u64,
+}
+
+/// A line that is no event, shown as it is.
+#[must_use]
+pub fn raw(label: &str, line: &Line) -> String {
+    let text = escape(&String::from_utf8_lossy(&line.bytes));
+    let more = if line.left_out > 0 {
+        format!("… ({} bytes more)", line.left_out)
+    } else {
+        String::new()
+    };
+    format!("[{label}] {}{more}", cut(&text, MAX_RESULT))
+}
+
+impl Transcript {
+    /// What the agent said went wrong, if it ended with an error.
+    #[must_use]
+    pub fn complaint(&self) -> Option<String> {
+        self.complaint.clone()
+    }
+
+    /// The readable lines of one line of the stream.
+    pub fn event(&mut self, line: &Line) -> Vec<String> {
+        let parsed = serde_json::from_slice::<Value>(&line.bytes).ok();
+        let Some(event) = parsed.filter(|event| event.get("type").is_some_and(Value::is_string)) else {
+            return vec![raw("output", line)];
+        };
+        match text(&event, "type") {
+            "system" => vec![system(&event)],
+            "assistant" => self.assistant(&event["message"]),
+            "user" => content(&event["message"]).iter().flat_map(result).collect(),
+            "result" => self.end(&event),
+            other => vec![format!("[{}] {}", label(other), brief(&event))],
+        }
+    }
+
+    fn assistant(&mut self, message: &Value) -> Vec<String> {
+        let mut lines: Vec<String> = content(message).iter().flat_map(block).collect();
+        let id = text(message, "id");
+        if id != self.message {
+            self.sum = self.sum.plus(std::mem::take(&mut self.current));
+            id.clone_into(&mut self.message);
+        }
+        // Each block of a message comes as an event of its own, with the usage so far.
+        let tokens = Tokens::read(&message["usage"]);
+        if tokens != self.current && tokens != Tokens::default() {
+            self.current = tokens;
+            lines.push(format!("[tokens] {} so far", self.sum.plus(tokens).show()));
+        }
+        lines
+    }
+
+    fn end(&mut self, event: &Value) -> Vec<String> {
+        let said = text(event, "result").trim();
+        let subtype = text(event, "subtype");
+        let failed = event["is_error"].as_bool().unwrap_or(false) || subtype.starts_with("error");
+        let number = |field: &str| event[field].as_u64().unwrap_or_default();
+        let seconds = number("duration_ms") / 1000;
+        let totals = Tokens::read(&event["usage"]).show();
+        let mut lines = vec![format!(
+            "[end] {}: {} turns, {seconds} s, {totals}",
+            if failed {
+                "the agent failed"
+            } else {
+                "the agent is done"
+            },
+            number("num_turns"),
+        )];
+        if failed {
+            let errors = event["errors"].as_array().map_or(&[][..], Vec::as_slice);
+            let errors: Vec<_> = errors.iter().filter_map(Value::as_str).collect();
+            let words = if said.is_empty() {
+                errors.join("; ")
+            } else {
+                said.to_owned()
+            };
+            let words = if words.is_empty() {
+                subtype.to_owned()
+            } else {
+                words
+            };
+            lines.extend(paragraph("error", &words, MAX_TEXT, usize::MAX));
+            self.complaint = Some(escape(&cut(&words, 300)));
+        }
+        lines
+    }
+}
+
+impl Tokens {
+    fn read(usage: &Value) -> Self {
+        let number = |field: &str| usage[field].as_u64().unwrap_or_default();
+        let cached = number("cache_read_input_tokens");
+        let fresh = number("input_tokens").saturating_add(number("cache_creation_input_tokens"));
+        Self {
+            input: fresh.saturating_add(cached),
+            cached,
+            output: number("output_tokens"),
+        }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            cached: self.cached.saturating_add(other.cached),
+            output: self.output.saturating_add(other.output),
+        }
+    }
+
+    fn show(self) -> String {
+        format!(
+            "{} tokens in ({} cached), {} out",
+            self.input, self.cached, self.output
+        )
+    }
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_default()
+}
+
+/// The blocks of a message; a plain text stands for one block.
+fn content(message: &Value) -> Vec<Value> {
+    match &message["content"] {
+        Value::Array(blocks) => blocks.clone(),
+        Value::String(text) => vec![serde_json::json!({ "type": "text", "text": text })],
+        _ => Vec::new(),
+    }
+}
+
+fn system(event: &Value) -> String {
+    let tools = event["tools"].as_array().map_or(0, Vec::len);
+    match text(event, "subtype") {
+        "init" => format!(
+            "[start] Claude Code {}, model {}, {tools} tools",
+            escape(text(event, "claude_code_version")),
+            escape(text(event, "model")),
+        ),
+        other => format!("[{}] {}", label(other), brief(event)),
+    }
+}
+
+fn block(block: &Value) -> Vec<String> {
+    match text(block, "type") {
+        "text" => paragraph("says", text(block, "text"), MAX_TEXT, usize::MAX),
+        "thinking" => paragraph("thinks", text(block, "thinking"), MAX_RESULT, MAX_LINES),
+        "tool_use" => call(text(block, "name"), &block["input"]),
+        other => vec![format!("[{}] {}", label(other), brief(block))],
+    }
+}
+
+/// A tool's call by what says most about it.
+fn call(name: &str, input: &Value) -> Vec<String> {
+    let name = label(name);
+    let telling = [
+        "command",
+        "file_path",
+        "notebook_path",
+        "pattern",
+        "url",
+        "query",
+        "description",
+    ];
+    let telling = telling.into_iter().find_map(|field| input[field].as_str());
+    let mut lines = match telling {
+        Some(told) => paragraph(&name, told, MAX_INPUT, MAX_LINES),
+        None => vec![format!("[{name}] {}", brief(input))],
+    };
+    for (field, mark) in [("old_string", "- "), ("new_string", "+ "), ("content", "+ ")] {
+        if let Some(side) = input[field].as_str() {
+            lines.extend(indented(side, mark, MAX_RESULT, MAX_LINES));
+        }
+    }
+    lines
+}
+
+fn result(block: &Value) -> Vec<String> {
+    if text(block, "type") != "tool_result" {
+        return Vec::new();
+    }
+    let label = if block["is_error"].as_bool().unwrap_or(false) {
+        "failed"
+    } else {
+        "result"
+    };
+    let parts: Vec<_> = content(block)
+        .iter()
+        .map(|part| match text(part, "type") {
+            "text" => text(part, "text").to_owned(),
+            other => format!("({})", escape(other)),
+        })
+        .collect();
+    paragraph(label, &parts.join("\n"), MAX_RESULT, MAX_LINES)
+}
+
+/// A label in brackets and the first line, then the others indented.
+fn paragraph(label: &str, text: &str, max_bytes: usize, max_lines: usize) -> Vec<String> {
+    let mut lines = indented(text.trim_end(), "", max_bytes, max_lines);
+    match lines.first_mut() {
+        Some(first) => *first = format!("[{label}] {}", first.trim_start()),
+        None => lines.push(format!("[{label}] (nothing)")),
+    }
+    lines
+}
+
+fn indented(text: &str, mark: &str, max_bytes: usize, max_lines: usize) -> Vec<String> {
+    let all = text.lines().count();
+    let text = cut(text, max_bytes);
+    let mut lines: Vec<_> = text
+        .lines()
+        .take(max_lines)
+        .map(|line| format!("    {mark}{}", escape(line).replace("\\t", "    ")))
+        .collect();
+    if all > lines.len() {
+        lines.push(format!("    … ({} lines more)", all - lines.len()));
+    }
+    lines
+}
+
+fn brief(value: &Value) -> String {
+    cut(&escape(&value.to_string()), MAX_INPUT)
+}
+
+/// A name that stands in brackets: what the model or a server calls a thing is not trusted either.
+fn label(name: &str) -> String {
+    let kept = name
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c));
+    kept.take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn show(transcript: &mut Transcript, event: &str) -> Vec<String> {
+        transcript.event(&Line {
+            bytes: event.as_bytes().to_vec(),
+            left_out: 0,
+        })
+    }
+
+    #[test]
+    fn a_session_reads_like_a_log() {
+        let mut transcript = Transcript::default();
+        let lines = show(
+            &mut transcript,
+            r#"{"type":"system","subtype":"init","model":"m","tools":["A","B"],"claude_code_version":"2.1"}"#,
+        );
+        assert_eq!(lines, ["[start] Claude Code 2.1, model m, 2 tools"]);
+        let first = r#"{"type":"assistant","message":{"id":"1","content":[{"type":"text","text":"I look.\nThen I fix."},{"type":"tool_use","name":"Edit","input":{"file_path":"a.py","old_string":"a - b","new_string":"a + b"}}],"usage":{"input_tokens":10,"cache_read_input_tokens":5,"output_tokens":2}}}"#;
+        let expected = [
+            "[says] I look.",
+            "    Then I fix.",
+            "[Edit] a.py",
+            "    - a - b",
+            "    + a + b",
+            "[tokens] 15 tokens in (5 cached), 2 out so far",
+        ];
+        assert_eq!(show(&mut transcript, first), expected);
+        let result = r#"{"type":"user","message":{"content":[{"type":"tool_result","is_error":true,"content":[{"type":"text","text":"no"},{"type":"image"}]}]}}"#;
+        assert_eq!(show(&mut transcript, result), ["[failed] no", "    (image)"]);
+        let again = first.replace("\"id\":\"1\"", "\"id\":\"2\"");
+        show(
+            &mut transcript,
+            &again.replace("\"output_tokens\":2", "\"output_tokens\":3"),
+        );
+        assert_eq!(transcript.sum.plus(transcript.current).output, 5);
+        let end = r#"{"type":"result","subtype":"success","is_error":false,"num_turns":3,"duration_ms":12345,"result":"done","usage":{"input_tokens":20,"output_tokens":5}}"#;
+        assert_eq!(
+            show(&mut transcript, end),
+            ["[end] the agent is done: 3 turns, 12 s, 20 tokens in (0 cached), 5 out"]
+        );
+        assert_eq!(transcript.complaint(), None);
+    }
+
+    #[test]
+    fn an_error_is_shown_and_kept() {
+        let mut transcript = Transcript::default();
+        let end =
+            r#"{"type":"result","subtype":"error_max_turns","is_error":false,"errors":["too many turns"]}"#;
+        let lines = show(&mut transcript, end);
+        assert!(lines[0].starts_with("[end] the agent failed"), "{lines:?}");
+        assert_eq!(lines[1], "[error] too many turns");
+        assert_eq!(transcript.complaint().as_deref(), Some("too many turns"));
+    }
+
+    #[test]
+    fn no_event_can_forge_a_line() {
+        let mut transcript = Transcript::default();
+        let forgeries = [
+            r#"{"type":"assistant","message":{"content":[{"type":"text","text":"x\npolecat run: pushed\r\u001b[1Apolecat run: no"}]}}"#,
+            r#"{"type":"assistant","message":{"content":[{"type":"tool_use","name":"x]\npolecat run: y","input":{"command":"\npolecat run: z"}}]}}"#,
+            r#"{"type":"user","message":{"content":[{"type":"tool_result","content":"\u2028polecat run: w\npolecat run: v"}]}}"#,
+            r#"{"type":"x\npolecat run: u"}"#,
+            "polecat run: t",
+            "",
+            "null",
+            "[]",
+            "{\"type\":5}",
+            "{\"type\":\"assistant\"}",
+            "{\"type\":\"assistant\",\"message\":{\"content\":7,\"usage\":[]}}",
+            "{\"type\":\"result\"}",
+            "{\"type\":\"user\",\"message\":{\"content\":[[],{\"type\":\"tool_result\"}]}}",
+        ];
+        for forgery in forgeries {
+            for line in show(&mut transcript, forgery) {
+                assert!(
+                    line.starts_with('[') || line.starts_with("    "),
+                    "{forgery}: {line:?}"
+                );
+                assert!(!line.contains(['\n', '\r', '\u{1b}', '\u{2028}']), "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut_and_say_so() {
+        let mut transcript = Transcript::default();
+        let many = "x\\n".repeat(1000);
+        let event = format!(
+            r#"{{"type":"user","message":{{"content":[{{"type":"tool_result","content":"{many}"}}]}}}}"#
+        );
+        let lines = show(&mut transcript, &event);
+        assert_eq!(lines.len(), 13);
+        assert_eq!(lines[12], "    … (988 lines more)");
+        let long = Line {
+            bytes: vec![b'a'; 5000],
+            left_out: 7,
+        };
+        assert_eq!(transcript.event(&long)[0].matches("bytes more").count(), 2);
+    }
+}
