@@ -1,3 +1,4 @@
 //! What the tests share: the API server's client, a world for polecats to work in, and the scripted model.
 
 pub mod client;
+pub mod harness;
