@@ -131,6 +131,7 @@ impl World {
     }
 
     /// The objects of one kind in this world.
+    #[must_use]
     pub fn api<K>(&self) -> Api<K>
     where
         K: Resource<Scope = k8s_openapi::NamespaceResourceScope>,

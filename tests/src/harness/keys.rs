@@ -47,12 +47,12 @@ impl Keys {
             authority,
             certificate,
             certificate_key,
-            token: format!("token-{:016x}{:016x}", random(), random()),
+            token: format!("gastown-token-{:016x}{:016x}", random(), random()),
             model: format!("sk-ant-test-{:016x}{:016x}", random(), random()),
         }
     }
 
-    /// Every text that must never be seen where the agent is: in the whole, and the lines of the private keys.
+    /// Every text that must never be seen where the agent is; of the private key each line.
     #[must_use]
     pub fn secrets(&self) -> Vec<String> {
         let lines = |key: &str| {

@@ -89,10 +89,10 @@ impl World {
         <K as Resource>::DynamicType: Default,
     {
         let waiting = await_condition(self.api::<K>(), name, &holds);
-        match tokio::time::timeout(limit, waiting).await {
-            Ok(seen) => seen.unwrap_or_else(|error| panic!("failed to watch {name:?}: {error}")),
-            Err(_elapsed) => panic!("{name:?} not within {} s: {what}", limit.as_secs()),
-        }
+        tokio::time::timeout(limit, waiting)
+            .await
+            .unwrap_or_else(|_| panic!("{name:?} not within {} s: {what}", limit.as_secs()))
+            .unwrap_or_else(|error| panic!("failed to watch {name:?}: {error}"))
     }
 
     /// Waits until `holds` of a polecat.

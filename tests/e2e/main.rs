@@ -1,0 +1,16 @@
+//! Polecats on a real cluster: the real agent in real pods, with real git hosts; only the model's answers are scripted.
+//! `cargo xtask test e2e` makes the cluster, builds and loads the images, and installs the chart.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the whole program is tests: one that cannot go on fails"
+)]
+
+mod confined;
+mod done;
+mod idle;
+mod parked;
+mod refused;
+mod saved;
+mod stuck;
+mod task;

@@ -1,0 +1,142 @@
+//! No work is lost: whatever ends a pod that we control, what the agent changed reaches the remote first.
+
+use std::collections::BTreeMap;
+
+use gastown_api::polecat::{Polecat, PolecatPhase};
+use gastown_tests::harness::{Entry, Remote, World, polecat, with_world};
+use kube::api::DeleteParams;
+use serde_json::json;
+
+/// What the script `half-way` leaves uncommitted, byte for byte; the files of the project it does not touch stay.
+fn half_way(project: &BTreeMap<String, Entry>) -> BTreeMap<String, Entry> {
+    let entry = |mode: &str, bytes: Vec<u8>| Entry {
+        mode: mode.to_owned(),
+        bytes,
+    };
+    let mut files = project.clone();
+    files.remove("README.md");
+    files.insert(
+        "bytes.bin".to_owned(),
+        entry("100644", (0..=255).cycle().take(256 * 40).collect()),
+    );
+    files.insert(
+        "run.sh".to_owned(),
+        entry("100755", b"#!/bin/sh\necho run\r\n".to_vec()),
+    );
+    files.insert(
+        "a folder/link".to_owned(),
+        entry("120000", b"../calculator.py".to_vec()),
+    );
+    files.insert("empty".to_owned(), entry("100644", Vec::new()));
+    let calculator = &mut files.get_mut("calculator.py").unwrap().bytes;
+    calculator.extend_from_slice(b"# half way\n");
+    files
+}
+
+/// A polecat that has changed files, committed nothing, and waits for the model.
+async fn half_way_through(world: &World, name: &str) -> (Remote, String) {
+    let remote = world.testbed().await;
+    world.credentials().await;
+    world.sling(polecat(name, "half-way")).await;
+    world.log_holds(name, "claude", "half way there").await;
+    let uid = world.pod_of(name).await.unwrap().metadata.uid.unwrap();
+    (remote, format!("refs/gastown/wip/{name}/{}", &uid[..8]))
+}
+
+/// Checks that `wip` on the remote holds everything, and nothing else moved.
+async fn holds_the_work(remote: &Remote, wip: &str) -> String {
+    let refs = remote.refs().await;
+    assert_eq!(refs.keys().collect::<Vec<_>>(), [wip, "refs/heads/main"]);
+    let project = remote.files(&refs["refs/heads/main"]).await;
+    let saved = remote.files(&refs[wip]).await;
+    let wanted = half_way(&project);
+    assert_eq!(
+        saved.keys().collect::<Vec<_>>(),
+        wanted.keys().collect::<Vec<_>>()
+    );
+    for (path, entry) in &wanted {
+        assert!(saved[path] == *entry, "{path} differs: {:?}", saved[path]);
+    }
+    refs[wip].clone()
+}
+
+#[tokio::test]
+async fn deleting_a_polecat_saves_what_it_had_not_committed() {
+    with_world("delete", async |world: &World| {
+        let (remote, wip) = half_way_through(world, "angharad").await;
+        world.delete_polecat("angharad").await;
+        let sha = holds_the_work(&remote, &wip).await;
+        let events = world.events_of("angharad").await;
+        let named = |note: &String| note.contains(&wip) && note.contains(&sha[..8]);
+        assert!(
+            events.iter().any(|(_, note)| named(note)),
+            "{wip} {sha} in {events:?}"
+        );
+        assert!(world.pods_of("angharad").await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_polecat_wanted_idle_saves_what_it_had_not_committed() {
+    stops(PolecatPhase::Idle, "idled", "ripsaw").await;
+}
+
+#[tokio::test]
+async fn a_terminated_polecat_saves_what_it_had_not_committed() {
+    stops(PolecatPhase::Terminated, "terminated", "scrotus").await;
+}
+
+async fn stops(phase: PolecatPhase, world_name: &str, name: &str) {
+    with_world(world_name, async |world: &World| {
+        let (remote, wip) = half_way_through(world, name).await;
+        let wanted = format!("{phase:?}");
+        world
+            .patch::<Polecat>(name, json!({"spec": {"desiredState": wanted}}))
+            .await;
+        let polecat = world
+            .polecat_until(name, &format!("it is {wanted}"), |polecat| {
+                polecat.status.as_ref().and_then(|status| status.phase) == Some(phase)
+            })
+            .await;
+        let sha = holds_the_work(&remote, &wip).await;
+        let saved = polecat.status.unwrap().wip.unwrap();
+        assert_eq!((saved.name, saved.sha), (wip, sha), "the object names it");
+        assert!(world.pods_of(name).await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deleted_pod_saves_what_it_had_not_committed() {
+    with_world("drained", async |world: &World| {
+        let (remote, wip) = half_way_through(world, "corpus").await;
+        let pods = world.api::<k8s_openapi::api::core::v1::Pod>();
+        pods.delete("polecat-corpus", &DeleteParams::default())
+            .await
+            .unwrap();
+        let polecat = world.ends("corpus", PolecatPhase::Stuck).await;
+        let sha = holds_the_work(&remote, &wip).await;
+        assert_eq!(polecat.status.unwrap().wip.map(|saved| saved.sha), Some(sha));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_spent_budget_is_stuck_and_its_uncommitted_change_is_saved() {
+    with_world("budget", async |world: &World| {
+        let remote = world.testbed().await;
+        world.credentials().await;
+        let mut object = polecat("organa", "big-spender");
+        object["spec"]["budget"] = json!({"tokens": 200_000});
+        world.sling(object).await;
+        let (polecat, _) = world.is_stuck("organa", "BudgetSpent").await;
+        let status = polecat.status.unwrap();
+        let saved = status.wip.unwrap_or_else(|| panic!("nothing was saved"));
+        assert_eq!(remote.sha(&saved.name).await, saved.sha);
+        let files = remote.files(&saved.sha).await;
+        assert_eq!(files["spent.txt"].bytes, b"all of it\n");
+        assert!(status.usage.unwrap().tokens() >= 200_000);
+    })
+    .await;
+}
