@@ -1,0 +1,86 @@
+//! The API server: every write of the operator is in this module, and every watch.
+
+pub mod apply;
+pub mod events;
+pub mod lease;
+pub mod refusal;
+pub mod status;
+pub mod watch;
+
+use kube::Client;
+
+/// The name under which the operator owns fields, for writes that follow from an object's own spec.
+pub const FIELD_MANAGER: &str = "gastown-operator";
+
+/// The API server and who speaks to it.
+#[derive(Clone)]
+pub struct Cluster {
+    /// The connection.
+    pub client: Client,
+    /// This replica.
+    pub identity: String,
+}
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Call {
+    /// Someone changed the object first: the watch brings the newer one.
+    #[error("failed to {act} {object}: someone changed it first")]
+    Conflict {
+        /// What was tried.
+        act: &'static str,
+        /// On what.
+        object: String,
+    },
+    /// The object is gone.
+    #[error("failed to {act} {object}: it is gone")]
+    Gone {
+        /// What was tried.
+        act: &'static str,
+        /// On what.
+        object: String,
+    },
+    /// The API server did not answer, or refused.
+    #[error("failed to {act} {object}")]
+    Api {
+        /// What was tried.
+        act: &'static str,
+        /// On what.
+        object: String,
+        /// What it said.
+        source: Box<kube::Error>,
+    },
+    /// The object cannot be written down.
+    #[error("failed to write {object} as JSON")]
+    Encode {
+        /// The object.
+        object: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The request cannot be built.
+    #[error("failed to build the request to {act} {object}")]
+    Build {
+        /// What was tried.
+        act: &'static str,
+        /// On what.
+        object: String,
+        /// Why.
+        source: Box<kube::core::request::Error>,
+    },
+}
+
+impl Call {
+    pub(crate) fn from_kube(act: &'static str, object: &str, error: kube::Error) -> Self {
+        let object = object.to_owned();
+        match &error {
+            kube::Error::Api(status) if status.code == 409 => Self::Conflict { act, object },
+            kube::Error::Api(status) if status.code == 404 => Self::Gone { act, object },
+            _ => Self::Api {
+                act,
+                object,
+                source: Box::new(error),
+            },
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Watches: they fill the caches and wake the controllers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _, pin_mut};
+use gastown_api::labels;
+use gastown_api::polecat::{Polecat, PolecatPhase};
+use gastown_api::rig::Rig;
+use kube::core::{NamespaceResourceScope, Resource};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt as _, watcher as watch};
+use kube::{Api, Client, ResourceExt as _};
+
+use crate::cache::{Scope, key_of, prune_polecat, prune_rig};
+use crate::controller::Context;
+use crate::pod_view::PodView;
+
+/// Objects in one page of the first list: it bounds what a list takes of memory.
+const PAGE: u32 = 250;
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// Watches the polecats of a scope.
+pub async fn polecats(context: Arc<Context>, scope: Arc<Scope>, mut writer: Writer<Polecat>) {
+    let api = api(&context.cluster.client, scope.namespace.as_deref());
+    let config = watcher::Config::default().page_size(PAGE);
+    each(watch(api, config), "polecats", |event| {
+        let event = event.modify(prune_polecat);
+        let touched = touched(&event);
+        if let Some(polecat) = touched {
+            scope.polecats_seen.note(&polecat.metadata);
+        }
+        writer.apply_watcher_event(&event);
+        let changed = match &event {
+            Event::Apply(polecat) | Event::InitApply(polecat) => context.census.note(polecat),
+            Event::Delete(polecat) => context.census.forget(polecat),
+            Event::Init | Event::InitDone => None,
+        };
+        if let Some(polecat) = touched {
+            scope.wakes.send(key_of(polecat));
+        }
+        if matches!(event, Event::InitDone) {
+            let exists = |key: &(String, String)| scope.polecat(&key.0, &key.1).is_some();
+            let changed = context.census.retain(scope.namespace.as_deref(), exists);
+            changed.into_iter().for_each(|rig| context.rig_wakes.send(rig));
+        }
+        changed.into_iter().for_each(|rig| context.rig_wakes.send(rig));
+    })
+    .await;
+}
+
+/// Watches the pods of a scope's polecats.
+pub async fn pods(context: Arc<Context>, scope: Arc<Scope>, mut writer: Writer<PodView>) {
+    let api = api(&context.cluster.client, scope.namespace.as_deref());
+    let config = watcher::Config::default().page_size(PAGE).labels(labels::POLECAT);
+    each(watch(api, config), "pods", |event| {
+        let event = event.modify(PodView::prune);
+        let touched = touched(&event);
+        if let Some(pod) = touched {
+            scope.pods_seen.note(&pod.metadata);
+        }
+        writer.apply_watcher_event(&event);
+        if let Some((pod, polecat)) = touched.and_then(|pod| Some((pod, pod.polecat()?))) {
+            scope
+                .wakes
+                .send((pod.namespace().unwrap_or_default(), polecat.to_owned()));
+        }
+        if matches!(event, Event::InitDone) {
+            // Pods that are gone since the last list were not named: every polecat is looked at.
+            scope
+                .polecats
+                .state()
+                .iter()
+                .for_each(|p| scope.wakes.send(key_of(p)));
+        }
+    })
+    .await;
+}
+
+/// Watches the rigs. A rig whose spec changed wakes the polecats that may take something from it.
+pub async fn rigs(context: Arc<Context>, mut writer: Writer<Rig>) {
+    let api: Api<Rig> = Api::all(context.cluster.client.clone());
+    let config = watcher::Config::default().page_size(PAGE);
+    let mut generations: HashMap<String, Option<i64>> = HashMap::new();
+    each(watch(api, config), "rigs", |event| {
+        let event = event.modify(prune_rig);
+        writer.apply_watcher_event(&event);
+        let Some(rig) = touched(&event) else {
+            return;
+        };
+        let name = rig.name_any();
+        context.rig_wakes.send(name.clone());
+        let changed = if matches!(event, Event::Delete(_)) {
+            generations.remove(&name).is_some()
+        } else {
+            generations.insert(name.clone(), rig.metadata.generation) != Some(rig.metadata.generation)
+        };
+        if changed {
+            wake_polecats_of(&context, &name);
+        }
+    })
+    .await;
+}
+
+fn wake_polecats_of(context: &Context, rig: &str) {
+    for scope in &context.scopes {
+        let unsettled = |p: &Polecat| {
+            let phase = p.status.as_ref().and_then(|s| s.phase);
+            p.spec.rig == rig && !matches!(phase, Some(PolecatPhase::Done | PolecatPhase::Terminated))
+        };
+        let of_rig = scope.polecats.state_filter(unsettled);
+        of_rig.iter().for_each(|p| scope.wakes.send(key_of(p)));
+    }
+}
+
+fn touched<K>(event: &Event<K>) -> Option<&K> {
+    match event {
+        Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => Some(object),
+        Event::Init | Event::InitDone => None,
+    }
+}
+
+/// Handles every event; a watch that breaks is taken up again by itself, with a growing pause.
+async fn each<K>(
+    stream: impl Stream<Item = Result<Event<K>, watcher::Error>>,
+    what: &'static str,
+    mut handle: impl FnMut(Event<K>),
+) {
+    let stream = stream.default_backoff();
+    pin_mut!(stream);
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(event) => handle(event),
+            Err(error) => tracing::warn!(error = ?error, what, "a watch broke; it is taken up again"),
+        }
+    }
+}

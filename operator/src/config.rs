@@ -1,0 +1,315 @@
+//! What the administrator decides: the chart writes it into a ConfigMap. What is left out there is in
+//! `config/defaults.yaml`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use gastown_api::resources::ResourceRequirements;
+use gastown_api::usage::Price;
+use serde::Deserialize;
+use serde_yaml_ng::{Mapping, Value};
+
+const DEFAULTS: &str = include_str!("config/defaults.yaml");
+
+/// The published keys of github.com, gitlab.com and bitbucket.org.
+const KNOWN_HOSTS: &str = include_str!("config/known_hosts");
+
+/// The configuration; `config/defaults.yaml` says what each key means.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// Base URLs without a trailing slash, at least one.
+    pub model_endpoints: Vec<String>,
+    /// Names or prefixes with a trailing `*`.
+    pub allowed_models: Vec<String>,
+    /// US dollars for a million tokens.
+    pub prices: BTreeMap<String, Price>,
+    /// `HOST` or `HOST:PORT`.
+    pub git_hosts: Vec<String>,
+    /// Lines in the form of `known_hosts(5)`.
+    #[serde(default = "published_known_hosts")]
+    pub known_hosts: String,
+    /// Whole paths, or prefixes that end with a slash.
+    pub denied_paths: Vec<String>,
+    /// Of one push.
+    pub max_push_bytes: u64,
+    /// Unparked time of an attempt.
+    pub deadline_seconds: u32,
+    /// Parked time of an attempt.
+    pub parking_seconds: u32,
+    /// The pod's grace period.
+    pub grace_seconds: u32,
+    /// `pod.spec.hostUsers`.
+    pub host_users: Option<bool>,
+    /// Names of secrets.
+    pub image_pull_secrets: Vec<String>,
+    /// Requests and limits.
+    pub resources: Resources,
+    /// Size limits.
+    pub volumes: Volumes,
+}
+
+/// Requests and limits by container.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resources {
+    /// Of `claude`, where the polecat has none.
+    pub agent: ResourceRequirements,
+    /// Of `broker`.
+    pub broker: ResourceRequirements,
+    /// Of `keeper`.
+    pub keeper: ResourceRequirements,
+    /// Of `git-init`.
+    pub git_init: ResourceRequirements,
+}
+
+/// Size limits of the volumes, as quantities.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Volumes {
+    /// The clone.
+    pub workspace: String,
+    /// The agent's home.
+    pub home: String,
+    /// `/tmp` of the agent and the keeper, and that of the broker.
+    pub tmp: String,
+    /// The broker's mirror and ledger.
+    pub broker: String,
+    /// The keeper's repository.
+    pub keeper: String,
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadConfig {
+    /// The file cannot be read.
+    #[error("failed to read configuration {path:?}; check --config and the mounted ConfigMap")]
+    ReadFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is no YAML mapping of the known keys.
+    #[error(
+        "failed to parse the configuration: {source}; `config/defaults.yaml` of the operator lists the keys"
+    )]
+    ParseYaml {
+        /// What the parser said, with the place.
+        source: serde_yaml_ng::Error,
+    },
+    /// A value cannot be used.
+    #[error("failed to accept the configuration's {key} {value:?}: {flaw}")]
+    AcceptValue {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong, with the remedy.
+        flaw: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads the file over the defaults; without a file, the defaults.
+    pub fn load(path: Option<&Path>) -> Result<Self, LoadConfig> {
+        let text = match path {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path).map_err(|source| LoadConfig::ReadFile {
+                path: path.to_owned(),
+                source,
+            })?,
+        };
+        Self::parse(&text)
+    }
+
+    /// Reads `text` over the defaults. A key that is null counts as left out.
+    pub fn parse(text: &str) -> Result<Self, LoadConfig> {
+        let parse = |source| LoadConfig::ParseYaml { source };
+        let mut merged: Mapping = serde_yaml_ng::from_str(DEFAULTS).map_err(parse)?;
+        let given: Option<Mapping> = serde_yaml_ng::from_str(text).map_err(parse)?;
+        for (key, value) in given.unwrap_or_default() {
+            if !value.is_null() {
+                merged.insert(key, value);
+            }
+        }
+        let mut config: Self = serde_yaml_ng::from_value(Value::Mapping(merged)).map_err(parse)?;
+        config.accept()?;
+        Ok(config)
+    }
+
+    fn accept(&mut self) -> Result<(), LoadConfig> {
+        let refuse = |key, value: &str, flaw| LoadConfig::AcceptValue {
+            key,
+            value: value.to_owned(),
+            flaw,
+        };
+        if self.model_endpoints.is_empty() {
+            return Err(refuse("modelEndpoints", "[]", "list at least one base URL"));
+        }
+        for endpoint in &mut self.model_endpoints {
+            let trimmed = endpoint.trim_end_matches('/').to_owned();
+            if !trimmed.starts_with("https://") && !trimmed.starts_with("http://") {
+                return Err(refuse(
+                    "modelEndpoints",
+                    endpoint,
+                    "write https://HOST or http://HOST",
+                ));
+            }
+            *endpoint = trimmed;
+        }
+        if let Some(path) = self
+            .denied_paths
+            .iter()
+            .find(|p| p.is_empty() || p.starts_with('/'))
+        {
+            return Err(refuse(
+                "deniedPaths",
+                path,
+                "write a path from the repository's root, without a leading slash",
+            ));
+        }
+        let negative = |price: &Price| {
+            [price.input, price.output, price.cache_write, price.cache_read]
+                .iter()
+                .any(|p| !p.is_finite() || *p < 0.0)
+        };
+        if let Some((model, _)) = self.prices.iter().find(|(_, price)| negative(price)) {
+            return Err(refuse(
+                "prices",
+                model,
+                "a price is a number of US dollars, 0 or more",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn published_known_hosts() -> String {
+    KNOWN_HOSTS.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_a_configuration() {
+        let config = Config::parse("").unwrap();
+        assert_eq!(config.model_endpoints, ["https://api.anthropic.com"]);
+        assert_eq!(config.grace_seconds, 120);
+        assert!(config.known_hosts.contains("github.com ssh-ed25519 "));
+    }
+
+    #[test]
+    fn a_key_replaces_the_default_whole_and_null_leaves_it() {
+        let config = Config::parse(
+            "prices: {my-model: {input: 1, output: 2, cacheWrite: 0, cacheRead: 0}}\ngitHosts: null",
+        )
+        .unwrap();
+        assert_eq!(config.prices.keys().collect::<Vec<_>>(), ["my-model"]);
+        assert!(config.git_hosts.is_empty());
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let error = Config::parse("modelEndpoint: [https://x]")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("modelEndpoint"), "{error}");
+        assert!(error.contains("config/defaults.yaml"), "{error}");
+    }
+
+    #[test]
+    fn values_that_cannot_be_used_are_refused_with_their_key() {
+        for (text, key) in [
+            ("modelEndpoints: []", "modelEndpoints"),
+            ("modelEndpoints: [api.anthropic.com]", "modelEndpoints"),
+            ("deniedPaths: [/x]", "deniedPaths"),
+            (
+                "prices: {m: {input: -1, output: 2, cacheWrite: 0, cacheRead: 0}}",
+                "prices",
+            ),
+            ("graceSeconds: soon", "graceSeconds"),
+            ("- a", "configuration"),
+        ] {
+            let error = Config::parse(text).unwrap_err().to_string();
+            assert!(error.contains(key), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_trailing_slash_of_an_endpoint_does_not_count() {
+        let config = Config::parse("modelEndpoints: [https://llm.example/v1/]").unwrap();
+        assert_eq!(config.model_endpoints, ["https://llm.example/v1"]);
+    }
+
+    /// The fingerprints that the three hosts publish.
+    const FINGERPRINTS: &[(&str, &str, &str)] = &[
+        (
+            "github.com",
+            "ssh-ed25519",
+            "+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU",
+        ),
+        (
+            "github.com",
+            "ecdsa-sha2-nistp256",
+            "p2QAMXNIC1TJYWeIOttrVc98/R1BUFWu3/LiyKgUfQM",
+        ),
+        (
+            "github.com",
+            "ssh-rsa",
+            "uNiVztksCsDhcc0u9e8BujQXVUpKZIDTMczCvj3tD2s",
+        ),
+        (
+            "gitlab.com",
+            "ssh-ed25519",
+            "eUXGGm1YGsMAS7vkcx6JOJdOGHPem5gQp4taiCfCLB8",
+        ),
+        (
+            "gitlab.com",
+            "ecdsa-sha2-nistp256",
+            "HbW3g8zUjNSksFbqTiUWPWg2Bq1x8xdGUrliXFzSnUw",
+        ),
+        (
+            "gitlab.com",
+            "ssh-rsa",
+            "ROQFvPThGrW4RuWLoL9tq9I9zJ42fK4XywyRtbOz/EQ",
+        ),
+        (
+            "bitbucket.org",
+            "ssh-ed25519",
+            "ybgmFkzwOSotHTHLJgHO0QN8L0xErw6vd0VhFA9m3SM",
+        ),
+        (
+            "bitbucket.org",
+            "ecdsa-sha2-nistp256",
+            "FC73VB6C4OQLSCrjEayhMp9UMxS97caD/Yyi2bhW/J0",
+        ),
+        (
+            "bitbucket.org",
+            "ssh-rsa",
+            "46OSHA1Rmj8E8ERTC6xkNcmGOw9oFxYr0WF6zWW8l1E",
+        ),
+    ];
+
+    #[test]
+    fn every_shipped_host_key_has_its_published_fingerprint() {
+        let mut found = Vec::new();
+        for line in KNOWN_HOSTS.lines() {
+            let [host, kind, key] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+            let blob = STANDARD.decode(key).unwrap();
+            let name_length = usize::from(blob[3]);
+            assert_eq!(&blob[4..4 + name_length], kind.as_bytes(), "{line}");
+            let digest = gastown_crypto::sha256(&blob);
+            found.push((host, kind, digest.hex()));
+        }
+        let hex = |bytes: Vec<u8>| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let decode = |f: &str| hex(STANDARD_NO_PAD.decode(f).unwrap());
+        let published: Vec<_> = FINGERPRINTS.iter().map(|(h, k, f)| (*h, *k, decode(f))).collect();
+        assert_eq!(found, published);
+    }
+}

@@ -1,0 +1,272 @@
+//! Polecats: from a spec to one pod at a time, and from the pod's evidence to a status.
+
+pub mod build;
+pub mod fetch;
+pub mod judge;
+pub mod plan;
+pub mod status;
+pub mod validate;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use gastown_api::polecat::Polecat;
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::runtime::applier;
+use kube::runtime::controller::{self, Action};
+use kube::runtime::reflector::{Lookup as _, ObjectRef};
+
+use self::fetch::{look_for_pod, observe, read_broker};
+use self::plan::{Act, Observed, PlanPod, Report, Sight, Step, next};
+use super::{CONCURRENCY, Context};
+use crate::cache::{CATCH_UP, Scope, key_of};
+use crate::cluster::Call;
+use crate::cluster::apply::Created;
+use crate::pod_view::PodView;
+
+/// The most steps of one look: the longest way, a retry whose pod is refused, has six.
+const MOST_STEPS: usize = 12;
+/// When a failed call is tried again; each polecat has its own moment in it, so that they do not all come at once.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Why a look at a polecat ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Reconcile {
+    /// A call of the API server failed.
+    #[error(transparent)]
+    Call(#[from] Call),
+    /// The pod cannot be built.
+    #[error(transparent)]
+    PlanPod(#[from] PlanPod),
+    /// The plan asks for steps without end.
+    #[error("failed to settle polecat {name:?} in {MOST_STEPS} steps; the last was {last}")]
+    Settle {
+        /// The polecat.
+        name: String,
+        /// The last step.
+        last: String,
+    },
+}
+
+/// What the driver is given: the shared context, and the namespace's caches.
+pub struct PolecatContext {
+    shared: Arc<Context>,
+    scope: Arc<Scope>,
+}
+
+/// Looks at every polecat of the scope, and then at each that changes.
+pub async fn run(shared: Arc<Context>, scope: Arc<Scope>) {
+    let wakes = scope.wakes.listen();
+    scope
+        .polecats
+        .state()
+        .iter()
+        .for_each(|polecat| scope.wakes.send(key_of(polecat)));
+    let queue = wakes.map(|(namespace, name)| {
+        Ok::<_, std::convert::Infallible>(ObjectRef::<Polecat>::new(&name).within(&namespace))
+    });
+    let context = Arc::new(PolecatContext {
+        shared,
+        scope: scope.clone(),
+    });
+    let config = controller::Config::default().concurrency(CONCURRENCY);
+    applier(
+        |polecat, context| Box::pin(reconcile(polecat, context)),
+        |polecat, error, _| error_policy(&polecat, error),
+        context.clone(),
+        scope.polecats.clone(),
+        queue,
+        config,
+    )
+    .for_each(|outcome| {
+        let context = context.clone();
+        async move {
+            if let Err(controller::Error::ObjectNotFound(polecat)) = outcome {
+                tend_orphan(
+                    &context,
+                    polecat.namespace.as_deref().unwrap_or_default(),
+                    &polecat.name,
+                )
+                .await;
+            }
+        }
+    })
+    .await;
+}
+
+async fn reconcile(polecat: Arc<Polecat>, context: Arc<PolecatContext>) -> Result<Action, Reconcile> {
+    let (started, metrics) = (Instant::now(), &context.shared.metrics);
+    let scope = &context.scope;
+    let (namespace, name) = key_of(&polecat);
+    if !scope
+        .written
+        .is_seen(&namespace, &name, &scope.polecats_seen, &scope.pods_seen)
+    {
+        return Ok(Action::requeue(CATCH_UP));
+    }
+    let outcome = pursue(polecat, &context).await;
+    let result = match &outcome {
+        Ok(_) => "ok",
+        Err(Reconcile::Call(Call::Conflict { .. })) => "conflict",
+        Err(_) => "error",
+    };
+    metrics.reconciled("Polecat", result, started.elapsed());
+    outcome
+}
+
+/// Plans a step, carries it out, and plans the next, until there is nothing to do but wait.
+async fn pursue(polecat: Arc<Polecat>, context: &PolecatContext) -> Result<Action, Reconcile> {
+    let shared = &context.shared;
+    let mut observed = observe(polecat, shared, &context.scope);
+    let mut last = String::new();
+    for _ in 0..MOST_STEPS {
+        let now = Timestamp::now();
+        match next(&observed, &shared.settings, now)? {
+            Step::Wait(None) => return Ok(Action::await_change()),
+            Step::Wait(Some(at)) => {
+                let left = at.duration_since(now).unsigned_abs();
+                return Ok(Action::requeue(left.max(Duration::from_secs(1))));
+            }
+            Step::Act(act) => {
+                last = act.name().to_owned();
+                carry_out(act, &mut observed, context).await?;
+            }
+        }
+    }
+    let name = observed.polecat.name_any();
+    Err(Reconcile::Settle { name, last })
+}
+
+/// Makes one call, and observes what came of it.
+async fn carry_out(act: Act, observed: &mut Observed, context: &PolecatContext) -> Result<(), Reconcile> {
+    let cluster = &context.shared.cluster;
+    let (namespace, name) = key_of(&observed.polecat);
+    let pod_name = gastown_api::pod::pod_name(&name);
+    let scope = &context.scope;
+    tracing::debug!(act = act.name(), namespace, name, "acts");
+    match act {
+        Act::Claim { finalizers, labels } => {
+            let claimed = cluster.claim(&observed.polecat, &finalizers, &labels).await?;
+            scope.written.polecat(&namespace, &name, &claimed.metadata);
+            observed.polecat = Arc::new(claimed);
+        }
+        Act::CreatePod(pod) => match cluster.create_pod(&pod).await? {
+            Created::Pod(view) => {
+                context.shared.metrics.pod_created();
+                scope.written.pod(&namespace, &name, &view.metadata);
+                observed.pod = Sight::Present(Arc::new(*view));
+            }
+            Created::Exists => observed.pod = look_for_pod(cluster, &namespace, &pod_name).await?,
+            Created::Refused(refusal) => observed.refusal = Some(refusal),
+        },
+        Act::LookForPod => observed.pod = look_for_pod(cluster, &namespace, &pod_name).await?,
+        Act::ReadBroker { uid, attempt } => {
+            let word = read_broker(cluster, &namespace, &pod_name, uid, attempt).await?;
+            scope.words.keep(&namespace, &name, word.clone());
+            observed.word = Some(word);
+        }
+        Act::DeletePod { uid } => {
+            let left = cluster.delete_pod(&namespace, &pod_name, &uid).await?;
+            observed.pod = seen_pod(scope, (&namespace, &name), left);
+        }
+        Act::ReleasePod { uid } => {
+            let left = cluster.release_pod(&namespace, &pod_name, &uid).await?;
+            observed.pod = seen_pod(scope, (&namespace, &name), left);
+        }
+        Act::ReleasePolecat { finalizers } => {
+            let released = cluster.release_polecat(&observed.polecat, &finalizers).await?;
+            observed.polecat = Arc::new(released);
+        }
+        Act::WriteStatus(report) => report_status(*report, observed, context).await?,
+    }
+    Ok(())
+}
+
+fn seen_pod(scope: &Scope, (namespace, name): (&str, &str), pod: Option<PodView>) -> Sight {
+    match pod {
+        None => Sight::Absent,
+        Some(pod) => {
+            scope.written.pod(namespace, name, &pod.metadata);
+            Sight::Present(Arc::new(pod))
+        }
+    }
+}
+
+/// The status first; an event that cannot be made is no reason to decide anew.
+async fn report_status(
+    report: Report,
+    observed: &mut Observed,
+    context: &PolecatContext,
+) -> Result<(), Reconcile> {
+    let cluster = &context.shared.cluster;
+    let applied = cluster
+        .apply_polecat_status(&observed.polecat, &report.status)
+        .await?;
+    let (namespace, name) = key_of(&applied);
+    context
+        .scope
+        .written
+        .polecat(&namespace, &name, &applied.metadata);
+    if let Some(ended) = report.ended {
+        context
+            .shared
+            .metrics
+            .attempt_ended(ended.reason, &ended.usage, ended.cost_micros);
+    }
+    if let Some(notice) = &report.notice {
+        tracing::info!(namespace, name, reason = %notice.reason, note = notice.note, "transition");
+        if let Err(error) = cluster.publish(&applied, notice, Timestamp::now()).await {
+            tracing::warn!(error = ?error, namespace, name, "failed to publish an event");
+        }
+    }
+    observed.polecat = Arc::new(applied);
+    observed.refusal = None;
+    Ok(())
+}
+
+/// A pod whose polecat is gone, because someone took its finalizer off, is released when it has ended.
+async fn tend_orphan(context: &PolecatContext, namespace: &str, polecat: &str) {
+    let scope = &context.scope;
+    scope.written.forget(namespace, polecat);
+    scope.words.forget(namespace, polecat);
+    let Some(pod) = scope.pod_of(namespace, polecat) else {
+        return;
+    };
+    let Some(act) = plan::next_of_orphan(&pod, &context.shared.settings, Timestamp::now()) else {
+        return;
+    };
+    let (cluster, name) = (&context.shared.cluster, pod.name_any());
+    let outcome = match act {
+        Act::ReleasePod { uid } => cluster.release_pod(namespace, &name, &uid).await,
+        Act::DeletePod { uid } => cluster.delete_pod(namespace, &name, &uid).await,
+        _ => return,
+    };
+    if let Err(error) = outcome {
+        tracing::warn!(error = ?error, namespace, pod = name, "failed to clear the pod of a polecat that is gone");
+        scope.wakes.send((namespace.to_owned(), polecat.to_owned()));
+    }
+}
+
+/// A conflict and a gone object are followed by an event of the watch; everything else is tried again.
+fn error_policy(polecat: &Polecat, error: &Reconcile) -> Action {
+    let object = polecat.to_object_ref(());
+    match error {
+        Reconcile::Call(Call::Conflict { .. } | Call::Gone { .. }) => {
+            tracing::debug!(error = ?error, polecat = %object, "waits for the watch");
+            Action::requeue(CATCH_UP)
+        }
+        Reconcile::Call(_) | Reconcile::PlanPod(_) | Reconcile::Settle { .. } => {
+            tracing::warn!(error = ?error, polecat = %object, "tries again");
+            Action::requeue(RETRY + spread(polecat))
+        }
+    }
+}
+
+/// A part of [`RETRY`] that is the polecat's own.
+fn spread(polecat: &Polecat) -> Duration {
+    let uid = polecat.metadata.uid.as_deref().unwrap_or_default();
+    let sum: u32 = uid.bytes().map(u32::from).sum();
+    RETRY * (sum % 100) / 100
+}

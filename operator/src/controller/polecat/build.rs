@@ -1,0 +1,4 @@
+//! The objects of a polecat.
+
+pub mod order;
+pub mod pod;

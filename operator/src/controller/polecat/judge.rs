@@ -1,0 +1,252 @@
+//! How an attempt ended, from what its pod left behind.
+//!
+//! Done is granted by the broker's evidence alone; what the agent's container says can only withhold it. Evidence
+//! first, then the pod's own reason, then the containers': restart counts and last states mislead.
+
+use gastown_api::evidence::{BrokerState, Evidence, InitReport, RunReport};
+use gastown_api::pod;
+use gastown_api::polecat::AttemptOutcome;
+use gastown_api::reason::Reason;
+
+use crate::pod_view::{PodView, TerminatedView};
+
+const OOM_KILLED: &str = "OOMKilled";
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// Delivered, failed or stopped.
+    pub outcome: AttemptOutcome,
+    /// Why.
+    pub reason: Reason,
+    /// In words.
+    pub message: String,
+    /// The broker's last word, if it left one.
+    pub evidence: Option<Evidence>,
+    /// What may be lost, in words; none: everything the agent changed is on the remote.
+    pub may_be_lost: Option<String>,
+}
+
+/// What the operator itself wanted of the pod when it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// To go on.
+    Work,
+    /// To stop, for this reason: `Idle` or `Terminated`.
+    Stop(Reason),
+}
+
+/// The broker's word in a pod, if it speaks of this attempt.
+#[must_use]
+pub fn evidence_of(pod: &PodView, attempt: i32) -> Option<Evidence> {
+    let broker = pod.container(pod::BROKER)?;
+    let ends = [&broker.state, &broker.last_state];
+    let messages = ends
+        .into_iter()
+        .filter_map(|s| s.terminated.as_ref()?.message.as_deref());
+    messages
+        .filter_map(parse)
+        .find(|e: &Evidence| i64::from(e.attempt) == i64::from(attempt))
+}
+
+/// The last line of a broker's log that is evidence of this attempt.
+#[must_use]
+pub fn evidence_in_log(log: &str, attempt: i32) -> Option<Evidence> {
+    let words = log.lines().rev().filter_map(parse);
+    words
+        .into_iter()
+        .find(|e: &Evidence| i64::from(e.attempt) == i64::from(attempt))
+}
+
+fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str(text.trim()).ok()
+}
+
+/// How attempt `attempt` ended; `base` is what the first attempt found.
+#[must_use]
+pub fn judge(pod: &PodView, attempt: i32, base: Option<&str>, wanted: Wanted) -> Verdict {
+    let evidence = evidence_of(pod, attempt);
+    let (outcome, reason, message) = if let Some(message) = delivered(pod, evidence.as_ref(), base) {
+        (AttemptOutcome::Delivered, Reason::Delivered, message)
+    } else if let Wanted::Stop(reason) = wanted {
+        (
+            AttemptOutcome::Stopped,
+            reason,
+            "the pod was stopped on request".to_owned(),
+        )
+    } else {
+        let (reason, message) = failure(pod, evidence.as_ref(), base);
+        (AttemptOutcome::Failed, reason, message)
+    };
+    let delivered = outcome == AttemptOutcome::Delivered;
+    Verdict {
+        outcome,
+        reason,
+        message,
+        may_be_lost: if delivered {
+            None
+        } else {
+            may_be_lost(pod, evidence.as_ref())
+        },
+        evidence,
+    }
+}
+
+/// Ended well, and the head that was re-read is another than the base.
+fn delivered(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> Option<String> {
+    let ended_well = pod.terminated(pod::CLAUDE)?.exit_code == 0;
+    let evidence = evidence?;
+    let head = evidence.head.as_ref()?;
+    let moved = base_of(evidence, base).is_some_and(|base| base != head.as_str());
+    (ended_well && moved).then(|| format!("{} is on the remote branch", head.as_str()))
+}
+
+fn base_of<'a>(evidence: &'a Evidence, base: Option<&'a str>) -> Option<&'a str> {
+    base.or_else(|| evidence.base.as_ref().map(|b| b.as_str()))
+}
+
+fn failure(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> (Reason, String) {
+    if let Some(BrokerState::Stopped { reason, message }) = evidence.map(|e| &e.state) {
+        return (*reason, message.clone());
+    }
+    pod_failure(pod)
+        .or_else(|| init_failure(pod))
+        .or_else(|| out_of_memory(pod))
+        .or_else(|| deletion(pod))
+        .unwrap_or_else(|| agent_end(pod, evidence, base))
+}
+
+/// The pod's own reason, and evictions that have none but the condition `DisruptionTarget`.
+fn pod_failure(pod: &PodView) -> Option<(Reason, String)> {
+    let status = &pod.status;
+    let message = status.message.clone().unwrap_or_default();
+    match status.reason.as_deref() {
+        Some("DeadlineExceeded") => return Some((Reason::DeadlineExceeded, message)),
+        Some("Evicted" | "Preempting" | "NodeShutdown" | "Terminated" | "NodeLost") => {
+            return Some((Reason::Evicted, message));
+        }
+        _ => {}
+    }
+    let disrupted = pod.condition("DisruptionTarget").filter(|c| c.status == "True")?;
+    let why = disrupted.reason.as_deref().unwrap_or("DisruptionTarget");
+    let words = disrupted.message.as_deref().unwrap_or_default();
+    Some((Reason::Evicted, format!("{why}: {words}")))
+}
+
+fn init_failure(pod: &PodView) -> Option<(Reason, String)> {
+    let end = pod.terminated(pod::GIT_INIT).filter(|t| t.exit_code != 0)?;
+    if end.reason.as_deref() == Some(OOM_KILLED) {
+        return Some((
+            Reason::OutOfMemory,
+            format!("container {} was killed", pod::GIT_INIT),
+        ));
+    }
+    let message = end.message.as_deref().unwrap_or_default();
+    let report: Option<InitReport> = parse(message);
+    Some(report.map_or_else(
+        || {
+            (
+                Reason::CloneFailed,
+                format!("git-init exited with {}: {}", end.exit_code, message.trim()),
+            )
+        },
+        |report| (report.reason, report.message),
+    ))
+}
+
+/// On cgroup v1 a container is marked although only a child was killed, and may even exit 0.
+fn out_of_memory(pod: &PodView) -> Option<(Reason, String)> {
+    let killed = |name: &&str| {
+        let end: Option<&TerminatedView> = pod.terminated(name);
+        end.is_some_and(|t| t.reason.as_deref() == Some(OOM_KILLED))
+    };
+    let name = [pod::CLAUDE, pod::BROKER, pod::KEEPER].into_iter().find(killed)?;
+    Some((Reason::OutOfMemory, format!("container {name} was killed")))
+}
+
+/// An agent that was cut short by a deletion nobody here asked for did not fail.
+fn deletion(pod: &PodView) -> Option<(Reason, String)> {
+    let cut_short = pod.terminated(pod::CLAUDE).is_none_or(|t| t.exit_code != 0);
+    let deleted = pod.is_deleting() && cut_short;
+    deleted.then(|| {
+        (
+            Reason::PodDeleted,
+            "the pod was deleted while it was at work".to_owned(),
+        )
+    })
+}
+
+fn agent_end(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> (Reason, String) {
+    let end = pod.terminated(pod::CLAUDE);
+    let report: RunReport = end.and_then(|t| parse(t.message.as_deref()?)).unwrap_or_default();
+    let Some(end) = end else {
+        return (
+            Reason::EvidenceMissing,
+            "the pod ended before its agent was started".to_owned(),
+        );
+    };
+    let refused = evidence.and_then(|e| e.refused.as_ref());
+    let refused = refused.map(|r| format!("push to {} was refused: {}", r.ref_name, r.why));
+    if end.exit_code != 0 {
+        let push_failed = report.agent_exit == 0 && !report.pushed && end.message.is_some();
+        return if push_failed {
+            (Reason::PushRefused, refused.unwrap_or(report.message))
+        } else {
+            let words = format!("the agent exited with {}: {}", end.exit_code, report.message);
+            (Reason::AgentFailed, words.trim_end_matches([':', ' ']).to_owned())
+        };
+    }
+    let Some(evidence) = evidence else {
+        return (
+            Reason::EvidenceMissing,
+            "the agent exited with 0, but the broker left no evidence".to_owned(),
+        );
+    };
+    if let Some(refused) = refused {
+        return (Reason::PushRefused, refused);
+    }
+    let remote = evidence
+        .head
+        .as_ref()
+        .map(|h| h.as_str())
+        .or(base_of(evidence, base));
+    let unpushed = report
+        .local_head
+        .as_ref()
+        .filter(|local| Some(local.as_str()) != remote);
+    match unpushed {
+        Some(local) => {
+            let words = format!(
+                "commit {} did not reach the remote: {}",
+                local.as_str(),
+                report.message
+            );
+            (Reason::PushRefused, words.trim_end_matches([':', ' ']).to_owned())
+        }
+        None => (
+            Reason::NothingChanged,
+            "the agent exited with 0, and the branch is as it was".to_owned(),
+        ),
+    }
+}
+
+/// The keeper ends with 0 once everything is saved. An agent that never ran has nothing to lose.
+fn may_be_lost(pod: &PodView, evidence: Option<&Evidence>) -> Option<String> {
+    let agent_ran = pod
+        .container(pod::CLAUDE)
+        .is_some_and(|c| c.state.running.is_some() || c.state.terminated.is_some());
+    let saved = pod.terminated(pod::KEEPER).is_some_and(|t| t.exit_code == 0) && evidence.is_some();
+    if !agent_ran || saved {
+        return None;
+    }
+    Some(last_snapshot(evidence))
+}
+
+/// What is on the remote, where the last changes may be missing.
+#[must_use]
+pub fn last_snapshot(evidence: Option<&Evidence>) -> String {
+    match evidence.and_then(|e| e.wip.as_ref()) {
+        Some(wip) => format!("what changed after the snapshot of {} may be lost", wip.at),
+        None => "no snapshot reached the remote: uncommitted changes may be lost".to_owned(),
+    }
+}

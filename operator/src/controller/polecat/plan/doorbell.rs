@@ -1,0 +1,96 @@
+//! The doorbell: while a pod runs, the broker turns its readiness False when it parks or stops, and the operator reads
+//! the end of its log once to learn why.
+
+use gastown_api::evidence::{BrokerState, Evidence};
+use gastown_api::pod;
+use gastown_api::reason::Reason;
+use jiff::{SignedDuration, Timestamp};
+
+use super::Word;
+use crate::controller::polecat::judge::evidence_of;
+use crate::pod_view::PodView;
+
+/// A container is not ready before its first probe; that is no ring.
+const FIRST_PROBE: SignedDuration = SignedDuration::from_secs(5);
+/// When a log is read again that did not say why: the broker goes on, or the kubelet's probe is behind.
+const UNCLEAR: SignedDuration = SignedDuration::from_secs(10);
+
+/// What the doorbell says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ring {
+    /// Nothing.
+    Quiet,
+    /// Nothing yet: ask again then.
+    Later(Timestamp),
+    /// It rang, and nobody has read why.
+    Unheard,
+    /// The broker waits.
+    Parked {
+        /// For what.
+        reason: Reason,
+        /// In words.
+        message: String,
+        /// When to read again, where the broker named a time.
+        wake: Option<Timestamp>,
+    },
+    /// The broker serves no more: the pod is to end.
+    Stopped,
+}
+
+/// What the doorbell of attempt `attempt` says at `now`.
+#[must_use]
+pub fn listen(pod: &PodView, attempt: i32, word: Option<&Word>, now: Timestamp) -> Ring {
+    let agent_ended = pod.terminated(pod::CLAUDE).is_some();
+    let Some(broker) = pod.container(pod::BROKER).filter(|_| !agent_ended) else {
+        return Ring::Quiet;
+    };
+    let Some(running) = &broker.state.running else {
+        return restarting(pod, attempt);
+    };
+    if broker.ready {
+        return Ring::Quiet;
+    }
+    let Some(word) = word.filter(|w| w.pod_uid == pod.uid()) else {
+        let probed = running.started_at.as_ref().map(|at| at.0 + FIRST_PROBE);
+        return probed.filter(|at| *at > now).map_or(Ring::Unheard, Ring::Later);
+    };
+    match word.evidence.as_ref().map(|e| &e.state) {
+        Some(BrokerState::Stopped { .. }) => Ring::Stopped,
+        Some(BrokerState::Parked {
+            reason,
+            message,
+            until,
+        }) => parked(word, *reason, message, *until, now),
+        Some(BrokerState::Starting | BrokerState::Serving) | None => again_after(word.read_at + UNCLEAR, now),
+    }
+}
+
+/// A pod that was parked until a time and is still parked after it has something new to say.
+fn parked(word: &Word, reason: Reason, message: &str, until: Option<Timestamp>, now: Timestamp) -> Ring {
+    let wake = until.map(|until| (until + FIRST_PROBE).max(word.read_at + UNCLEAR));
+    if wake.is_some_and(|wake| wake <= now) {
+        return Ring::Unheard;
+    }
+    Ring::Parked {
+        reason,
+        message: message.to_owned(),
+        wake,
+    }
+}
+
+fn again_after(time: Timestamp, now: Timestamp) -> Ring {
+    if time <= now {
+        Ring::Unheard
+    } else {
+        Ring::Later(time)
+    }
+}
+
+/// A broker that ends for good is restarted by the kubelet, in vain; its last message says why.
+fn restarting(pod: &PodView, attempt: i32) -> Ring {
+    let evidence: Option<Evidence> = evidence_of(pod, attempt);
+    match evidence.map(|e| e.state) {
+        Some(BrokerState::Stopped { .. }) => Ring::Stopped,
+        _ => Ring::Quiet,
+    }
+}

@@ -1,0 +1,381 @@
+//! What the status says: phase, conditions, attempts. Pure functions of the status before and of what the plan found.
+
+use gastown_api::condition::{self, Assertion};
+use gastown_api::evidence::{Evidence, truncate};
+use gastown_api::labels;
+use gastown_api::polecat::{Attempt, AttemptOutcome, Polecat, PolecatPhase, PolecatStatus, WipRefStatus};
+use gastown_api::reason::Reason;
+use gastown_api::usage::Usage;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+
+use super::judge::Verdict;
+use super::validate::{Refusal, Work, fields_ignored};
+
+/// The attempts that are kept.
+const ATTEMPTS_KEPT: usize = 10;
+/// The schema's limit of an attempt's message.
+const MESSAGE_LIMIT: usize = 1024;
+
+/// What every status is drawn from.
+#[derive(Clone, Copy)]
+pub struct Canvas<'a> {
+    /// The polecat with the status before.
+    pub polecat: &'a Polecat,
+    /// Whether its Rig exists.
+    pub rig_found: bool,
+    /// Now, in whole seconds: the API keeps no more.
+    pub now: Timestamp,
+}
+
+/// What the pod of an open attempt does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// The UID of the pod, once it exists.
+    pub pod_uid: Option<String>,
+    /// Whether the agent runs.
+    pub active: bool,
+    /// `PodStarting`, `AgentRunning`, `Stopping`, `Unschedulable`, or what it is parked for.
+    pub reason: Reason,
+    /// In words.
+    pub message: String,
+    /// Whether the broker holds the agent's calls.
+    pub parked: bool,
+}
+
+impl Progress {
+    /// Whether it goes on without trouble.
+    fn is_well(&self) -> bool {
+        !self.parked && self.reason != Reason::Unschedulable
+    }
+}
+
+impl Canvas<'_> {
+    fn before(&self) -> PolecatStatus {
+        self.polecat.status.clone().unwrap_or_default()
+    }
+
+    /// No pod is wanted, or there is nothing to do.
+    #[must_use]
+    pub fn idle(&self, reason: Reason) -> PolecatStatus {
+        let mut status = self.before();
+        status.phase = Some(PolecatPhase::Idle);
+        status.pod_active = false;
+        self.finish(status, true, reason, reason.sentence(), vec![])
+    }
+
+    /// No attempt can start.
+    #[must_use]
+    pub fn stuck(&self, refusal: &Refusal) -> PolecatStatus {
+        let mut status = self.before();
+        status.phase = Some(PolecatPhase::Stuck);
+        status.pod_active = false;
+        self.finish(status, false, refusal.reason, &refusal.message, vec![])
+    }
+
+    /// Ended for good.
+    #[must_use]
+    pub fn terminated(&self) -> PolecatStatus {
+        let mut status = self.before();
+        status.phase = Some(PolecatPhase::Terminated);
+        status.pod_active = false;
+        self.finish(
+            status,
+            true,
+            Reason::Terminated,
+            Reason::Terminated.sentence(),
+            vec![],
+        )
+    }
+
+    /// The same, for a newer generation of the spec.
+    #[must_use]
+    pub fn unchanged(&self) -> PolecatStatus {
+        let mut status = self.before();
+        status.observed_generation = self.polecat.metadata.generation;
+        status
+    }
+
+    /// Claims attempt `number`: no other operator may start one then.
+    #[must_use]
+    pub fn claimed(&self, number: i32, work: &Work) -> PolecatStatus {
+        let progress = Progress {
+            pod_uid: None,
+            active: false,
+            reason: Reason::PodStarting,
+            message: String::new(),
+            parked: false,
+        };
+        self.working(number, Some(work), &progress)
+    }
+
+    /// Attempt `number` is at work; `work` fills in what is effective when the attempt is new.
+    #[must_use]
+    pub fn working(&self, number: i32, work: Option<&Work>, progress: &Progress) -> PolecatStatus {
+        let mut status = self.before();
+        let is_new = status.attempts.iter().all(|a| a.number != number);
+        if is_new {
+            status.attempts.push(self.new_attempt(number));
+            keep_last(&mut status.attempts);
+            status.retry_handled = self.retry_requested().or(status.retry_handled);
+            if let Some(work) = work {
+                self.fill_in(&mut status, work);
+            }
+        }
+        if let Some(attempt) = status.attempts.iter_mut().find(|a| a.number == number) {
+            attempt.pod_uid = progress.pod_uid.clone().or(attempt.pod_uid.take());
+        }
+        status.phase = Some(PolecatPhase::Working);
+        status.pod_active = progress.active;
+        let message = if progress.message.is_empty() {
+            progress.reason.sentence()
+        } else {
+            &progress.message
+        };
+        let parked = progress
+            .parked
+            .then(|| Assertion::new(condition::PARKED, true, progress.reason, message));
+        self.finish(
+            status,
+            progress.is_well(),
+            progress.reason,
+            message,
+            parked.into_iter().collect(),
+        )
+    }
+
+    /// Attempt `number` ended. Delivered is Done and Failed is Stuck; what was stopped goes where it was wanted.
+    #[must_use]
+    pub fn closed(&self, number: i32, verdict: &Verdict, stopped_as: PolecatPhase) -> PolecatStatus {
+        let mut status = self.before();
+        if status.attempts.iter().all(|a| a.number != number) {
+            status.attempts.push(self.new_attempt(number));
+            keep_last(&mut status.attempts);
+            status.retry_handled = self.retry_requested().or(status.retry_handled);
+        }
+        if let Some(evidence) = &verdict.evidence {
+            take_evidence(&mut status, evidence);
+        }
+        if let Some(attempt) = status.attempts.iter_mut().find(|a| a.number == number) {
+            close_attempt(attempt, verdict, self.now);
+        }
+        status.phase = Some(match verdict.outcome {
+            AttemptOutcome::Delivered => PolecatPhase::Done,
+            AttemptOutcome::Failed => PolecatPhase::Stuck,
+            AttemptOutcome::Stopped => stopped_as,
+        });
+        status.pod_active = false;
+        let lost = verdict.may_be_lost.as_ref();
+        let lost = lost.map(|what| Assertion::new(condition::WORK_MAY_BE_LOST, true, verdict.reason, what));
+        let holds = verdict.outcome != AttemptOutcome::Failed;
+        self.finish(
+            status,
+            holds,
+            verdict.reason,
+            &verdict.message,
+            lost.into_iter().collect(),
+        )
+    }
+
+    fn new_attempt(&self, number: i32) -> Attempt {
+        Attempt {
+            number,
+            pod_uid: None,
+            started_at: Some(Time(self.now)),
+            finished_at: None,
+            outcome: None,
+            reason: None,
+            message: None,
+            usage: None,
+            cost_micros: None,
+        }
+    }
+
+    fn fill_in(&self, status: &mut PolecatStatus, work: &Work) {
+        status.assigned_bead.clone_from(&work.bead);
+        status.branch = Some(work.work_branch.as_str().to_owned());
+        status.base_branch = Some(work.base_branch.as_str().to_owned());
+        status.repository = Some(work.repository.as_str().to_owned());
+        status.pod_name = Some(gastown_api::pod::pod_name(&self.polecat.name_any()));
+        status.agent = Some("claude-code".to_owned());
+        status.agent_image = Some(work.image.clone());
+        status.agent_model.clone_from(&work.model);
+    }
+
+    fn retry_requested(&self) -> Option<String> {
+        self.polecat
+            .annotations()
+            .get(labels::RETRY_REQUESTED_AT)
+            .cloned()
+    }
+
+    fn finish(
+        &self,
+        mut status: PolecatStatus,
+        ready: bool,
+        reason: Reason,
+        message: &str,
+        more: Vec<Assertion>,
+    ) -> PolecatStatus {
+        status.observed_generation = self.polecat.metadata.generation;
+        let mut wanted = self.assertions(&status, ready, reason, message);
+        let kept = self.kept(&status, &more);
+        wanted.extend(more);
+        wanted.extend(kept);
+        status.conditions = condition::merge(
+            &status.conditions,
+            &wanted,
+            self.polecat.metadata.generation,
+            &Time(self.now),
+        );
+        let before = self.polecat.status.as_ref();
+        if before != Some(&status) {
+            status.last_activity = Some(Time(self.now));
+        }
+        status
+    }
+
+    fn assertions(
+        &self,
+        status: &PolecatStatus,
+        ready: bool,
+        reason: Reason,
+        message: &str,
+    ) -> Vec<Assertion> {
+        let phase = status.phase;
+        let working = phase == Some(PolecatPhase::Working);
+        let new = |type_, holds| Assertion::new(type_, holds, reason, "");
+        let mut all = vec![
+            Assertion::new(
+                condition::READY,
+                ready,
+                reason,
+                with_remedy(ready, reason, message),
+            ),
+            new(condition::WORKING, working && status.pod_active),
+            new(condition::PROGRESSING, working && ready),
+            new(condition::AVAILABLE, phase == Some(PolecatPhase::Done)),
+            new(condition::DEGRADED, phase == Some(PolecatPhase::Stuck)),
+        ];
+        let rig = if self.rig_found {
+            Reason::RigFound
+        } else {
+            Reason::RigNotFound
+        };
+        all.push(Assertion::new(condition::RIG_FOUND, self.rig_found, rig, ""));
+        let ignored = fields_ignored(self.polecat);
+        if !ignored.is_empty() {
+            let message = format!("these fields have no effect: {}", ignored.join(", "));
+            all.push(Assertion::new(
+                condition::FIELDS_IGNORED,
+                true,
+                Reason::FieldsIgnored,
+                message,
+            ));
+        }
+        all
+    }
+
+    /// Delivered stays for good; what may be lost, and the fields of a spec whose task is no longer held, stay until
+    /// the next attempt.
+    fn kept(&self, status: &PolecatStatus, more: &[Assertion]) -> Vec<Assertion> {
+        let phase = status.phase;
+        let mut kept = Vec::new();
+        if phase == Some(PolecatPhase::Done) {
+            let head = status.head.as_deref().unwrap_or_default();
+            let branch = status.branch.as_deref().unwrap_or_default();
+            let words = format!("{head} is on branch {branch}");
+            kept.push(Assertion::new(
+                condition::DELIVERED,
+                true,
+                Reason::Delivered,
+                words,
+            ));
+        }
+        let resting = phase != Some(PolecatPhase::Working);
+        for type_ in [condition::DELIVERED, condition::WORK_MAY_BE_LOST] {
+            let named_already = kept.iter().chain(more).any(|a| a.type_ == type_);
+            let before = status
+                .conditions
+                .iter()
+                .find(|c| c.type_ == type_ && c.status == "True");
+            if let Some(before) = before.filter(|_| resting && !named_already) {
+                kept.push(Assertion {
+                    type_,
+                    holds: true,
+                    reason: before.reason.clone(),
+                    message: before.message.clone(),
+                });
+            }
+        }
+        kept
+    }
+}
+
+/// What the user can do is part of the message, where something is wrong.
+fn with_remedy(ready: bool, reason: Reason, message: &str) -> String {
+    let message = if message.is_empty() {
+        reason.sentence()
+    } else {
+        message
+    };
+    if ready || reason.remedy().is_empty() {
+        message.to_owned()
+    } else {
+        format!("{message}; {}", reason.remedy())
+    }
+}
+
+fn keep_last(attempts: &mut Vec<Attempt>) {
+    let surplus = attempts.len().saturating_sub(ATTEMPTS_KEPT);
+    attempts.drain(..surplus);
+}
+
+fn close_attempt(attempt: &mut Attempt, verdict: &Verdict, now: Timestamp) {
+    let mut message = verdict.message.clone();
+    truncate(&mut message, MESSAGE_LIMIT);
+    attempt.finished_at = Some(Time(now));
+    attempt.outcome = Some(verdict.outcome);
+    attempt.reason = Some(verdict.reason.as_str().to_owned());
+    attempt.message = Some(message);
+    attempt.usage = verdict.evidence.as_ref().map(|e| e.usage);
+    attempt.cost_micros = verdict.evidence.as_ref().and_then(cost_of);
+}
+
+fn cost_of(evidence: &Evidence) -> Option<i64> {
+    evidence.cost_micros.map(|c| i64::try_from(c).unwrap_or(i64::MAX))
+}
+
+/// Adds what an attempt used to the totals, once: when it is closed.
+fn take_evidence(status: &mut PolecatStatus, evidence: &Evidence) {
+    let text = |sha: &gastown_api::git::Sha| sha.as_str().to_owned();
+    status.head = evidence.head.as_ref().map(text).or(status.head.take());
+    status.base = status.base.take().or_else(|| evidence.base.as_ref().map(text));
+    if let Some(wip) = &evidence.wip {
+        status.wip = Some(WipRefStatus {
+            name: wip.name.clone(),
+            sha: text(&wip.sha),
+            at: Time(whole_seconds(wip.at)),
+        });
+    }
+    status.agent_model = evidence.model.clone().or(status.agent_model.take());
+    let ended_before = status.usage.is_some();
+    let spent = if ended_before { status.cost_micros } else { Some(0) };
+    status.usage = Some(status.usage.unwrap_or(Usage::default()).plus(evidence.usage));
+    let total = spent.zip(cost_of(evidence)).map(|(a, b)| a.saturating_add(b));
+    status.cost_micros = total;
+    status.cost = total.map(dollars);
+}
+
+/// Rounded up to a hundredth of a cent, so that what was spent never shows as nothing.
+fn dollars(micros: i64) -> String {
+    let parts = micros.saturating_add(99) / 100;
+    format!("${}.{:04}", parts / 10_000, parts % 10_000)
+}
+
+/// The API keeps whole seconds.
+#[must_use]
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}

@@ -1,0 +1,209 @@
+//! Figures for Prometheus. Labels take values from closed lists only, so their number is bounded.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gastown_api::polecat::PolecatPhase;
+use gastown_api::reason::Reason;
+use gastown_api::usage::Usage;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::cache::Census;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindResult {
+    kind: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndReason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenKind {
+    kind: &'static str,
+}
+
+/// Every figure.
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<KindResult, Counter>,
+    durations: Family<Kind, Histogram, fn() -> Histogram>,
+    pods_created: Counter,
+    ends: Family<EndReason, Counter>,
+    tokens: Family<TokenKind, Counter>,
+    cost: Counter<f64, std::sync::atomic::AtomicU64>,
+    leading: Gauge,
+}
+
+impl Metrics {
+    /// Figures that start at 0, and those that are read from `census` when asked for.
+    #[must_use]
+    pub fn new(census: Arc<Census>) -> Self {
+        let mut registry = Registry::with_prefix("gastown");
+        let reconciles = Family::default();
+        let durations = Family::new_with_constructor(seconds as fn() -> Histogram);
+        let (pods_created, ends) = (Counter::default(), Family::default());
+        let (tokens, cost, leading) = (Family::default(), Counter::default(), Gauge::default());
+        registry.register(
+            "reconcile",
+            "Looks at an object, by kind and result",
+            reconciles.clone(),
+        );
+        registry.register_with_unit(
+            "reconcile_duration",
+            "How long a look at an object took",
+            Unit::Seconds,
+            durations.clone(),
+        );
+        registry.register("pods_created", "Pods created", pods_created.clone());
+        registry.register("attempt_ends", "Attempts that ended, by reason", ends.clone());
+        registry.register(
+            "tokens",
+            "Tokens that ended attempts used, by kind",
+            tokens.clone(),
+        );
+        registry.register(
+            "cost_usd",
+            "Cost of ended attempts in US dollars, where the model has a price",
+            cost.clone(),
+        );
+        registry.register("leading", "1 where this replica leads", leading.clone());
+        registry.register_collector(Box::new(Phases(census)));
+        Self {
+            registry,
+            reconciles,
+            durations,
+            pods_created,
+            ends,
+            tokens,
+            cost,
+            leading,
+        }
+    }
+
+    /// Counts a look at an object.
+    pub fn reconciled(&self, kind: &'static str, result: &'static str, took: Duration) {
+        self.reconciles.get_or_create(&KindResult { kind, result }).inc();
+        self.durations
+            .get_or_create(&Kind { kind })
+            .observe(took.as_secs_f64());
+    }
+
+    /// Counts a pod.
+    pub fn pod_created(&self) {
+        self.pods_created.inc();
+    }
+
+    /// Counts the end of an attempt and what it used.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "millionths of a dollar stay far below 2^52"
+    )]
+    pub fn attempt_ended(&self, reason: Reason, usage: &Usage, cost_micros: Option<i64>) {
+        let reason = reason.as_str();
+        self.ends.get_or_create(&EndReason { reason }).inc();
+        for (kind, count) in [
+            ("input", usage.input_tokens),
+            ("output", usage.output_tokens),
+            ("cache_write", usage.cache_write_tokens),
+            ("cache_read", usage.cache_read_tokens),
+        ] {
+            self.tokens.get_or_create(&TokenKind { kind }).inc_by(count);
+        }
+        self.cost.inc_by(cost_micros.unwrap_or(0).max(0) as f64 / 1e6);
+    }
+
+    /// Says whether this replica leads.
+    pub fn lead(&self, leads: bool) {
+        self.leading.set(i64::from(leads));
+    }
+
+    /// The text that Prometheus reads.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn seconds() -> Histogram {
+    Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0])
+}
+
+/// Polecats by phase, counted by the census.
+#[derive(Debug)]
+struct Phases(Arc<Census>);
+
+impl Collector for Phases {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let metric_type = ConstGauge::new(0_i64).metric_type();
+        let mut family = encoder.encode_descriptor("polecats", "Polecats by phase", None, metric_type)?;
+        for (phase, count) in self.0.phases() {
+            let labels = [("phase", phase_name(phase))];
+            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn phase_name(phase: Option<PolecatPhase>) -> &'static str {
+    match phase {
+        None => "New",
+        Some(PolecatPhase::Idle) => "Idle",
+        Some(PolecatPhase::Working) => "Working",
+        Some(PolecatPhase::Done) => "Done",
+        Some(PolecatPhase::Stuck) => "Stuck",
+        Some(PolecatPhase::Terminated) => "Terminated",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_names_reconciles_phases_and_ends() {
+        let census = Arc::new(Census::default());
+        let polecat = serde_json::json!({
+            "apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Polecat",
+            "metadata": {"name": "a", "namespace": "n"}, "spec": {"rig": "r"},
+        });
+        census.note(&serde_json::from_value(polecat).unwrap());
+        let metrics = Metrics::new(census);
+        metrics.reconciled("Polecat", "ok", Duration::from_millis(3));
+        metrics.attempt_ended(
+            Reason::Delivered,
+            &Usage {
+                input_tokens: 7,
+                ..Usage::default()
+            },
+            Some(500_000),
+        );
+        let text = metrics.encode().unwrap();
+        for line in [
+            "gastown_reconcile_total{kind=\"Polecat\",result=\"ok\"} 1",
+            "gastown_polecats{phase=\"New\"} 1",
+            "gastown_attempt_ends_total{reason=\"Delivered\"} 1",
+            "gastown_tokens_total{kind=\"input\"} 7",
+            "gastown_cost_usd_total 0.5",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! What the operator reads of a pod, and nothing else: thousands of these are held in memory.
+
+use std::borrow::Cow;
+
+use gastown_api::{labels, pod};
+use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Resource;
+use kube::api::ObjectMeta;
+use serde::{Deserialize, Serialize};
+
+/// A pod as the plan sees it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PodView {
+    /// Name, UID, labels, owner, finalizers, deletion.
+    pub metadata: ObjectMeta,
+    /// What the kubelet reports.
+    #[serde(default)]
+    pub status: StatusView,
+}
+
+/// What the kubelet reports.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StatusView {
+    /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
+    pub phase: Option<String>,
+    /// Such as `Evicted` or `DeadlineExceeded`.
+    pub reason: Option<String>,
+    /// In words.
+    pub message: Option<String>,
+    /// Of these, `PodScheduled` and `DisruptionTarget` are kept.
+    pub conditions: Vec<ConditionView>,
+    /// `broker`, `keeper` and `git-init`.
+    pub init_container_statuses: Vec<ContainerView>,
+    /// `claude`.
+    pub container_statuses: Vec<ContainerView>,
+}
+
+/// A condition of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConditionView {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// In words.
+    pub message: Option<String>,
+}
+
+/// A container of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerView {
+    /// Its name.
+    pub name: String,
+    /// Whether its readiness probe succeeds.
+    pub ready: bool,
+    /// What it does.
+    pub state: StateView,
+    /// How it ended before it was restarted.
+    pub last_state: StateView,
+}
+
+/// What a container does: one of the three, or nothing known yet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StateView {
+    /// It has not started, or waits to be restarted.
+    pub waiting: Option<WaitingView>,
+    /// It runs.
+    pub running: Option<RunningView>,
+    /// It has ended.
+    pub terminated: Option<TerminatedView>,
+}
+
+/// Why a container waits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WaitingView {
+    /// Such as `PodInitializing` or `ImagePullBackOff`.
+    pub reason: Option<String>,
+    /// In words.
+    pub message: Option<String>,
+}
+
+/// Since when a container runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RunningView {
+    /// The kubelet's time.
+    pub started_at: Option<Time>,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TerminatedView {
+    /// Its exit code.
+    pub exit_code: i32,
+    /// Such as `Completed`, `Error` or `OOMKilled`.
+    pub reason: Option<String>,
+    /// Its termination message.
+    pub message: Option<String>,
+    /// The kubelet's time.
+    pub finished_at: Option<Time>,
+}
+
+impl Resource for PodView {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        Pod::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        Pod::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        Pod::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        Pod::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+impl PodView {
+    /// Leaves out what no plan reads.
+    pub fn prune(&mut self) {
+        let meta = &mut self.metadata;
+        meta.managed_fields = None;
+        meta.annotations = None;
+        meta.generate_name = None;
+        meta.self_link = None;
+        let kept = |c: &ConditionView| matches!(c.type_.as_str(), "PodScheduled" | "DisruptionTarget");
+        self.status.conditions.retain(kept);
+        self.status.conditions.shrink_to_fit();
+        for container in &mut self.status.init_container_statuses {
+            if container.name != pod::BROKER {
+                container.last_state = StateView::default();
+            }
+        }
+        for container in &mut self.status.container_statuses {
+            container.last_state = StateView::default();
+        }
+        self.status.init_container_statuses.shrink_to_fit();
+        self.status.container_statuses.shrink_to_fit();
+    }
+
+    /// The pod's UID; the API server gives every object one.
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// The number of the attempt, from its label.
+    #[must_use]
+    pub fn attempt(&self) -> Option<i32> {
+        let labels = self.metadata.labels.as_ref()?;
+        labels.get(labels::ATTEMPT)?.parse().ok()
+    }
+
+    /// The name of the polecat it is labelled with.
+    #[must_use]
+    pub fn polecat(&self) -> Option<&str> {
+        let labels = self.metadata.labels.as_ref()?;
+        labels.get(labels::POLECAT).map(String::as_str)
+    }
+
+    /// The UID of the Polecat that controls it.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        let owners = self.metadata.owner_references.as_ref()?;
+        let polecat = owners
+            .iter()
+            .find(|o| o.kind == "Polecat" && o.controller == Some(true));
+        polecat.map(|o| o.uid.as_str())
+    }
+
+    /// Whether someone asked for its deletion.
+    #[must_use]
+    pub fn is_deleting(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Whether our finalizer holds it.
+    #[must_use]
+    pub fn holds_evidence(&self) -> bool {
+        let finalizers = self.metadata.finalizers.as_deref().unwrap_or_default();
+        finalizers.iter().any(|f| f == labels::EVIDENCE_FINALIZER)
+    }
+
+    /// The container of that name, once the kubelet has reported it.
+    #[must_use]
+    pub fn container(&self, name: &str) -> Option<&ContainerView> {
+        let status = &self.status;
+        let all = status
+            .init_container_statuses
+            .iter()
+            .chain(&status.container_statuses);
+        all.into_iter().find(|c| c.name == name)
+    }
+
+    /// How the container of that name ended.
+    #[must_use]
+    pub fn terminated(&self, name: &str) -> Option<&TerminatedView> {
+        self.container(name)?.state.terminated.as_ref()
+    }
+
+    /// The condition of that type.
+    #[must_use]
+    pub fn condition(&self, type_: &str) -> Option<&ConditionView> {
+        self.status.conditions.iter().find(|c| c.type_ == type_)
+    }
+
+    /// Every container that is known.
+    pub fn containers(&self) -> impl Iterator<Item = &ContainerView> {
+        let status = &self.status;
+        status
+            .init_container_statuses
+            .iter()
+            .chain(&status.container_statuses)
+    }
+
+    /// When nothing of the pod runs any more; [`Ending::Expected`] says how long to wait for the kubelet's last word.
+    ///
+    /// A pod with a deletion grace of 0 was deleted by force, or by the garbage collection of a node that is gone:
+    /// the kubelet will not report again. A pod may be `Succeeded` or `Failed` while a sidecar's end is not reported
+    /// yet, and that end carries the evidence; the patience for it starts at the end of the agent.
+    #[must_use]
+    pub fn ending(&self, grace_seconds: i64) -> Ending {
+        let forced = self.is_deleting() && self.metadata.deletion_grace_period_seconds == Some(0);
+        let over = matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        let broker_runs = self
+            .container(pod::BROKER)
+            .is_some_and(|c| c.state.running.is_some());
+        match (forced, over, broker_runs) {
+            (true, _, _) | (false, true, false) => Ending::Ended,
+            (false, false, _) => Ending::Alive,
+            (false, true, true) => {
+                let agent = self.terminated(pod::CLAUDE).and_then(|t| t.finished_at.as_ref());
+                let patience = jiff::SignedDuration::from_secs(grace_seconds + 30);
+                agent.map_or(Ending::Ended, |at| Ending::Expected(at.0 + patience))
+            }
+        }
+    }
+}
+
+/// Whether a pod has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its containers run, or may still start.
+    Alive,
+    /// The agent has ended; the broker's end is expected until then.
+    Expected(Timestamp),
+    /// Nothing of it runs.
+    Ended,
+}

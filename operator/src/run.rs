@@ -1,0 +1,159 @@
+//! Puts the parts together and runs them until the process is told to stop.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use gastown_api::polecat::Polecat;
+use gastown_api::rig::Rig;
+use kube::Client;
+use kube::runtime::reflector::store::{Writer, store};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::args::Args;
+use crate::cache::{Census, Scope, Wakes};
+use crate::cluster::lease::Elector;
+use crate::cluster::{Cluster, watch as watches};
+use crate::config::{Config, LoadConfig};
+use crate::controller::polecat::validate::Settings;
+use crate::controller::{self, Context};
+use crate::metrics::Metrics;
+use crate::pod_view::PodView;
+use crate::server::{self, Facts, Serve};
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Run {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    LoadConfig(#[from] LoadConfig),
+    /// There is no cluster to speak to.
+    #[error("failed to find the cluster; run in a pod with a service account, or set KUBECONFIG")]
+    Connect {
+        /// What is missing.
+        source: Box<kube::Error>,
+    },
+    /// Metrics and health cannot be served.
+    #[error(transparent)]
+    Serve(#[from] Serve),
+    /// The process cannot be told to stop.
+    #[error("failed to listen for SIGTERM")]
+    Signal(#[source] io::Error),
+    /// A part ended that should not have.
+    #[error("failed to go on: a part of the operator ended; its last log line says why")]
+    PartEnded,
+}
+
+struct Writers {
+    scopes: Vec<(Arc<Scope>, Writer<Polecat>, Writer<PodView>)>,
+    rigs: Writer<Rig>,
+}
+
+/// Runs until SIGTERM or SIGINT; then the Lease is let go, so that another replica leads at once.
+pub async fn run(args: Args) -> Result<(), Run> {
+    let config = Config::load(args.config.as_deref())?;
+    let client = Client::try_default().await.map_err(|source| Run::Connect {
+        source: Box::new(source),
+    })?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        edition = gastown_crypto::EDITION,
+        module = gastown_crypto::module_version(),
+        agent_image = args.agent_image,
+        "starts"
+    );
+    let (context, writers) = assemble(&args, config, client);
+    let facts = Arc::new(Facts {
+        metrics: context.metrics.clone(),
+        synced: AtomicBool::new(false),
+    });
+    let (stop, stopped) = watch::channel(false);
+    let (elector, leads) = Elector::new(
+        &context.cluster,
+        &args.leader_election_namespace,
+        &args.lease_name,
+    );
+
+    let mut parts = JoinSet::new();
+    for (scope, polecats, pods) in writers.scopes {
+        parts.spawn(ending(watches::polecats(
+            context.clone(),
+            scope.clone(),
+            polecats,
+        )));
+        parts.spawn(ending(watches::pods(context.clone(), scope, pods)));
+    }
+    parts.spawn(ending(watches::rigs(context.clone(), writers.rigs)));
+    parts.spawn(ending(controller::run(context, facts.clone(), leads)));
+    let serving = server::serve(args.listen, facts);
+    parts.spawn(async move { serving.await.map_err(Run::from) });
+    let election = tokio::spawn(elector.run(stopped));
+
+    let outcome = tokio::select! {
+        outcome = told_to_stop() => outcome,
+        Some(ended) = parts.join_next() => ended.unwrap_or(Err(Run::PartEnded)),
+    };
+    parts.shutdown().await;
+    stop.send_replace(true);
+    election.await.map_err(|_| Run::PartEnded)?;
+    outcome
+}
+
+async fn ending(part: impl Future<Output = ()>) -> Result<(), Run> {
+    part.await;
+    Err(Run::PartEnded)
+}
+
+async fn told_to_stop() -> Result<(), Run> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Run::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Run::Signal)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stops");
+    Ok(())
+}
+
+fn assemble(args: &Args, config: Config, client: Client) -> (Arc<Context>, Writers) {
+    let census = Arc::new(Census::default());
+    let (rigs, rig_writer) = store();
+    let names: Vec<Option<String>> = match args.namespaces.as_slice() {
+        [] => vec![None],
+        names => names.iter().cloned().map(Some).collect(),
+    };
+    let scopes: Vec<_> = names.into_iter().map(scope).collect();
+    let context = Arc::new(Context {
+        cluster: Cluster {
+            client,
+            identity: args.identity.clone(),
+        },
+        settings: Settings {
+            agent_image: args.agent_image.clone(),
+            config,
+        },
+        scopes: scopes.iter().map(|(scope, ..)| scope.clone()).collect(),
+        rigs,
+        rig_wakes: Wakes::default(),
+        rig_writes: Mutex::new(HashMap::new()),
+        metrics: Arc::new(Metrics::new(census.clone())),
+        census,
+    });
+    (
+        context,
+        Writers {
+            scopes,
+            rigs: rig_writer,
+        },
+    )
+}
+
+fn scope(namespace: Option<String>) -> (Arc<Scope>, Writer<Polecat>, Writer<PodView>) {
+    let (polecats, polecat_writer) = store();
+    let (pods, pod_writer) = store();
+    let scope = Arc::new(Scope::new(namespace, polecats, pods));
+    (scope, polecat_writer, pod_writer)
+}

@@ -1,0 +1,78 @@
+//! `/metrics`, `/healthz` and `/readyz`, over plain HTTP on the pod's network.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use crate::metrics::Metrics;
+
+/// What the endpoints answer from.
+pub struct Facts {
+    /// The figures.
+    pub metrics: Arc<Metrics>,
+    /// Whether the caches hold the cluster's objects: this replica leads, or could at once.
+    pub synced: AtomicBool,
+}
+
+/// Why the endpoints cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Serve {
+    /// The address is taken or not ours.
+    #[error("failed to listen on {address}; choose another --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The listener broke.
+    #[error("failed to serve metrics and health")]
+    Accept {
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Serves until the process ends.
+pub async fn serve(address: SocketAddr, facts: Arc<Facts>) -> Result<(), Serve> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| Serve::Listen { address, source })?;
+    axum::serve(listener, routes(facts))
+        .await
+        .map_err(|source| Serve::Accept { source })
+}
+
+fn routes(facts: Arc<Facts>) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(facts)
+}
+
+async fn ready(State(facts): State<Arc<Facts>>) -> (StatusCode, &'static str) {
+    if facts.synced.load(Ordering::Relaxed) {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "caches are filling\n")
+    }
+}
+
+async fn metrics(State(facts): State<Arc<Facts>>) -> Response {
+    match facts.metrics.encode() {
+        Ok(text) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
