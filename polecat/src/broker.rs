@@ -1,14 +1,227 @@
-//! Not yet.
+//! The sidecar that holds the keys: loopback git host and model proxy, ledger and evidence.
 
+mod clock;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod git;
 pub mod model;
+mod ready;
 pub mod record;
+mod serve;
 
 use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gastown_api::evidence::BrokerState;
+use gastown_api::pod;
+use gastown_api::reason::Reason;
+use gastown_api::work_order::WorkOrder;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use git::{Git, Host, Names, Places, Repository, Upstream};
+use record::{OpenRecord, Record};
+
+/// How often a mounted secret is looked for: the kubelet fills an optional volume later.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Connections to the git host at a time: clone, keeper, agent, and what the agent tries.
+const GIT_CONNECTIONS: usize = 64;
+
+/// Where the broker finds and puts everything.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What to do.
+    pub order: WorkOrder,
+    /// Part of the name of the pod's WIP ref.
+    pub pod_uid: String,
+    /// Private state.
+    pub dir: PathBuf,
+    /// The mounted git secret.
+    pub git_secret: PathBuf,
+    /// The mounted model secret.
+    pub model_secret: PathBuf,
+    /// The mounted ConfigMap with `known_hosts`.
+    pub known_hosts: PathBuf,
+    /// The system's trusted certificates.
+    pub system_roots: PathBuf,
+    /// The termination message.
+    pub termination_log: PathBuf,
+    /// The git host's address.
+    pub git_listen: SocketAddr,
+    /// The model proxy's address.
+    pub model_listen: SocketAddr,
+    /// Readiness' address.
+    pub ready_listen: SocketAddr,
+}
+
+/// Why the broker cannot work at all.
+#[derive(Debug, thiserror::Error)]
+pub enum RunBroker {
+    /// The pod lacks an environment variable.
+    #[error("failed to read {name:?} from the environment; the pod must set it from its metadata")]
+    ReadEnvironment {
+        /// Its name.
+        name: &'static str,
+    },
+    /// No memory.
+    #[error(transparent)]
+    OpenRecord(#[from] OpenRecord),
+    /// A port is taken; only the agent could have done that.
+    #[error("failed to listen on {address}; nothing else in the pod may listen there")]
+    Listen {
+        /// The port.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// No signals.
+    #[error("failed to wait for signals")]
+    AwaitSignal(#[source] std::io::Error),
+}
 
 /// Runs the role.
 pub fn main() -> Result<ExitCode, Box<dyn Error>> {
-    Ok(ExitCode::FAILURE)
+    // Standard output is for evidence alone.
+    tracing_subscriber::fmt().json().with_writer(std::io::stderr).init();
+    let pod_uid = std::env::var(pod::POD_UID_ENV).map_err(|_| RunBroker::ReadEnvironment {
+        name: pod::POD_UID_ENV,
+    })?;
+    let setup = Setup {
+        order: crate::order::read()?,
+        pod_uid,
+        dir: pod::BROKER_DIR.into(),
+        git_secret: pod::GIT_SECRET_DIR.into(),
+        model_secret: pod::MODEL_SECRET_DIR.into(),
+        known_hosts: pod::KNOWN_HOSTS_DIR.into(),
+        system_roots: "/etc/ssl/certs/ca-certificates.crt".into(),
+        termination_log: pod::TERMINATION_LOG.into(),
+        git_listen: (Ipv4Addr::LOCALHOST, pod::GIT_PORT).into(),
+        model_listen: (Ipv4Addr::LOCALHOST, pod::MODEL_PORT).into(),
+        ready_listen: (Ipv4Addr::UNSPECIFIED, pod::READY_PORT).into(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()?;
+    runtime.block_on(run(setup))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Works until SIGTERM. What ends the attempt early is entered in the record, and the broker stays to take snapshots
+/// and to be read.
+pub async fn run(setup: Setup) -> Result<(), RunBroker> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunBroker::AwaitSignal)?;
+    let record = Record::open(&setup.dir, setup.termination_log.clone(), &setup.order)?;
+    tokio::spawn(ready::ring(listen(&record, setup.ready_listen).await?, record.watch()));
+    let host = Host::new(record.clone());
+    let listener = listen(&record, setup.git_listen).await?;
+    tokio::spawn(serve::serve(listener, host.clone().router(), GIT_CONNECTIONS));
+    tokio::spawn(clock::watch(record.clone(), setup.order.limits));
+    tokio::select! {
+        () = work(&setup, &record, &host) => {}
+        _ = terminate.recv() => {}
+    }
+    finish(&setup, &record, &host).await;
+    Ok(())
+}
+
+/// A taken port is said in the evidence before the broker ends.
+async fn listen(record: &Record, address: SocketAddr) -> Result<TcpListener, RunBroker> {
+    TcpListener::bind(address).await.map_err(|source| {
+        let error = RunBroker::Listen { address, source };
+        record.enter(BrokerState::Stopped {
+            reason: Reason::AgentFailed,
+            message: error.to_string(),
+        });
+        error
+    })
+}
+
+/// Never ends by itself: what cannot go on waits for the pod to be ended.
+async fn work(setup: &Setup, record: &Record, host: &Host) {
+    await_secrets(setup, record).await;
+    match open_repository(setup, record).await {
+        Ok(repository) => {
+            host.serve_repository(Arc::new(repository));
+            record.enter(BrokerState::Serving);
+            tracing::info!("serving");
+        }
+        Err(failure) => {
+            tracing::error!(%failure, "the repository cannot be served");
+            let git::Failure { reason, message } = failure;
+            record.enter(BrokerState::Stopped { reason, message });
+        }
+    }
+    std::future::pending().await
+}
+
+/// Parks until both secrets are there: before any model call, and naming what is missing.
+async fn await_secrets(setup: &Setup, record: &Record) {
+    while let Some(message) = missing(setup) {
+        if matches!(record.evidence().state, BrokerState::Stopped { .. }) {
+            return;
+        }
+        record.enter(BrokerState::Parked {
+            reason: Reason::SecretMissing,
+            message,
+            until: None,
+        });
+        tokio::time::sleep(LOOK).await;
+    }
+    if matches!(record.evidence().state, BrokerState::Parked { .. }) {
+        record.enter(BrokerState::Starting);
+    }
+}
+
+fn missing(setup: &Setup) -> Option<String> {
+    let model = &setup.order.model;
+    let key = setup.model_secret.join(&model.secret_key);
+    let filled = std::fs::metadata(key).is_ok_and(|meta| meta.len() > 0);
+    let model = (!filled).then(|| {
+        let (secret, key) = (&model.secret, &model.secret_key);
+        format!("secret {secret:?} does not exist or has no key {key:?}")
+    });
+    let git = git::missing(&setup.git_secret, &setup.order.git);
+    match (git, model) {
+        (Some(git), Some(model)) => Some(format!("{git}; {model}")),
+        (git, model) => git.or(model),
+    }
+}
+
+async fn open_repository(setup: &Setup, record: &Record) -> Result<Repository, git::Failure> {
+    let order = &setup.order;
+    let places = Places {
+        secret: setup.git_secret.clone(),
+        known_hosts: setup.known_hosts.clone(),
+        private: setup.dir.join("upstream"),
+        system_roots: setup.system_roots.clone(),
+    };
+    let upstream = Upstream::new(order.git.clone(), places).await;
+    let upstream =
+        upstream.map_err(|error| git::Failure::new(Reason::GitHostUnreachable, error.to_string()))?;
+    let local = Git {
+        repo: setup.dir.join("repo.git"),
+        home: setup.dir.clone(),
+        quarantine: None,
+    };
+    let names = Names::new(&order.git.base_branch, &order.git.work_branch, &order.polecat, &setup.pod_uid);
+    Repository::open(local, names, upstream, order.git.clone(), record.clone()).await
+}
+
+/// The push in flight ends, a snapshot that is no longer needed goes, and the evidence is written once more; within
+/// the grace, which the kubelet keeps anyway.
+async fn finish(setup: &Setup, record: &Record, host: &Host) {
+    if let Some(repository) = host.repository() {
+        let grace = Duration::from_secs(setup.order.limits.grace_seconds);
+        if tokio::time::timeout(grace, repository.finish()).await.is_err() {
+            tracing::warn!("the grace was over before the last push");
+        }
+    }
+    record.rewrite();
+    tracing::info!("ended");
 }

@@ -1,0 +1,318 @@
+//! What a failed call to the git host means: a pure function over what git, ssh and the gateway saw.
+
+use gastown_api::evidence::truncate;
+use gastown_api::reason::Reason;
+
+/// What was asked of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Listing or fetching refs.
+    Read,
+    /// Pushing.
+    Write,
+}
+
+/// What the gateway saw go wrong on its side of an HTTPS call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GatewayFailure {
+    /// The host answered with an error.
+    Status(u16),
+    /// The host answered with a redirect; following it could take the credential elsewhere.
+    Redirect(String),
+    /// No answer: name, connection or TLS.
+    Unreachable(String),
+}
+
+/// Why the host did not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {message}")]
+pub struct Failure {
+    /// For the object's status.
+    pub reason: Reason,
+    /// The host's words, on one line, at most 400 bytes.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure in our own words.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        message.retain(|c| !c.is_control());
+        truncate(&mut message, 400);
+        Self { reason, message }
+    }
+}
+
+/// Parts of ssh's and git's messages, in lower case, in the order in which they decide. ssh writes its own line first and git a
+/// general one after it, so the particular must come before the general.
+const SIGNS: [(&str, Reason); 31] = [
+    ("remote host identification has changed", Reason::HostKeyUnknown),
+    ("host key verification failed", Reason::HostKeyUnknown),
+    ("host key is known for", Reason::HostKeyUnknown),
+    ("no matching host key type", Reason::HostKeyUnknown),
+    ("could not resolve", Reason::GitHostUnreachable),
+    ("name or service not known", Reason::GitHostUnreachable),
+    ("temporary failure in name resolution", Reason::GitHostUnreachable),
+    ("connection refused", Reason::GitHostUnreachable),
+    ("connection timed out", Reason::GitHostUnreachable),
+    ("operation timed out", Reason::GitHostUnreachable),
+    ("no route to host", Reason::GitHostUnreachable),
+    ("network is unreachable", Reason::GitHostUnreachable),
+    ("banner exchange", Reason::GitHostUnreachable),
+    ("kex_exchange_identification", Reason::GitHostUnreachable),
+    ("permission denied (", Reason::GitCredentialRefused),
+    ("too many authentication failures", Reason::GitCredentialRefused),
+    ("marked as read only", Reason::GitCredentialRefused),
+    ("denied to deploy key", Reason::GitCredentialRefused),
+    ("you are not allowed to push code", Reason::GitCredentialRefused),
+    ("access denied", Reason::GitCredentialRefused),
+    ("repository not found", Reason::RepositoryNotFound),
+    (
+        "does not appear to be a git repository",
+        Reason::RepositoryNotFound,
+    ),
+    ("could not be found", Reason::RepositoryNotFound),
+    ("' not found", Reason::RepositoryNotFound),
+    ("not found: did you run", Reason::RepositoryNotFound),
+    ("no such file or directory", Reason::RepositoryNotFound),
+    ("couldn't find remote ref", Reason::BranchNotFound),
+    ("remote rejected", Reason::PushRefused),
+    ("[rejected]", Reason::PushRefused),
+    ("connection closed by", Reason::GitHostUnreachable),
+    ("connection reset by", Reason::GitHostUnreachable),
+];
+
+/// Judges a failed call by what git wrote (standard error, and for a push its porcelain output) and what the
+/// gateway saw; `host` is named in the message.
+pub fn classify(act: Act, words: &str, gateway: Option<&GatewayFailure>, host: &str) -> Failure {
+    let from_gateway = gateway.and_then(|failure| by_gateway(act, failure, host));
+    from_gateway.unwrap_or_else(|| {
+        let lower = words.to_lowercase();
+        let sign = SIGNS.iter().find(|(sign, _)| lower.contains(sign));
+        let reason = match (sign, act) {
+            (Some((_, reason)), _) => *reason,
+            (None, Act::Read) => Reason::GitHostUnreachable,
+            (None, Act::Write) => Reason::PushRefused,
+        };
+        Failure::new(reason, format!("{host}: {}", essence(words)))
+    })
+}
+
+fn by_gateway(act: Act, failure: &GatewayFailure, host: &str) -> Option<Failure> {
+    let (reason, message) = match failure {
+        GatewayFailure::Status(401) => (
+            Reason::GitCredentialRefused,
+            "it answered 401: who are you".to_owned(),
+        ),
+        GatewayFailure::Status(403) => (
+            Reason::GitCredentialRefused,
+            "it answered 403: the credential may not do this".to_owned(),
+        ),
+        GatewayFailure::Status(404 | 410) => (
+            Reason::RepositoryNotFound,
+            "it answered 404: no such repository, or the credential may not see it".to_owned(),
+        ),
+        GatewayFailure::Status(413) if act == Act::Write => (
+            Reason::PushRefused,
+            "it answered 413: the push is too large".to_owned(),
+        ),
+        GatewayFailure::Status(status) => (Reason::GitHostUnreachable, format!("it answered {status}")),
+        GatewayFailure::Redirect(to) => (
+            Reason::RepositoryNotFound,
+            format!(
+                "it redirects to {to:?}, and redirects are not followed; write the final URL into the manifest"
+            ),
+        ),
+        GatewayFailure::Unreachable(why) => (Reason::GitHostUnreachable, why.clone()),
+    };
+    Some(Failure::new(reason, format!("{host}: {message}")))
+}
+
+/// The lines a person needs: those that the remote, ssh or git wrote, without progress and hints, on one line.
+fn essence(words: &str) -> String {
+    let noise = |line: &str| {
+        let frame = line.chars().all(|c| "@-=*# ".contains(c));
+        let boring = [
+            "hint:",
+            "To ",
+            "Done",
+            "error: failed to push some refs",
+            "Warning: Permanently added",
+        ];
+        frame || boring.iter().any(|start| line.starts_with(start))
+    };
+    let lines: Vec<&str> = words
+        .split(['\n', '\r'])
+        .map(|line| line.trim().trim_start_matches("remote:").trim())
+        .filter(|line| !noise(line))
+        .collect();
+    if lines.is_empty() {
+        return "it said nothing".to_owned();
+    }
+    lines.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Recorded outputs of OpenSSH 9.2, git 2.39, GitHub, GitLab and Gitea.
+    const RECORDED: [(Act, &str, Reason); 21] = [
+        (
+            Act::Read,
+            "git@github.com: Permission denied (publickey).\r\nfatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights\nand the repository exists.",
+            Reason::GitCredentialRefused,
+        ),
+        (
+            Act::Read,
+            "Load key \"/broker/upstream/key\": error in libcrypto\r\ngit@h: Permission denied (publickey,password).\r\nfatal: Could not read from remote repository.",
+            Reason::GitCredentialRefused,
+        ),
+        (
+            Act::Read,
+            "No ED25519 host key is known for [127.0.0.1]:2222 and you have requested strict checking.\r\nHost key verification failed.\r\nfatal: Could not read from remote repository.",
+            Reason::HostKeyUnknown,
+        ),
+        (
+            Act::Read,
+            "@@@@@@@@@@@\r\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\n@@@@@@@@@@@\r\nHost key verification failed.\r\n",
+            Reason::HostKeyUnknown,
+        ),
+        (
+            Act::Read,
+            "ssh: Could not resolve hostname nope.invalid: Name or service not known\r\nfatal: Could not read from remote repository.",
+            Reason::GitHostUnreachable,
+        ),
+        (
+            Act::Read,
+            "ssh: connect to host 127.0.0.1 port 1: Connection refused\r\nfatal: Could not read from remote repository.",
+            Reason::GitHostUnreachable,
+        ),
+        (
+            Act::Read,
+            "ssh: connect to host 10.255.255.1 port 22: Connection timed out\r\n",
+            Reason::GitHostUnreachable,
+        ),
+        (
+            Act::Read,
+            "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by 127.0.0.1 port 22\r\n",
+            Reason::GitHostUnreachable,
+        ),
+        (
+            Act::Read,
+            "ERROR: Repository not found.\nfatal: Could not read from remote repository.",
+            Reason::RepositoryNotFound,
+        ),
+        (
+            Act::Read,
+            "fatal: '/srv/none.git' does not appear to be a git repository\nfatal: Could not read from remote repository.",
+            Reason::RepositoryNotFound,
+        ),
+        (
+            Act::Read,
+            "remote: \nremote: ========\nremote: \nremote: ERROR: The project you were looking for could not be found or you don't have permission to view it.\nremote: \n",
+            Reason::RepositoryNotFound,
+        ),
+        (
+            Act::Read,
+            "fatal: repository 'http://127.0.0.1:1/x/' not found",
+            Reason::RepositoryNotFound,
+        ),
+        (
+            Act::Read,
+            "fatal: couldn't find remote ref refs/heads/nope",
+            Reason::BranchNotFound,
+        ),
+        (
+            Act::Read,
+            "fatal: the remote end hung up unexpectedly",
+            Reason::GitHostUnreachable,
+        ),
+        (
+            Act::Write,
+            "remote: error: GH006: Protected branch update failed for refs/heads/main.\nTo github.com:o/r.git\n!\taaaa:refs/heads/x\t[remote rejected] (protected branch hook declined)\nerror: failed to push some refs to 'github.com:o/r.git'",
+            Reason::PushRefused,
+        ),
+        (
+            Act::Write,
+            "!\taaaa:refs/heads/x\t[rejected] (fetch first)\nerror: failed to push some refs",
+            Reason::PushRefused,
+        ),
+        (
+            Act::Write,
+            "remote: refusing to allow an OAuth App to create or update workflow\n!\ta:b\t[remote rejected] (refusing to allow)",
+            Reason::PushRefused,
+        ),
+        (
+            Act::Write,
+            "ERROR: The key you are authenticating with has been marked as read only.\nfatal: Could not read from remote repository.",
+            Reason::GitCredentialRefused,
+        ),
+        (
+            Act::Write,
+            "ERROR: Permission to o/r.git denied to deploy key\nfatal: Could not read from remote repository.",
+            Reason::GitCredentialRefused,
+        ),
+        (
+            Act::Write,
+            "remote: GitLab: You are not allowed to push code to this project.\n",
+            Reason::GitCredentialRefused,
+        ),
+        (
+            Act::Write,
+            "send-pack: unexpected disconnect while reading sideband packet",
+            Reason::PushRefused,
+        ),
+    ];
+
+    #[test]
+    fn recorded_words_of_hosts_are_understood() {
+        for (act, words, reason) in RECORDED {
+            let failure = classify(act, words, None, "h");
+            assert_eq!(failure.reason, reason, "{words}");
+            assert!(failure.message.len() <= 400 && !failure.message.contains(char::is_control));
+        }
+    }
+
+    #[test]
+    fn the_gateways_status_decides_before_gits_words() {
+        let words = "fatal: unable to access 'http://127.0.0.1:1/x/': The requested URL returned error: 403";
+        let cases = [
+            (GatewayFailure::Status(401), Reason::GitCredentialRefused),
+            (GatewayFailure::Status(403), Reason::GitCredentialRefused),
+            (GatewayFailure::Status(404), Reason::RepositoryNotFound),
+            (GatewayFailure::Status(503), Reason::GitHostUnreachable),
+            (
+                GatewayFailure::Redirect("https://b/".to_owned()),
+                Reason::RepositoryNotFound,
+            ),
+            (
+                GatewayFailure::Unreachable("invalid peer certificate".to_owned()),
+                Reason::GitHostUnreachable,
+            ),
+        ];
+        for (seen, reason) in cases {
+            assert_eq!(
+                classify(Act::Read, words, Some(&seen), "h").reason,
+                reason,
+                "{seen:?}"
+            );
+        }
+        let redirect = GatewayFailure::Redirect("https://b/x.git".to_owned());
+        let message = classify(Act::Read, words, Some(&redirect), "h").message;
+        assert!(
+            message.contains("https://b/x.git") && message.contains("not followed"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn the_remotes_words_reach_the_message_without_noise() {
+        let words = "remote: error: GH006: Protected branch\nremote: \nTo h:r\n!\ta:b\t[remote rejected] (declined)\nDone\nerror: failed to push some refs to 'h:r'";
+        let failure = classify(Act::Write, words, None, "h");
+        assert_eq!(
+            failure.message,
+            "h: error: GH006: Protected branch; !a:b[remote rejected] (declined)"
+        );
+    }
+}

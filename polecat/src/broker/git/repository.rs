@@ -1,0 +1,306 @@
+//! The broker's bare repository: a mirror of the base and the work branch with full history, and this pod's snapshot.
+//! The remote is the truth: whatever an earlier broker pushed is adopted.
+
+use std::path::Path;
+use std::time::Duration;
+
+use gastown_api::evidence::WipRef;
+use gastown_api::git::Sha;
+use gastown_api::reason::Reason;
+use gastown_api::work_order::GitOrder;
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+
+use super::child::{Git, RunGit};
+use super::classify::Failure;
+use super::policy::{Names, Target, Tips};
+use super::upstream::Upstream;
+use crate::broker::record::Record;
+
+/// How often an unreachable host is asked again at the start: about 20 s in all.
+const START_PAUSES: [u64; 5] = [1, 2, 4, 6, 7];
+
+/// What the repository is configured with besides what `git init` writes (pod.md, "Git, in the broker"). Fetches of the agent are
+/// served by one thread with small windows, so that the broker stays small.
+const CONFIG: &str = "
+[http]
+	receivepack = false
+	getanyfile = false
+	uploadarchive = false
+[gc]
+	auto = 0
+[maintenance]
+	auto = false
+[core]
+	hooksPath = /dev/null
+	bigFileThreshold = 1m
+	packedGitLimit = 64m
+	packedGitWindowSize = 1m
+	deltaBaseCacheLimit = 8m
+	logAllRefUpdates = false
+[pack]
+	threads = 1
+	windowMemory = 16m
+	deltaCacheSize = 4m
+[index]
+	threads = 1
+[uploadpack]
+	allowFilter = false
+	allowAnySHA1InWant = false
+";
+
+/// The mirror and the way to its remote.
+pub struct Repository {
+    pub(super) git: Git,
+    pub(super) names: Names,
+    pub(super) upstream: Upstream,
+    pub(super) record: Record,
+    pub(super) order: GitOrder,
+    /// One receive at a time, and nobody else moves refs.
+    pub(super) state: Mutex<State>,
+    /// Digits of an object id.
+    pub(super) hex_length: usize,
+}
+
+/// What the remote is known to hold.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The refs that are pushed to.
+    pub tips: Tips,
+    /// The base branch as it was at the start.
+    pub base_branch: Sha,
+    /// What a new branch must descend from.
+    pub start: Sha,
+    /// The name of the WIP ref on the remote.
+    pub wip_name: String,
+    /// Whether the snapshot came after the last push of the work branch.
+    pub wip_is_newer: bool,
+}
+
+impl Repository {
+    /// Mirrors the remote. An unreachable one is asked a few times.
+    pub async fn open(
+        git: Git,
+        names: Names,
+        upstream: Upstream,
+        order: GitOrder,
+        record: Record,
+    ) -> Result<Self, Failure> {
+        let wanted = [&names.base, &names.work, &names.wip, &names.wip_as_branch];
+        let wanted = wanted.map(String::as_str);
+        let mut pauses = START_PAUSES.iter();
+        let refs = loop {
+            match (upstream.list(&git, &wanted).await, pauses.next()) {
+                (Err(failure), Some(pause)) if failure.reason == Reason::GitHostUnreachable => {
+                    tracing::warn!(%failure, "the git host does not answer; asking again in {pause} s");
+                    tokio::time::sleep(Duration::from_secs(*pause)).await;
+                }
+                (refs, _) => break refs?,
+            }
+        };
+        let base_branch = refs.get(&names.base).cloned().ok_or_else(|| {
+            let branch = &order.base_branch;
+            Failure::new(
+                Reason::BranchNotFound,
+                format!(
+                    "{:?} has no branch {:?}",
+                    order.repository.as_str(),
+                    branch.as_str()
+                ),
+            )
+        })?;
+        let hex_length = base_branch.as_str().len();
+        let (wip_name, wip) = match (refs.get(&names.wip), refs.get(&names.wip_as_branch)) {
+            (None, Some(sha)) => (names.wip_as_branch.clone(), Some(sha)),
+            (sha, _) => (names.wip.clone(), sha),
+        };
+        let tips = Tips {
+            work: refs.get(&names.work).cloned(),
+            wip: wip.cloned(),
+        };
+        prepare(&git, &names, hex_length)
+            .await
+            .map_err(|error| local(&error))?;
+        let start = base_branch.clone();
+        let repository = Self {
+            git,
+            names,
+            upstream,
+            record,
+            order,
+            state: Mutex::new(State {
+                tips,
+                base_branch,
+                start,
+                wip_name,
+                wip_is_newer: true,
+            }),
+            hex_length,
+        };
+        repository.adopt().await?;
+        Ok(repository)
+    }
+
+    /// Fetches what the remote holds, and says so in the record.
+    async fn adopt(&self) -> Result<(), Failure> {
+        let mut state = self.state.lock().await;
+        self.mirror(&state).await?;
+        // After a restart the ledger knows what the first attempt found; the work branch has moved since.
+        let known = self.record.evidence().base.or_else(|| self.order.base.clone());
+        let base = known.unwrap_or_else(|| {
+            state
+                .tips
+                .work
+                .clone()
+                .unwrap_or_else(|| state.base_branch.clone())
+        });
+        if self.holds_commit(&base).await {
+            state.start = base.clone();
+        } else {
+            tracing::warn!(%base, "the remote no longer has the base; new branches must descend from the base branch");
+        }
+        self.record.set_base(base);
+        self.record.set_head(state.tips.work.clone());
+        let before = self.record.evidence().wip;
+        self.record.set_wip(state.tips.wip.clone().map(|sha| {
+            WipRef {
+                at: before
+                    .filter(|wip| wip.sha == sha)
+                    .map_or_else(Timestamp::now, |wip| wip.at),
+                name: state.wip_name.clone(),
+                sha,
+            }
+        }));
+        Ok(())
+    }
+
+    /// Brings the whole mirror to `state`, in which the remote was listed.
+    async fn mirror(&self, state: &State) -> Result<(), Failure> {
+        let mut refspecs = vec![format!("+{0}:{0}", self.names.base)];
+        let targets = [Target::Work, Target::Wip];
+        let existing = targets
+            .into_iter()
+            .filter(|target| state.tips.of(*target).is_some());
+        refspecs.extend(existing.map(|target| self.refspec(state, target)));
+        // The work branch may be the base branch.
+        refspecs.dedup();
+        let refspecs: Vec<&str> = refspecs.iter().map(String::as_str).collect();
+        self.upstream.fetch(&self.git, &refspecs).await?;
+        // The remote may have moved between listing and fetching; what counts is what was listed.
+        let base = ["update-ref", &self.names.base, state.base_branch.as_str()];
+        self.git.ask(base).await.map_err(|error| local(&error))?;
+        for target in targets {
+            let moved = self.set_ref(target, state.tips.of(target)).await;
+            moved.map_err(|error| local(&error))?;
+        }
+        Ok(())
+    }
+
+    /// What fetches `target` into the mirror.
+    pub(super) fn refspec(&self, state: &State, target: Target) -> String {
+        let local = self.names.of(target);
+        let remote = self.remote_name(state, target);
+        format!("+{remote}:{local}")
+    }
+
+    /// The name of `target` on the remote.
+    pub(super) fn remote_name(&self, state: &State, target: Target) -> String {
+        match target {
+            Target::Work => self.names.work.clone(),
+            Target::Wip => state.wip_name.clone(),
+        }
+    }
+
+    /// Moves the mirror's ref of `target`.
+    pub(super) async fn set_ref(&self, target: Target, sha: Option<&Sha>) -> Result<(), RunGit> {
+        let name = self.names.of(target);
+        match sha {
+            Some(sha) => self.git.ask(["update-ref", name, sha.as_str()]).await?,
+            None if name == self.names.base => String::new(),
+            None => self.git.ask(["update-ref", "-d", name]).await?,
+        };
+        Ok(())
+    }
+
+    async fn holds_commit(&self, sha: &Sha) -> bool {
+        self.git
+            .ask(["cat-file", "-e", &format!("{sha}^{{commit}}")])
+            .await
+            .is_ok()
+    }
+
+    /// The broker's last act on the remote: this pod's WIP ref is deleted when the work branch, re-read before, holds what
+    /// the snapshot held, or was pushed after it without a later snapshot: the keeper ends before the broker, and makes one when the
+    /// work tree differs from the work branch. A snapshot that holds back what may not be pushed stays.
+    pub async fn finish(&self) {
+        let mut state = self.state.lock().await;
+        let (Some(head), Some(wip)) = (state.tips.work.clone(), state.tips.wip.clone()) else {
+            return;
+        };
+        if Some(&head) == self.record.evidence().base.as_ref() || !self.is_covered(&state, &head, &wip).await
+        {
+            return;
+        }
+        let deleted = self.upstream.delete(&self.git, &state.wip_name, &wip).await;
+        match deleted {
+            Ok(()) => {
+                state.tips.wip = None;
+                self.record.set_wip(None);
+                tracing::info!(
+                    name = state.wip_name,
+                    "deleted the snapshot: the work branch holds all of it"
+                );
+            }
+            Err(failure) => tracing::warn!(%failure, "failed to delete the snapshot"),
+        }
+    }
+
+    async fn is_covered(&self, state: &State, head: &Sha, wip: &Sha) -> bool {
+        let tree = async |sha: &Sha| self.git.ask(["rev-parse", &format!("{sha}^{{tree}}")]).await.ok();
+        let (head_tree, wip_tree) = (tree(head).await, tree(wip).await);
+        if head_tree.is_some() && head_tree == wip_tree {
+            return true;
+        }
+        let held = self
+            .git
+            .ask(["cat-file", "-e", &format!("{wip}:gastown-held")])
+            .await;
+        !state.wip_is_newer && held.is_err()
+    }
+}
+
+/// A failure of our own git on our own volume.
+pub(super) fn local(error: &RunGit) -> Failure {
+    Failure::new(Reason::CloneFailed, format!("the broker's repository: {error}"))
+}
+
+/// Makes the bare repository, or takes the one that an earlier run of this container made.
+async fn prepare(git: &Git, names: &Names, hex_length: usize) -> Result<(), RunGit> {
+    let format = if hex_length == 64 { "sha256" } else { "sha1" };
+    let found = git.ask(["rev-parse", "--show-object-format"]).await;
+    if !found.is_ok_and(|found| found == format) {
+        clear(&git.repo);
+        let object_format = format!("--object-format={format}");
+        git.ask(["init", "--quiet", "--bare", "--template=", &object_format])
+            .await?;
+        configure(&git.repo).map_err(|source| RunGit::ReadOutput {
+            command: "git init".to_owned(),
+            source,
+        })?;
+    }
+    git.ask(["symbolic-ref", "HEAD", &names.base]).await?;
+    Ok(())
+}
+
+/// What cannot be removed makes the init that follows fail, with its own words.
+fn clear(repo: &Path) {
+    drop(std::fs::remove_dir_all(repo));
+}
+
+fn configure(repo: &Path) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut file = std::fs::OpenOptions::new()
+        .append(true)
+        .open(repo.join("config"))?;
+    file.write_all(CONFIG.as_bytes())
+}

@@ -1,0 +1,231 @@
+//! The git secret as the kubelet mounts it, one file a key, and what may be done with it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use gastown_api::repository::{RepositoryUrl, Transport};
+
+/// Kubernetes takes no secret larger than this.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// Keys that hold an SSH private key, the first that exists counts.
+const SSH_KEYS: [&str; 4] = ["ssh-privatekey", "id_rsa", "id_ed25519", "identity"];
+
+/// What the secret holds for one transport.
+#[derive(Clone, PartialEq, Eq)]
+pub struct GitSecret {
+    /// What proves who we are.
+    pub credential: Credential,
+    /// Host keys, in the form of `known_hosts(5)`.
+    pub known_hosts: Option<String>,
+    /// Certificates to trust besides the system's, as PEM.
+    pub roots: Option<Vec<u8>>,
+    /// Hosts that may be sent the token.
+    pub hosts: Vec<String>,
+}
+
+/// What proves who we are. It implements no `Debug`, so that it cannot be logged.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// The bytes of a private key file.
+    SshKey(Vec<u8>),
+    /// For HTTPS.
+    Basic {
+        /// The key `username`.
+        username: String,
+        /// The key `password` or `token`.
+        password: String,
+    },
+    /// For plain HTTP, over which nothing secret is sent.
+    Nothing,
+}
+
+/// What the secret lacks, in words that name it.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("secret {secret:?} does not exist or has no key {keys}")]
+pub struct Missing {
+    secret: String,
+    keys: &'static str,
+}
+
+/// The files of a mounted secret or ConfigMap; an optional volume that is not filled has none.
+pub fn read_dir(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // The kubelet's own links start with two dots; what cannot be read is as good as missing, and is reported so.
+        let fits = std::fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_FILE);
+        if let (false, true, Ok(bytes)) = (name.starts_with(".."), fits, std::fs::read(&path)) {
+            files.insert(name, bytes);
+        }
+    }
+    files
+}
+
+/// What `files` hold for `url`'s transport; `secret` is the name for messages.
+pub fn parse(
+    files: &BTreeMap<String, Vec<u8>>,
+    url: &RepositoryUrl,
+    secret: &str,
+) -> Result<GitSecret, Missing> {
+    let missing = |keys| Missing {
+        secret: secret.to_owned(),
+        keys,
+    };
+    let credential = match url.transport() {
+        Transport::Http => Credential::Nothing,
+        Transport::Ssh => {
+            let key = SSH_KEYS.iter().find_map(|key| filled(files, key));
+            let key = key.ok_or_else(|| missing("\"ssh-privatekey\" (or id_rsa, id_ed25519, identity)"))?;
+            Credential::SshKey(with_final_newline(key))
+        }
+        Transport::Https => Credential::Basic {
+            username: text(files, "username").ok_or_else(|| missing("\"username\""))?,
+            password: text(files, "password")
+                .or_else(|| text(files, "token"))
+                .ok_or_else(|| missing("\"password\" or \"token\""))?,
+        },
+    };
+    let hosts = text(files, "hosts").unwrap_or_default();
+    Ok(GitSecret {
+        credential,
+        known_hosts: text(files, "known_hosts"),
+        roots: filled(files, "ca.crt").map(<[u8]>::to_vec),
+        hosts: hosts
+            .split(|c: char| c.is_whitespace() || c == ',')
+            .filter(|host| !host.is_empty())
+            .map(str::to_owned)
+            .collect(),
+    })
+}
+
+fn filled<'a>(files: &'a BTreeMap<String, Vec<u8>>, key: &str) -> Option<&'a [u8]> {
+    let bytes = files.get(key)?.as_slice();
+    (!bytes.trim_ascii().is_empty()).then_some(bytes)
+}
+
+/// Secrets made by `echo` end with a newline that nobody meant.
+fn text(files: &BTreeMap<String, Vec<u8>>, key: &str) -> Option<String> {
+    let text = String::from_utf8_lossy(filled(files, key)?);
+    Some(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// OpenSSH refuses a key file without it.
+fn with_final_newline(key: &[u8]) -> Vec<u8> {
+    let mut key = key.to_vec();
+    if !key.ends_with(b"\n") {
+        key.push(b'\n');
+    }
+    key
+}
+
+/// The host keys that count: the secret's, else the ConfigMap's, else the work order's.
+pub fn known_hosts<'a>(secret: Option<&'a str>, config_map: Option<&'a str>, order: &'a str) -> &'a str {
+    let filled = |text: &&str| !text.trim().is_empty();
+    secret
+        .filter(filled)
+        .or_else(|| config_map.filter(filled))
+        .unwrap_or(order)
+}
+
+/// Whether the token may be sent to `url`'s host: an entry without a port stands for every port.
+///
+/// Without this, whoever may create a Polecat could send any secret of the namespace to a host of their own.
+pub fn may_send_token<'a>(url: &RepositoryUrl, mut hosts: impl Iterator<Item = &'a String>) -> bool {
+    let port = url.port().unwrap_or(443);
+    hosts.any(|entry| {
+        let entry = entry.to_ascii_lowercase();
+        entry == url.host() || entry == format!("{}:{port}", url.host())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(entries: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
+        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), value.as_bytes().to_vec());
+        entries.iter().map(own).collect()
+    }
+
+    fn url(text: &str) -> RepositoryUrl {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_secret_and_key() {
+        let cases = [
+            (
+                "git@h:r",
+                &[("username", "u"), ("token", "t")][..],
+                "ssh-privatekey",
+            ),
+            ("git@h:r", &[("ssh-privatekey", " \n")], "ssh-privatekey"),
+            ("https://h/r", &[("ssh-privatekey", "k")], "username"),
+            ("https://h/r", &[("username", "u")], "\"password\" or \"token\""),
+        ];
+        for (repository, entries, key) in cases {
+            let Err(error) = parse(&files(entries), &url(repository), "git-creds") else {
+                panic!("{repository} was satisfied by {entries:?}")
+            };
+            let error = error.to_string();
+            assert!(error.contains("\"git-creds\"") && error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_keys_of_both_transports_are_read() {
+        let ssh =
+            parse(&files(&[("identity", "KEY")]), &url("git@h:r"), "s").unwrap_or_else(|e| panic!("{e}"));
+        assert!(ssh.credential == Credential::SshKey(b"KEY\n".to_vec()));
+        let entries = [
+            ("username", "u\n"),
+            ("token", "t\n"),
+            ("hosts", "a.example,b.example:8443\nc"),
+        ];
+        let https = parse(&files(&entries), &url("https://h/r"), "s").unwrap_or_else(|e| panic!("{e}"));
+        let (username, password) = ("u".to_owned(), "t".to_owned());
+        assert!(https.credential == Credential::Basic { username, password });
+        assert_eq!(https.hosts, ["a.example", "b.example:8443", "c"]);
+    }
+
+    #[test]
+    fn plain_http_is_given_no_credential() {
+        let entries = files(&[("username", "u"), ("password", "p")]);
+        let secret = parse(&entries, &url("http://h/r"), "s").unwrap_or_else(|e| panic!("{e}"));
+        assert!(secret.credential == Credential::Nothing);
+    }
+
+    #[test]
+    fn the_secrets_host_keys_come_before_the_config_maps_and_the_orders() {
+        assert_eq!(known_hosts(Some("s"), Some("c"), "o"), "s");
+        assert_eq!(known_hosts(Some(" \n"), Some("c"), "o"), "c");
+        assert_eq!(known_hosts(None, None, "o"), "o");
+    }
+
+    #[test]
+    fn a_token_goes_to_listed_hosts_only() {
+        let allowed =
+            |repository: &str, entry: &str| may_send_token(&url(repository), [entry.to_owned()].iter());
+        assert!(allowed("https://git.example/r", "git.example"));
+        assert!(allowed("https://GIT.example:8443/r", "git.example"));
+        assert!(allowed("https://git.example/r", "Git.Example:443"));
+        assert!(!allowed("https://git.example:8443/r", "git.example:443"));
+        assert!(!allowed("https://git.example.evil/r", "git.example"));
+        assert!(!allowed("https://x.git.example/r", "git.example"));
+        assert!(!may_send_token(&url("https://git.example/r"), [].iter()));
+    }
+
+    #[test]
+    fn the_kubelets_links_are_no_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("..2026_01_01");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::write(data.join("token"), "t").unwrap();
+        std::os::unix::fs::symlink("..2026_01_01", dir.path().join("..data")).unwrap();
+        std::os::unix::fs::symlink("..data/token", dir.path().join("token")).unwrap();
+        assert_eq!(read_dir(dir.path()), files(&[("token", "t")]));
+        assert!(read_dir(&dir.path().join("absent")).is_empty());
+    }
+}

@@ -1,0 +1,90 @@
+//! The doorbell: readiness flips when the operator should read the evidence. It says 200 or 503 and nothing else, since
+//! it listens on the pod's address.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use gastown_api::evidence::BrokerState;
+use http::StatusCode;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::serve::serve;
+
+/// How long it is ready between two states that are not, so that the kubelet's probe, every 2 s, sees a flip.
+const FLIP: Duration = Duration::from_secs(5);
+
+/// The kubelet probes on one connection; the rest is for people.
+const CONNECTIONS: usize = 16;
+
+/// Serves `GET /readyz` on `listener` by `states`.
+pub async fn ring(listener: TcpListener, states: watch::Receiver<BrokerState>) {
+    let ready = Arc::new(AtomicBool::new(true));
+    let router = Router::new()
+        .route("/readyz", get(answer))
+        .with_state(Arc::clone(&ready));
+    tokio::join!(serve(listener, router, CONNECTIONS), follow(states, &ready, FLIP));
+}
+
+async fn answer(State(ready): State<Arc<AtomicBool>>) -> StatusCode {
+    if ready.load(Ordering::Relaxed) {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    }
+}
+
+async fn follow(mut states: watch::Receiver<BrokerState>, ready: &AtomicBool, flip: Duration) {
+    loop {
+        let wanted = is_ready(&states.borrow_and_update());
+        if !wanted && !ready.load(Ordering::Relaxed) {
+            ready.store(true, Ordering::Relaxed);
+            tokio::time::sleep(flip).await;
+        }
+        ready.store(wanted, Ordering::Relaxed);
+        if states.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn is_ready(state: &BrokerState) -> bool {
+    match state {
+        BrokerState::Starting | BrokerState::Serving => true,
+        BrokerState::Parked { .. } | BrokerState::Stopped { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gastown_api::reason::Reason;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn from_parked_to_stopped_readiness_flips_twice() {
+        let (sender, receiver) = watch::channel(BrokerState::Starting);
+        let ready = Arc::new(AtomicBool::new(true));
+        let shown = Arc::clone(&ready);
+        tokio::spawn(async move { follow(receiver, &ready, Duration::from_millis(600)).await });
+        let look = async |millis| {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            shown.load(Ordering::Relaxed)
+        };
+        assert!(look(10).await);
+        let (reason, message) = (Reason::SecretMissing, String::new());
+        sender.send_replace(BrokerState::Parked {
+            reason,
+            message: message.clone(),
+            until: None,
+        });
+        assert!(!look(10).await);
+        sender.send_replace(BrokerState::Stopped { reason, message });
+        assert!(look(10).await);
+        assert!(!look(1000).await);
+    }
+}
