@@ -165,7 +165,7 @@ fn start(options: Options, recipe: String) -> Result<ApiTier> {
     progress::wait_until(
         "the API server's readiness",
         limit,
-        Duration::from_millis(100),
+        Duration::from_millis(250),
         || {
             ensure!(
                 tier.running().len() == tier.processes.len(),
@@ -180,7 +180,7 @@ fn start(options: Options, recipe: String) -> Result<ApiTier> {
         progress::wait_until(
             "the default service account",
             limit,
-            Duration::from_millis(100),
+            Duration::from_millis(250),
             || {
                 Ok(tier
                     .kubectl()?
@@ -236,7 +236,7 @@ fn api_server_command(pki: &Pki, etcd: &str, port: u16, tier: &ApiTier) -> Resul
         .arg(file("client-ca-file", pki.authority()))
         .arg(file("tls-cert-file", pki.certificate("server")))
         .arg(file("tls-private-key-file", pki.key("server")))
-        .arg(file("service-account-key-file", pki.key("accounts")))
+        .arg(file("service-account-key-file", pki.public_key("accounts")))
         .arg(file("service-account-signing-key-file", pki.key("accounts")))
         .arg(file("audit-policy-file", audit_policy()))
         .arg(file("audit-log-path", tier.audit_log.clone()));

@@ -88,6 +88,16 @@ impl Engine {
             .text()
     }
 
+    /// Whether the engine has the network that kind puts nodes into.
+    pub fn has_kind_network(&self) -> bool {
+        self.docker().args(["network", "inspect", "kind"]).succeeds()
+    }
+
+    /// Removes the network that kind put nodes into, unless a container is still in it.
+    pub fn remove_kind_network(&self) -> bool {
+        self.docker().args(["network", "rm", "kind"]).succeeds()
+    }
+
     /// `docker`, speaking with this engine.
     pub fn docker(&self) -> Command {
         self.environment(Command::new(&self.docker))

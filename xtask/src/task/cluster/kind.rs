@@ -135,10 +135,14 @@ pub fn use_current(registry: &str) -> Result<Cluster> {
 
 /// Removes this checkout's cluster, or with `all` every checkout's, and the engine if nothing else uses it.
 pub fn down(all: bool) -> Result<()> {
-    if matches!(State::read()?, Some(State::Current { .. })) {
-        progress::say("forgetting the cluster that was not ours; it stays as it is");
-        return State::forget();
-    }
+    let made_network = match State::read()? {
+        Some(State::Current { .. }) => {
+            progress::say("forgetting the cluster that was not ours; it stays as it is");
+            return State::forget();
+        }
+        Some(State::Kind { made_network, .. }) => made_network,
+        None => false,
+    };
     let _alone = Engine::lock()?;
     if let Some(engine) = Engine::running()? {
         node_image::remove_build_container(&engine)?;
@@ -149,6 +153,9 @@ pub fn down(all: bool) -> Result<()> {
             .filter(|name| *name == ours || (all && name.starts_with(state::CLUSTER_PREFIX)))
         {
             progress::step(format!("remove cluster {name}"), || delete(&engine, name))?;
+        }
+        if made_network && !engine.remove_kind_network() {
+            progress::say("the Docker network of kind stays: another cluster uses it");
         }
     }
     State::forget()?;
@@ -197,6 +204,7 @@ fn create(recipe: String) -> Result<Cluster> {
     let name = state::cluster_name();
     // What a killed run left under this name.
     delete(&engine, &name)?;
+    let made_network = !engine.has_kind_network();
     fs_err::create_dir_all(state::audit_folder())?;
     let cluster = Cluster {
         kubeconfig: state::kubeconfig(),
@@ -232,6 +240,7 @@ fn create(recipe: String) -> Result<Cluster> {
     })?;
     State::Kind {
         recipe,
+        made_network,
         since: state::now(),
     }
     .write()?;

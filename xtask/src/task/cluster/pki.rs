@@ -53,6 +53,7 @@ impl Pki {
 
         let accounts = KeyPair::generate().context("failed to make the service accounts' key")?;
         fs_err::write(pki.key("accounts"), accounts.serialize_pem())?;
+        fs_err::write(pki.public_key("accounts"), accounts.public_key_pem())?;
         Ok(pki)
     }
 
@@ -78,6 +79,11 @@ impl Pki {
     /// The private key of `name`.
     pub fn key(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.key"))
+    }
+
+    /// The public key of `name`, which the API server wants on its own for service accounts.
+    pub fn public_key(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.pub"))
     }
 
     /// A kubeconfig for the administrator at `server`.

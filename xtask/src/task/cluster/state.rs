@@ -17,6 +17,9 @@ pub enum State {
     Kind {
         /// Identifies the node image and configuration that it was made from.
         recipe: String,
+        /// Whether kind's network was made for it, in an engine that is not ours.
+        #[serde(default)]
+        made_network: bool,
         /// When it was ready, in seconds since 1970.
         since: u64,
     },

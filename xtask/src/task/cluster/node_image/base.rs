@@ -71,6 +71,8 @@ fn debootstrap(sources: &Path, overlay: &Path, rootfs: &Path) -> Result<()> {
     let packages = fs_err::read_to_string(super::folder().join("packages"))?;
     let include: Vec<&str> = packages.lines().collect();
     let mut command = Command::new(packages::path("mmdebstrap"))
+        // Where the next run finds and removes what a killed one left.
+        .env("TMPDIR", rootfs.parent().unwrap_or(rootfs))
         .args(["--mode=root", "--variant=minbase", "--quiet"])
         .arg(format!("--include={}", include.join(",")))
         .arg(format!("--customize-hook=tar-in {} /", overlay.display()));
