@@ -130,7 +130,7 @@ impl Config {
         let given: Option<Mapping> = serde_yaml_ng::from_str(text).map_err(parse)?;
         for (key, value) in given.unwrap_or_default() {
             if !value.is_null() {
-                merged.insert(key, value);
+                replace(&mut merged, key, value);
             }
         }
         let mut config: Self = serde_yaml_ng::from_value(Value::Mapping(merged)).map_err(parse)?;
@@ -185,6 +185,17 @@ impl Config {
     }
 }
 
+/// A key replaces its default whole, but `resources` and `volumes` are tables of parts that stand for themselves.
+fn replace(merged: &mut Mapping, key: Value, value: Value) {
+    let in_parts = matches!(key.as_str(), Some("resources" | "volumes"));
+    match (merged.get_mut(&key).and_then(Value::as_mapping_mut), value) {
+        (Some(parts), Value::Mapping(given)) if in_parts => {
+            parts.extend(given.into_iter().filter(|(_, part)| !part.is_null()));
+        }
+        (_, value) => drop(merged.insert(key, value)),
+    }
+}
+
 fn published_known_hosts() -> String {
     KNOWN_HOSTS.to_owned()
 }
@@ -212,6 +223,18 @@ mod tests {
         .unwrap();
         assert_eq!(config.prices.keys().collect::<Vec<_>>(), ["my-model"]);
         assert!(config.git_hosts.is_empty());
+    }
+
+    #[test]
+    fn resources_and_volumes_are_replaced_by_part() {
+        let text = "resources: {agent: {limits: {memory: 8Gi}}}\nvolumes: {home: 1Gi}";
+        let (config, default) = (Config::parse(text).unwrap(), Config::parse("").unwrap());
+        assert_eq!(config.resources.agent.requests, None);
+        assert_eq!(config.resources.broker, default.resources.broker);
+        assert_eq!(
+            (config.volumes.home.as_str(), config.volumes.tmp),
+            ("1Gi", default.volumes.tmp)
+        );
     }
 
     #[test]
