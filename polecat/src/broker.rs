@@ -8,6 +8,7 @@ pub mod model;
 mod ready;
 pub mod record;
 mod serve;
+mod tls;
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -121,9 +122,10 @@ pub async fn run(setup: Setup) -> Result<(), RunBroker> {
     let host = Host::new(record.clone());
     let listener = listen(&record, setup.git_listen).await?;
     tokio::spawn(serve::serve(listener, host.clone().router(), GIT_CONNECTIONS));
+    let model_listener = listen(&record, setup.model_listen).await?;
     tokio::spawn(clock::watch(record.clone(), setup.order.limits));
     tokio::select! {
-        () = work(&setup, &record, &host) => {}
+        () = work(&setup, &record, &host, model_listener) => {}
         _ = terminate.recv() => {}
     }
     finish(&setup, &record, &host).await;
@@ -143,13 +145,14 @@ async fn listen(record: &Record, address: SocketAddr) -> Result<TcpListener, Run
 }
 
 /// Never ends by itself: what cannot go on waits for the pod to be ended.
-async fn work(setup: &Setup, record: &Record, host: &Host) {
+async fn work(setup: &Setup, record: &Record, host: &Host, model_listener: TcpListener) {
     await_secrets(setup, record).await;
     match open_repository(setup, record).await {
         Ok(repository) => {
             host.serve_repository(Arc::new(repository));
             record.enter(BrokerState::Serving);
             tracing::info!("serving");
+            serve_model(setup, record, model_listener).await;
         }
         Err(failure) => {
             tracing::error!(%failure, "the repository cannot be served");
@@ -158,6 +161,22 @@ async fn work(setup: &Setup, record: &Record, host: &Host) {
         }
     }
     std::future::pending().await
+}
+
+async fn serve_model(setup: &Setup, record: &Record, listener: TcpListener) {
+    let context = model::Context {
+        order: setup.order.model.clone(),
+        record: record.clone(),
+        secret_dir: setup.model_secret.clone(),
+        system_roots: setup.system_roots.clone(),
+        listener,
+    };
+    if let Err(error) = model::serve(context).await {
+        record.enter(BrokerState::Stopped {
+            reason: Reason::EndpointNotAllowed,
+            message: error.to_string(),
+        });
+    }
 }
 
 /// Parks until both secrets are there: before any model call, and naming what is missing.

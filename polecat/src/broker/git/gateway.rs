@@ -16,17 +16,14 @@ use gastown_api::repository::{RepositoryUrl, Transport};
 use gastown_crypto::{Digest, sha256};
 use http::header::{AUTHORIZATION, HOST, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use tokio::net::TcpListener;
 
 use super::classify::GatewayFailure;
 use super::secret::Credential;
+use crate::broker::tls;
 
 /// The header by which git proves to the gateway that the broker started it: the agent shares the network, and must
 /// not borrow the credential.
@@ -56,12 +53,9 @@ pub enum OpenGateway {
     /// No randomness for the gate.
     #[error("failed to read random bytes from \"/dev/urandom\"")]
     ReadRandom(#[source] std::io::Error),
-    /// A certificate in `ca.crt` that is none.
-    #[error("failed to parse ca.crt of the git secret; write certificates in PEM")]
-    ParseRoots,
-    /// The TLS provider refuses its own configuration.
-    #[error("failed to set up TLS")]
-    ConfigureTls(#[source] rustls::Error),
+    /// The certificates or the provider cannot be used.
+    #[error("failed to prepare TLS with the git secret")]
+    PrepareTls(#[from] tls::OpenClient),
     /// The user name or password cannot stand in a header.
     #[error("failed to make a header of the git secret's username and password")]
     MakeHeader,
@@ -129,7 +123,7 @@ impl Gateway {
         extra: Option<&[u8]>,
     ) -> Result<(), OpenGateway> {
         let armed = Armed {
-            client: client(roots(system, extra)?)?,
+            client: tls::client(tls::roots(system, extra)?)?,
             authorization: authorization(credential)?,
         };
         *lock(&self.shared.armed) = Some(armed);
@@ -181,42 +175,6 @@ fn split(url: &RepositoryUrl) -> (String, String) {
         format!("{scheme}://{}{port}", url.host()),
         format!("/{}", path.trim_matches('/')),
     )
-}
-
-fn roots(system: &[u8], extra: Option<&[u8]>) -> Result<RootCertStore, OpenGateway> {
-    let mut store = RootCertStore::empty();
-    // One odd certificate in the system's bundle must not take the others away.
-    store.add_parsable_certificates(CertificateDer::pem_slice_iter(system).flatten());
-    if let Some(extra) = extra {
-        let mut found = false;
-        for certificate in CertificateDer::pem_slice_iter(extra) {
-            let certificate = certificate.map_err(|_| OpenGateway::ParseRoots)?;
-            store.add(certificate).map_err(|_| OpenGateway::ParseRoots)?;
-            found = true;
-        }
-        if !found {
-            return Err(OpenGateway::ParseRoots);
-        }
-    }
-    Ok(store)
-}
-
-fn client(roots: RootCertStore) -> Result<Client<HttpsConnector<HttpConnector>, Body>, OpenGateway> {
-    let tls = gastown_crypto::client_config(roots).map_err(OpenGateway::ConfigureTls)?;
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_connect_timeout(Some(Duration::from_secs(10)));
-    tcp.set_nodelay(true);
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp);
-    Ok(Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(Duration::from_secs(10))
-        .pool_max_idle_per_host(1)
-        .build(connector))
 }
 
 fn authorization(credential: &Credential) -> Result<Option<HeaderValue>, OpenGateway> {
@@ -333,6 +291,8 @@ fn chain(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hyper_util::rt::TokioExecutor;
+
     use super::*;
 
     #[test]
@@ -391,11 +351,5 @@ mod tests {
         assert_eq!(ask(None).await, StatusCode::FORBIDDEN);
         assert_eq!(ask(Some("guess".to_owned())).await, StatusCode::FORBIDDEN);
         assert_eq!(ask(Some(gateway.gate.clone())).await, StatusCode::NOT_FOUND);
-    }
-
-    #[test]
-    fn a_ca_crt_without_a_certificate_is_refused() {
-        assert!(matches!(roots(b"", Some(b"hello")), Err(OpenGateway::ParseRoots)));
-        assert!(roots(b"garbage", None).is_ok());
     }
 }

@@ -1,0 +1,155 @@
+//! Which headers pass. Everything that is not named here is dropped, so that no header can carry a key, name another
+//! host, or switch on a feature that opens the network.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::error::Refusal;
+
+/// Request headers that pass. `accept-encoding` does not: a compressed answer would hide its usage.
+const REQUEST: &[&str] = &[
+    "content-type",
+    "accept",
+    "anthropic-version",
+    "user-agent",
+    "x-app",
+];
+
+/// Prefixes of request headers that pass: the client library's description of itself.
+const REQUEST_PREFIXES: &[&str] = &["x-stainless-"];
+
+/// Betas that are dropped: each lets the provider fetch, run or remember something for the agent.
+const REFUSED_BETAS: &[&str] = &[
+    "mcp-client",
+    "code-execution",
+    "files-api",
+    "web-fetch",
+    "web-search",
+    "skills",
+    "message-batches",
+];
+
+/// Response headers that pass.
+const RESPONSE: &[&str] = &["content-type", "request-id", "retry-after", "cache-control"];
+
+/// The name of the header with betas.
+const BETA: &str = "anthropic-beta";
+
+/// Refuses what could make two parsers see two requests.
+pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(Refusal::bad_request(
+            "transfer-encoding and content-length must not stand together",
+        ));
+    }
+    if headers.contains_key(header::UPGRADE) {
+        return Err(Refusal::bad_request("upgrade is not served"));
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Refusal::bad_request(
+            "content-encoding is not served; send the body as it is",
+        ));
+    }
+    Ok(())
+}
+
+/// The headers of the upstream request, without the key.
+pub(super) fn request(headers: &HeaderMap) -> HeaderMap {
+    let mut passed = HeaderMap::new();
+    for (name, value) in headers {
+        let known = REQUEST.contains(&name.as_str());
+        if known
+            || REQUEST_PREFIXES
+                .iter()
+                .any(|prefix| name.as_str().starts_with(prefix))
+        {
+            passed.append(name.clone(), value.clone());
+        }
+    }
+    if let Some(betas) = betas(headers) {
+        passed.insert(HeaderName::from_static(BETA), betas);
+    }
+    passed
+}
+
+/// The headers of the answer to the agent.
+pub(super) fn response(headers: &HeaderMap) -> HeaderMap {
+    let pass = |name: &'static str| Some((HeaderName::from_static(name), headers.get(name)?.clone()));
+    RESPONSE.iter().copied().filter_map(pass).collect()
+}
+
+fn betas(headers: &HeaderMap) -> Option<HeaderValue> {
+    let all = headers
+        .get_all(BETA)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let names = all
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    let passed: Vec<&str> = names
+        .filter(|name| !REFUSED_BETAS.iter().any(|beta| name.starts_with(beta)))
+        .collect();
+    HeaderValue::try_from(passed.join(","))
+        .ok()
+        .filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(k, v)| (HeaderName::from_static(k), HeaderValue::from_static(v)))
+            .collect()
+    }
+
+    #[test]
+    fn keys_hosts_cookies_and_encodings_do_not_pass() {
+        let sent = map(&[
+            ("x-api-key", "dummy"),
+            ("authorization", "Bearer x"),
+            ("host", "other"),
+            ("cookie", "a=b"),
+            ("accept-encoding", "gzip"),
+            ("x-forwarded-host", "other"),
+            ("anthropic-version", "2023-06-01"),
+            ("x-stainless-lang", "js"),
+        ]);
+        let passed = request(&sent);
+        let names: Vec<_> = passed.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["anthropic-version", "x-stainless-lang"]);
+    }
+
+    #[test]
+    fn betas_that_open_the_network_are_dropped_and_others_pass() {
+        let sent = map(&[(
+            "anthropic-beta",
+            "claude-code-20250219, mcp-client-2025-04-04,web-fetch-2025-09-10",
+        )]);
+        assert_eq!(request(&sent).get(BETA).unwrap(), "claude-code-20250219");
+        assert!(
+            request(&map(&[("anthropic-beta", "files-api-2025-04-14")]))
+                .get(BETA)
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn what_two_parsers_could_read_differently_is_refused() {
+        assert!(check(&map(&[("transfer-encoding", "chunked"), ("content-length", "5")])).is_err());
+        assert!(check(&map(&[("upgrade", "websocket")])).is_err());
+        assert!(check(&map(&[("content-length", "5")])).is_ok());
+    }
+
+    #[test]
+    fn only_harmless_headers_of_the_answer_reach_the_agent() {
+        let passed = response(&map(&[
+            ("content-type", "text/event-stream"),
+            ("set-cookie", "a=b"),
+            ("anthropic-organization-id", "x"),
+        ]));
+        assert_eq!(passed, map(&[("content-type", "text/event-stream")]));
+    }
+}
