@@ -35,7 +35,8 @@ impl Cluster {
         truncate(&mut note, NOTE_LIMIT);
         Event {
             metadata: ObjectMeta {
-                generate_name: Some(format!("{}.", polecat.name_any())),
+                // As client-go names them; a generated name must not end with a dot.
+                name: Some(format!("{}.{:x}", polecat.name_any(), now.as_nanosecond())),
                 namespace: polecat.namespace(),
                 ..ObjectMeta::default()
             },

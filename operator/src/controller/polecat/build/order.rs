@@ -2,6 +2,7 @@
 
 use gastown_api::git::Sha;
 use gastown_api::polecat::Polecat;
+use gastown_api::repository::{RepositoryUrl, Transport};
 use gastown_api::work_order::{GitOrder, Limits, ModelOrder, WorkOrder};
 use kube::ResourceExt as _;
 
@@ -47,8 +48,45 @@ fn git_order(polecat: &Polecat, work: &Work, config: &Config) -> GitOrder {
         base,
         secret: work.git_secret.clone(),
         trusted_hosts: work.trusted_hosts.clone(),
-        known_hosts: config.known_hosts.clone(),
+        known_hosts: known_hosts_for(&work.repository, &config.known_hosts),
         denied_paths: config.denied_paths.clone(),
         max_push_bytes: config.max_push_bytes,
+    }
+}
+
+/// The lines that may speak of the repository's host; every pod carries them, so the others are left out. A first
+/// field that is more than one plain name (hashed, a pattern, a marker) may mean any host.
+fn known_hosts_for(repository: &RepositoryUrl, lines: &str) -> String {
+    if repository.transport() != Transport::Ssh {
+        return String::new();
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let may_match = |line: &&str| {
+        let hosts = line.split_whitespace().next().unwrap_or_default();
+        !hosts.starts_with('#')
+            && (!hosts.chars().all(plain) || hosts.eq_ignore_ascii_case(repository.host()))
+    };
+    lines
+        .lines()
+        .filter(may_match)
+        .flat_map(|line| [line, "\n"])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_keys_that_may_be_of_the_host_are_carried() {
+        let all = "# x\ngithub.com ssh-ed25519 A\ngitlab.com ssh-rsa B\n|1|hash= ssh-rsa C\n[github.com]:22 ssh-rsa D\n";
+        let of = |url: &str| known_hosts_for(&url.parse().unwrap(), all);
+        let hashed = "|1|hash= ssh-rsa C\n[github.com]:22 ssh-rsa D\n";
+        assert_eq!(
+            of("git@github.com:o/r.git"),
+            format!("github.com ssh-ed25519 A\n{hashed}")
+        );
+        assert_eq!(of("git@git.example:o/r.git"), hashed);
+        assert_eq!(of("https://github.com/o/r.git"), "");
     }
 }
