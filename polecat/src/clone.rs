@@ -5,7 +5,7 @@ mod bead;
 mod home;
 mod prompt;
 mod repository;
-mod wait;
+pub(crate) mod wait;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

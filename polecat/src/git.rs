@@ -7,7 +7,8 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 pub use child::{Child, RunGit};
 
@@ -56,6 +57,13 @@ impl Git {
     #[must_use]
     pub fn repository(self, git_dir: impl AsRef<OsStr>) -> Self {
         self.env("GIT_DIR", git_dir)
+    }
+
+    /// Changes the directory.
+    #[must_use]
+    pub fn within(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = directory.into();
+        self
     }
 
     /// Sets how long a command may take before its process group is killed.
@@ -146,10 +154,35 @@ impl Git {
     }
 }
 
+/// Between two tries while the broker is away, and how many there are.
+const PAUSE: Duration = Duration::from_secs(1);
+const TRIES: u32 = 5;
+
+/// Talks to the broker, and tries again while it is starting or being restarted.
+pub fn patiently<T>(deadline: Instant, mut act: impl FnMut() -> Result<T, RunGit>) -> Result<T, RunGit> {
+    let mut tries = 1;
+    loop {
+        match act() {
+            Err(RunGit::Fail { words, .. })
+                if tries < TRIES && is_away(&words) && Instant::now() + PAUSE < deadline =>
+            {
+                tries += 1;
+                thread::sleep(PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether git's words (of libcurl, in the C locale) say that nobody listens, or that the broker answered 503.
+fn is_away(words: &str) -> bool {
+    ["Failed to connect", "Couldn't connect", "error: 503"]
+        .iter()
+        .any(|away| words.contains(away))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     #[test]

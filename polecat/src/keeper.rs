@@ -1,13 +1,103 @@
-//! Not yet.
+//! `polecat keeper`, the sidecar that saves the work tree to the pod's WIP ref. It holds no key: whatever the agent
+//! makes it read or run gains nothing.
+
+mod bundle;
+mod hold;
+mod import;
+mod message;
+mod name;
+mod rules;
+mod serve;
+mod snapshot;
+mod store;
+mod walk;
 
 use std::error::Error;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
+
+use gastown_api::pod::{GIT_PORT, KEEPER_DIR, POD_UID_ENV, REPO_DIR};
+
+use crate::console::say;
+use crate::order;
+use serve::Keeper;
+use store::Store;
+
+/// Its socket, below its own volume that no other container mounts.
+const SOCKET: &str = "keeper.sock";
 
 /// What the keeper is to do.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Waits, and saves the work tree when asked and at the end.
+    Run,
+    /// Asks the keeper of this container for a snapshot and waits for it: the pod's preStop hook.
+    Stop,
+}
+
+/// The operator did not say which pod this is.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "failed to read the environment variable {POD_UID_ENV}: {source}; the operator sets it in every polecat pod"
+)]
+struct ReadPodUid {
+    source: std::env::VarError,
+}
 
 /// Runs the role.
-pub fn main(_args: Args) -> Result<ExitCode, Box<dyn Error>> {
-    Ok(ExitCode::FAILURE)
+pub fn main(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+    let socket = Path::new(KEEPER_DIR).join(SOCKET);
+    match args.command {
+        Command::Run => run(socket),
+        Command::Stop => Ok(stop(&socket)),
+    }
 }
+
+fn run(socket: PathBuf) -> Result<ExitCode, Box<dyn Error>> {
+    let order = order::read()?;
+    let pod_uid = std::env::var(POD_UID_ENV).map_err(|source| ReadPodUid { source })?;
+    let url = format!("http://127.0.0.1:{GIT_PORT}/repo.git");
+    let store = Store::open(Path::new(KEEPER_DIR), &url, &order, &pod_uid)?;
+    let keeper = Keeper {
+        order,
+        store,
+        work_tree: REPO_DIR.into(),
+        socket,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let saved = runtime.block_on(keeper.serve())?;
+    Ok(if saved {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// A hook that fails only delays the end of the pod, so it never does; the keeper's own log says what became of it.
+fn stop(socket: &Path) -> ExitCode {
+    let patience = order::read().map_or(120, |order| order.limits.grace_seconds);
+    match serve::ask(socket, Duration::from_secs(patience)) {
+        Ok(answer) => say(&answer),
+        Err(error) => say(&format!("polecat keeper stop: {error}")),
+    }
+    ExitCode::SUCCESS
+}
+
+/// Paths of git are bytes, as those of Linux are.
+fn path_of(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,6 @@
 //! the agent itself ran and find as little here as it did; they must only not hold the end up.
 
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use gastown_api::git::Sha;
@@ -12,13 +11,7 @@ use gastown_api::work_order::WorkOrder;
 
 use crate::clone::mail_address;
 use crate::console::{escape, explain, say};
-use crate::git::{Git, RunGit};
-
-/// Between two tries to push while the broker is away.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// How often a push is tried while the broker is away.
-const TRIES: u32 = 5;
+use crate::git::{Git, RunGit, patiently};
 
 /// How many other branches are named.
 const MAX_NAMED: usize = 5;
@@ -302,27 +295,6 @@ impl Delivery {
     fn note(&mut self, what: &str, error: &RunGit) {
         self.notes.push(format!("{what}: {}", explain(error)));
     }
-}
-
-/// Tries again while the broker is starting or being restarted.
-fn patiently<T>(deadline: Instant, mut act: impl FnMut() -> Result<T, RunGit>) -> Result<T, RunGit> {
-    let mut tries = 1;
-    loop {
-        match act() {
-            Err(RunGit::Fail { words, .. })
-                if tries < TRIES && is_away(&words) && Instant::now() + PAUSE < deadline =>
-            {
-                tries += 1;
-                thread::sleep(PAUSE);
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
-/// Whether git's words (of libcurl, in the C locale) say that nobody listens, or that the broker answered 503.
-fn is_away(words: &str) -> bool {
-    words.contains("Failed to connect") || words.contains("Couldn't connect") || words.contains("error: 503")
 }
 
 #[cfg(test)]

@@ -1,0 +1,374 @@
+//! One snapshot: walk, compare, hold what may not be pushed, commit, push.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use gastown_api::git::{ParseGitName, Sha};
+use gastown_api::work_order::WorkOrder;
+
+use super::bundle::AgentRepository;
+use super::hold::{Change, Diff, Edit, hold, index_info, is_held, put_back};
+use super::import::{Import, ImportTree, quote};
+use super::message::{self, Facts};
+use super::rules::{ApplyRules, Rules};
+use super::store::{Last, Store, Tips, UseStore};
+use super::walk::{Seen, Walk, WalkTree};
+use crate::console::{escape, explain, say};
+use crate::git::RunGit;
+
+/// Larger files are skipped; hosts refuse them as well.
+const MAX_FILE: u64 = 100 * 1024 * 1024;
+
+/// Where held files stand.
+const HELD_FOLDER: &str = "gastown-held";
+
+/// The name of the bundle in the folder of held files.
+const BUNDLE: &str = "unpushed.bundle";
+
+/// How many skipped paths the log names.
+const MAX_SAID: usize = 20;
+
+/// The part of the time that is left for the walk; the rest is for the commit and the push.
+const WALK_SHARE: (u32, u32) = (2, 3);
+
+/// Why there is no snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeSnapshot {
+    /// The keeper's repository failed.
+    #[error(transparent)]
+    Store(#[from] UseStore),
+    /// The rules failed.
+    #[error(transparent)]
+    Rules(#[from] ApplyRules),
+    /// The import failed.
+    #[error(transparent)]
+    Import(#[from] ImportTree),
+    /// The walk failed.
+    #[error(transparent)]
+    Walk(#[from] WalkTree),
+    /// Git failed.
+    #[error("failed to commit the snapshot")]
+    Commit {
+        /// What git said.
+        #[from]
+        source: RunGit,
+    },
+    /// Git's answer is no object id.
+    #[error("failed to read the id of the snapshot")]
+    ReadId {
+        /// What is wrong with it.
+        #[from]
+        source: ParseGitName,
+    },
+}
+
+/// What became of a snapshot.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It reached the broker.
+    Saved {
+        /// Its commit.
+        commit: Sha,
+        /// What it holds, in words.
+        words: String,
+    },
+    /// There is nothing that is not saved already.
+    Nothing(&'static str),
+}
+
+/// What a snapshot is made of.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The order.
+    pub order: &'a WorkOrder,
+    /// The keeper's repository.
+    pub store: &'a Store,
+    /// The work tree.
+    pub work_tree: &'a Path,
+    /// When all of it must be over.
+    pub deadline: Instant,
+}
+
+/// The commits a snapshot is compared with.
+struct Known {
+    base: Sha,
+    tips: Tips,
+    last: Option<Last>,
+}
+
+/// The work tree as it was read.
+struct Read {
+    tree: String,
+    seen: Seen,
+    files: u64,
+    bytes: u64,
+}
+
+impl Context<'_> {
+    /// Takes a snapshot and pushes it, unless everything is saved already.
+    pub fn take(&self) -> Result<Outcome, TakeSnapshot> {
+        if !self.work_tree.join(".git").exists() {
+            return Ok(Outcome::Nothing("there is no clone yet"));
+        }
+        let known = self.known()?;
+        let read = self.read(&known)?;
+        let agent = AgentRepository::open(self.work_tree, self.store.folder(), &known.all(), self.deadline);
+        let mut notes = Vec::new();
+        let unpushed = agent.unpushed().unwrap_or_else(|error| {
+            notes.push(format!(
+                "the agent's repository could not be read: {}",
+                explain(&error)
+            ));
+            BTreeMap::new()
+        });
+        if let Some(why) = self.is_saved(&known, &read, &unpushed)? {
+            say_skipped(&read.seen);
+            return Ok(Outcome::Nothing(why));
+        }
+        let diff = self.diff(&known.base, &read)?;
+        let folder = self.free_name(&read.tree)?;
+        let mut held = hold(&diff.changes, &folder);
+        let bundle = self.bundle(&agent, &unpushed, &folder, &mut notes)?;
+        held.edits.extend(bundle);
+        let tree = self.edit(&read.tree, &held.edits)?;
+        let facts = Facts {
+            order: self.order,
+            base: &known.base,
+            folder: &folder,
+            read: (read.files, read.bytes),
+            changed: diff.count,
+            held: &held,
+            seen: &read.seen,
+            unpushed: &unpushed,
+            notes: &notes,
+        };
+        let commit = self.commit(&tree, &known.parent(self)?, &message::compose(&facts))?;
+        self.store.push(&commit, self.deadline)?;
+        self.store.remember(&Last {
+            commit: commit.clone(),
+            tree: read.tree,
+            unpushed: list(&unpushed),
+        })?;
+        Ok(Outcome::Saved {
+            words: message::summary(&facts),
+            commit,
+        })
+    }
+
+    fn known(&self) -> Result<Known, TakeSnapshot> {
+        // A broker that stopped for good refuses fetches and still takes snapshots.
+        let tips = match self.store.refresh(self.deadline) {
+            Ok(tips) => tips,
+            Err(error) => {
+                say(&format!(
+                    "polecat keeper: going by what was fetched before: {}",
+                    explain(&error)
+                ));
+                Tips {
+                    work: self.store.known_work(self.deadline)?,
+                    wip: None,
+                }
+            }
+        };
+        Ok(Known {
+            base: self.store.base(self.deadline)?,
+            last: self.store.last()?,
+            tips,
+        })
+    }
+
+    fn read(&self, known: &Known) -> Result<Read, TakeSnapshot> {
+        let mut rules = Rules::of(self.store, &known.base, known.tips.work.as_ref(), self.deadline)?;
+        let mut import = Import::begin(self.store, self.deadline)?;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let mut walk = Walk {
+            rules: &mut rules,
+            import: &mut import,
+            max_file: MAX_FILE.min(self.order.git.max_push_bytes),
+            deadline: Instant::now() + left * WALK_SHARE.0 / WALK_SHARE.1,
+            seen: Seen::default(),
+        };
+        walk.run(self.work_tree)?;
+        let seen = walk.seen;
+        let (files, bytes) = (import.files, import.bytes);
+        let commit = import.finish()?;
+        let mut tree = self.store.tree(&commit, self.deadline)?;
+        let branch = known.tips.work.as_ref().unwrap_or(&known.base);
+        let mut diff = Diff::default();
+        self.diff_tree(branch, &tree, &mut diff, |change| change.after.is_none())?;
+        let back = put_back(&diff.changes, &seen);
+        if !back.is_empty() {
+            tree = self.edit(&tree, &back)?;
+        }
+        Ok(Read {
+            tree,
+            seen,
+            files,
+            bytes,
+        })
+    }
+
+    fn is_saved(
+        &self,
+        known: &Known,
+        read: &Read,
+        unpushed: &BTreeMap<String, Sha>,
+    ) -> Result<Option<&'static str>, TakeSnapshot> {
+        let branch = known.tips.work.as_ref().unwrap_or(&known.base);
+        if unpushed.is_empty() && self.store.tree(branch, self.deadline)? == read.tree {
+            return Ok(Some("the work tree equals the branch on the remote"));
+        }
+        let last = known.last.as_ref();
+        let held = last.is_some_and(|last| last.tree == read.tree && last.unpushed == list(unpushed));
+        Ok(held.then_some("the last snapshot holds it all"))
+    }
+
+    fn diff(&self, base: &Sha, read: &Read) -> Result<Diff, TakeSnapshot> {
+        let long: BTreeSet<&[u8]> = read.seen.long_attributes.iter().map(|path| &path[..]).collect();
+        let denied = &self.order.git.denied_paths;
+        let mut diff = Diff::default();
+        self.diff_tree(base, &read.tree, &mut diff, |change| {
+            is_held(change, denied, &long)
+        })?;
+        Ok(diff)
+    }
+
+    fn diff_tree(
+        &self,
+        from: &Sha,
+        tree: &str,
+        diff: &mut Diff,
+        keep: impl Fn(&Change) -> bool,
+    ) -> Result<(), TakeSnapshot> {
+        let arguments = [
+            "diff-tree",
+            "-r",
+            "-z",
+            "--raw",
+            "--no-renames",
+            "--full-index",
+            from.as_str(),
+            tree,
+        ];
+        let git = self.store.git(self.deadline);
+        Ok(git.records(&arguments, 0, |record| diff.record(record, &keep))?)
+    }
+
+    /// The agent may have files below our folder's name itself.
+    fn free_name(&self, tree: &str) -> Result<String, TakeSnapshot> {
+        let mut taken = BTreeSet::new();
+        let git = self.store.git(self.deadline);
+        git.records(&["ls-tree", "-z", "--name-only", tree], 0, |name| {
+            if name.starts_with(HELD_FOLDER.as_bytes()) {
+                taken.insert(String::from_utf8_lossy(name).into_owned());
+            }
+        })?;
+        let numbered = (1..).map(|number| format!("{HELD_FOLDER}-{number}"));
+        let mut names = std::iter::once(HELD_FOLDER.to_owned()).chain(numbered);
+        Ok(names.find(|name| !taken.contains(name)).unwrap_or_default())
+    }
+
+    fn bundle(
+        &self,
+        agent: &AgentRepository,
+        unpushed: &BTreeMap<String, Sha>,
+        folder: &str,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<Edit>, TakeSnapshot> {
+        if unpushed.is_empty() {
+            return Ok(None);
+        }
+        let file: PathBuf = self.store.folder().join(BUNDLE);
+        if let Err(error) = agent.write(unpushed, &file) {
+            notes.push(format!(
+                "the commits never pushed could not be saved: {}",
+                explain(&error)
+            ));
+            return Ok(None);
+        }
+        let size = std::fs::metadata(&file).map_or(u64::MAX, |metadata| metadata.len());
+        if size > MAX_FILE.min(self.order.git.max_push_bytes) {
+            notes.push(format!(
+                "the commits never pushed are not saved: their bundle has {size} bytes"
+            ));
+            return Ok(None);
+        }
+        let path = file.to_string_lossy();
+        let id = self
+            .store
+            .git(self.deadline)
+            .text(&["hash-object", "-w", "--no-filters", "--", &path])?;
+        // The objects are in the repository now; the file itself is made anew each time.
+        let _next_one_replaces_it = std::fs::remove_file(&file);
+        let blob = super::hold::Blob {
+            mode: "100644".to_owned(),
+            id,
+        };
+        Ok(Some(Edit::Put(blob, format!("{folder}/{BUNDLE}").into_bytes())))
+    }
+
+    fn edit(&self, tree: &str, edits: &[Edit]) -> Result<String, TakeSnapshot> {
+        if edits.is_empty() {
+            return Ok(tree.to_owned());
+        }
+        let index = self.store.folder().join("index");
+        let git = self.store.git(self.deadline).env("GIT_INDEX_FILE", &index);
+        git.run(&["read-tree", tree])?;
+        git.feed(
+            &["update-index", "--add", "--replace", "-z", "--index-info"],
+            &index_info(edits),
+        )?;
+        let edited = git.text(&["write-tree"])?;
+        let _next_one_replaces_it = std::fs::remove_file(&index);
+        Ok(edited)
+    }
+
+    fn commit(&self, tree: &str, parent: &Sha, message: &str) -> Result<Sha, TakeSnapshot> {
+        let git = self.store.git(self.deadline);
+        let id = git.feed(&["commit-tree", "-p", parent.as_str(), tree], message.as_bytes())?;
+        let id: Sha = String::from_utf8_lossy(&id).trim().parse()?;
+        git.run(&["update-ref", "refs/gastown/snapshot", id.as_str()])?;
+        Ok(id)
+    }
+}
+
+impl Known {
+    /// Commits that are on the remote; what is part of them need not be saved.
+    fn all(&self) -> Vec<Sha> {
+        let known = [Some(&self.base), self.tips.work.as_ref()];
+        known.into_iter().flatten().cloned().collect()
+    }
+
+    /// A WIP ref only moves forward: the next snapshot is a child of what the remote has, else of the base.
+    fn parent(&self, context: &Context<'_>) -> Result<Sha, TakeSnapshot> {
+        let last = self.last.as_ref().map(|last| &last.commit);
+        for candidate in [self.tips.wip.as_ref(), last].into_iter().flatten() {
+            if let Some(commit) = context.store.commit(candidate.as_str(), context.deadline)? {
+                return Ok(commit);
+            }
+        }
+        Ok(self.base.clone())
+    }
+}
+
+/// Where no commit is made, nothing but the log can say what was not looked at.
+fn say_skipped(seen: &Seen) {
+    for (path, why) in seen.skipped.iter().take(MAX_SAID) {
+        say(&format!(
+            "polecat keeper: skipped {}: {}",
+            quote(path),
+            escape(why)
+        ));
+    }
+    if seen.skipped.len() > MAX_SAID {
+        say(&format!(
+            "polecat keeper: and skipped {} more",
+            seen.skipped.len() - MAX_SAID
+        ));
+    }
+}
+
+fn list(unpushed: &BTreeMap<String, Sha>) -> Vec<String> {
+    unpushed.iter().map(|(name, id)| format!("{id} {name}")).collect()
+}
