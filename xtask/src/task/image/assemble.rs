@@ -16,10 +16,8 @@ use super::tree::{Tree, TreePath};
 use super::{BuiltImage, Name, Profile, binary, npm, packages};
 use crate::{progress, workspace};
 
-/// The code that decides what a layer holds: when it changes, a cached layer is stale.
-const RECIPE: [&str; 8] = [
-    include_str!("assemble.rs"),
-    include_str!("binary.rs"),
+/// The code that decides what a cached layer holds: when it changes, the layer is stale.
+const RECIPE: [&str; 6] = [
     include_str!("deb.rs"),
     include_str!("layer.rs"),
     include_str!("npm.rs"),
@@ -135,7 +133,13 @@ impl Context {
     /// A hash of all that the image is made of.
     fn inputs(&self, binary: &Path) -> Result<String> {
         let mut hash = Hash::new(&self.recipe);
-        hash.add(include_str!("oci.rs"));
+        for source in [
+            include_str!("assemble.rs"),
+            include_str!("binary.rs"),
+            include_str!("oci.rs"),
+        ] {
+            hash.add(source);
+        }
         hash.add(self.lock.render()?);
         hash.add(format!("{:?}", self.definition));
         hash.add([&*self.repository, &self.version, &self.source].join("\n"));

@@ -33,11 +33,12 @@ pub fn compile(binary: &Binary, profile: Profile) -> Result<PathBuf> {
     executable(&messages, binary)
 }
 
-/// The binary without symbols and debug information, which name the folder of the checkout.
+/// The binary without what depends on the folder of the checkout: symbols and debug information, which name it, and
+/// the build ID, a hash that covers these.
 pub fn stripped(file: &Path) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir().context("failed to make a folder for a binary")?;
     let output = folder.path().join("stripped");
-    let strip = Command::new("strip").args(["--strip-all", "--enable-deterministic-archives", "-o"]);
+    let strip = Command::new("strip").args(["--strip-all", "--remove-section=.note.gnu.build-id", "-o"]);
     strip.arg(&output).arg(file).output()?;
     Ok(fs_err::read(output)?)
 }
