@@ -10,6 +10,7 @@ mod kind;
 mod node_image;
 pub mod packages;
 mod pki;
+mod registry;
 mod state;
 mod status;
 pub mod tools;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use super::engine::Engine;
-use super::node_image;
 use super::state::{self, State};
 use super::tools::{self, Tool};
+use super::{node_image, registry};
 use crate::process::Command;
 use crate::{progress, workspace};
 
@@ -32,6 +32,18 @@ impl Cluster {
     pub fn helm(&self) -> Result<Command> {
         let [helm] = tools::ensure([Tool::Helm])?;
         Ok(Command::new(helm).arg("--kubeconfig").arg(&self.kubeconfig))
+    }
+
+    /// Makes the image `name` with `digest` of an OCI archive available to the cluster, loaded into kind's nodes or
+    /// pushed to the registry, and returns the name by digest that pods must use.
+    pub fn deliver_image(&self, archive: &Path, name: &str, digest: &str) -> Result<String> {
+        let Some(registry) = &self.registry else {
+            self.load_image(archive)?;
+            return Ok(format!("{name}@{digest}"));
+        };
+        progress::step(format!("push {name} to {registry}"), || {
+            registry::push(archive, name, digest, registry)
+        })
     }
 
     /// Puts the images of an OCI or Docker archive into the kind cluster's nodes.

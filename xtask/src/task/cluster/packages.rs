@@ -8,13 +8,14 @@ use crate::process::Command;
 use crate::progress;
 
 /// Programs that the tasks run, each with the Debian package that has it.
-const PACKAGES: [(&str, &str); 8] = [
+const PACKAGES: [(&str, &str); 9] = [
     ("dockerd", "docker.io"),
     ("docker-init", "docker.io"),
     ("mmdebstrap", "mmdebstrap"),
     ("iptables-restore", "iptables"),
     ("ip", "iproute2"),
     ("gcc", "gcc libc6-dev"),
+    ("skopeo", "skopeo"),
     ("unshare", "util-linux"),
     ("ssh-keygen", "openssh-client"),
 ];
@@ -28,10 +29,15 @@ pub fn ensure(programs: &[&str]) -> Result<()> {
         return Ok(());
     }
     progress::step(format!("install {}", missing.join(" ")), || {
-        apt_get(&["update"]).output()?;
+        update()?;
         let install = ["install", "--yes", "--no-install-recommends"];
         apt_get(&install).args(&missing).output().map(drop)
     })
+}
+
+/// Has apt read what its sources offer now.
+pub fn update() -> Result<()> {
+    apt_get(&["update"]).output().map(drop)
 }
 
 /// Where `program` is: the `PATH`, then the system's folders, which a user's `PATH` may leave out.

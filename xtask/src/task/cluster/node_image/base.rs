@@ -59,7 +59,7 @@ pub fn ensure_in(engine: &Engine, name: &str) -> Result<()> {
 
 /// A folder of the cache for what one run needs; what killed runs left in it is removed.
 fn temporary_folder() -> Result<std::path::PathBuf> {
-    let folder = workspace::cache()?.join("tmp");
+    let folder = workspace::cache()?.join("node-image/tmp");
     if folder.is_dir() {
         fs_err::remove_dir_all(&folder)?;
     }
@@ -88,10 +88,14 @@ fn debootstrap(sources: &Path, overlay: &Path, rootfs: &Path) -> Result<()> {
 /// which only tests ever run on; nothing of it is shipped.
 fn sources_of_machine() -> Result<String> {
     let format = "$(SITE)|$(LABEL)|$(COMPONENT)";
-    let targets = Command::new("apt-get")
-        .args(["indextargets", "--format", format, "Created-By: Packages"])
-        .text()?;
-    let sources = sources(&targets);
+    let targets =
+        || Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]);
+    let mut sources = sources(&targets().text()?);
+    if sources.is_empty() {
+        // apt knows whose an archive is only once it has read what the archive says of itself.
+        packages::update()?;
+        sources = self::sources(&targets().text()?);
+    }
     ensure!(
         !sources.is_empty(),
         "this machine's apt has no Debian mirror; add one to its sources and `apt-get update`"
