@@ -1,1 +1,275 @@
-//! How the remote is reached.
+//! How the remote is reached, and what happens when it is not.
+
+use gastown_api::reason::Reason;
+
+use super::remote::{Remote, make};
+use super::*;
+
+const SECRET: [(&str, &str); 2] = [("username", "u"), ("password", "p")];
+
+/// Writes the files of a mounted secret.
+fn mount(dir: &Path, files: &[(&str, &str)]) {
+    std::fs::create_dir_all(dir).unwrap();
+    for (name, text) in files {
+        std::fs::write(dir.join(name), text).unwrap();
+    }
+}
+
+async fn start_with(
+    remote: &Remote,
+    files: &[(&str, &str)],
+    trusted: &[&str],
+) -> (tempfile::TempDir, Result<Broker, super::super::Failure>) {
+    let dir = tempfile::tempdir().unwrap();
+    mount(&dir.path().join("secret"), files);
+    let order = order(remote, |order| {
+        order.git.trusted_hosts = trusted.iter().map(|host| (*host).to_owned()).collect();
+    });
+    let broker = start(dir.path(), "broker", &order, UID).await;
+    (dir, broker)
+}
+
+#[tokio::test]
+async fn https_works_with_the_brokers_own_tls_and_the_password_stays_out_of_git() {
+    let remote = Remote::https().await;
+    let ca = remote.ca.clone();
+    let files = [SECRET[0], SECRET[1], ("ca.crt", &ca)];
+    let (dir, broker) = start_with(&remote, &files, &["localhost"]).await;
+    let broker = broker.unwrap();
+    git(dir.path(), &["clone", "-q", &broker.url, "a"]).await.unwrap();
+    let clone = dir.path().join("a");
+    git(&clone, &["checkout", "-q", "-b", "polecat/furiosa/gt-1@m1"])
+        .await
+        .unwrap();
+    let one = commit(&clone, "src/b.txt", "1").await;
+    git(&clone, &["push", "-q", "origin", "HEAD"]).await.unwrap();
+    assert_eq!(tip(&remote.repo, WORK).await, Some(one));
+    assert_eq!(remote.calls(), remote.authorized());
+    let found = std::process::Command::new("grep")
+        .args(["-rlE", "dTpw|Basic"])
+        .arg(dir.path().join("broker"))
+        .output();
+    assert_eq!(String::from_utf8_lossy(&found.unwrap().stdout), "");
+}
+
+#[tokio::test]
+async fn a_renewed_password_counts_at_once_and_a_wrong_one_is_named() {
+    let remote = Remote::https().await;
+    let ca = remote.ca.clone();
+    let (dir, broker) = start_with(
+        &remote,
+        &[("username", "u"), ("token", "wrong"), ("ca.crt", &ca)],
+        &["localhost"],
+    )
+    .await;
+    assert_eq!(broker.err().unwrap().reason, Reason::GitCredentialRefused);
+    mount(&dir.path().join("secret"), &[("token", "p")]);
+    let order = order(&remote, |order| {
+        order.git.trusted_hosts = vec!["localhost".to_owned()]
+    });
+    let broker = start(dir.path(), "broker", &order, UID).await.unwrap();
+    git(dir.path(), &["clone", "-q", &broker.url, "a"]).await.unwrap();
+    let clone = dir.path().join("a");
+    git(&clone, &["checkout", "-q", "-b", "polecat/furiosa/gt-1@m1"])
+        .await
+        .unwrap();
+    commit(&clone, "src/b.txt", "1").await;
+    mount(&dir.path().join("secret"), &[("token", "revoked")]);
+    let error = git(&clone, &["push", "origin", "HEAD"]).await.unwrap_err();
+    assert!(error.contains("GitCredentialRefused"), "{error}");
+    mount(&dir.path().join("secret"), &[("token", "p")]);
+    git(&clone, &["push", "-q", "origin", "HEAD"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_is_sent_to_no_host_that_is_not_listed() {
+    let remote = Remote::https().await;
+    let ca = remote.ca.clone();
+    let files = [
+        SECRET[0],
+        SECRET[1],
+        ("ca.crt", ca.as_str()),
+        ("hosts", "git.example"),
+    ];
+    let (_dir, broker) = start_with(&remote, &files, &["localhost:1"]).await;
+    let failure = broker.err().unwrap();
+    assert_eq!(failure.reason, Reason::GitHostNotAllowed);
+    assert!(
+        failure.message.contains("\"localhost\"") && failure.message.contains("hosts"),
+        "{failure}"
+    );
+    assert_eq!(remote.calls(), 0);
+    let files = [
+        SECRET[0],
+        SECRET[1],
+        ("ca.crt", ca.as_str()),
+        ("hosts", "git.example localhost"),
+    ];
+    let (_dir, broker) = start_with(&remote, &files, &[]).await;
+    assert!(broker.is_ok());
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_trusts_is_named_and_no_password_sent() {
+    let remote = Remote::https().await;
+    let (_dir, broker) = start_with(&remote, &SECRET, &["localhost"]).await;
+    let failure = broker.err().unwrap();
+    assert_eq!(failure.reason, Reason::GitHostUnreachable);
+    assert!(failure.message.contains("certificate"), "{failure}");
+    assert_eq!(remote.authorized(), 0);
+}
+
+#[tokio::test]
+async fn a_redirect_and_a_missing_repository_are_named() {
+    let mut remote = Remote::http().await;
+    remote.url = remote.url.replace("/up.git", "/moved.git");
+    let (_dir, broker) = start_with(&remote, &[], &[]).await;
+    let failure = broker.err().unwrap();
+    assert_eq!(failure.reason, Reason::RepositoryNotFound);
+    assert!(failure.message.contains("redirects to \"/up.git\""), "{failure}");
+    remote.url = remote.url.replace("/moved.git", "/none.git");
+    let (_dir, broker) = start_with(&remote, &[], &[]).await;
+    assert_eq!(broker.err().unwrap().reason, Reason::RepositoryNotFound);
+}
+
+#[tokio::test]
+async fn plain_http_is_sent_no_password() {
+    let remote = Remote::http().await;
+    let (_dir, broker) = start_with(&remote, &SECRET, &["localhost"]).await;
+    assert!(broker.is_ok());
+    assert!(remote.calls() > 0);
+    assert_eq!(remote.authorized(), 0);
+}
+
+#[tokio::test]
+async fn an_unreachable_host_is_asked_again_and_then_named() {
+    let mut remote = Remote::http().await;
+    remote.url = "http://127.0.0.1:1/up.git".to_owned();
+    let begun = std::time::Instant::now();
+    let (_dir, broker) = start_with(&remote, &[], &[]).await;
+    let failure = broker.err().unwrap();
+    assert_eq!(failure.reason, Reason::GitHostUnreachable);
+    assert!(failure.message.contains("refused"), "{failure}");
+    assert!((15..40).contains(&begun.elapsed().as_secs()));
+}
+
+/// A real sshd for one user with one key.
+struct Sshd {
+    child: tokio::process::Child,
+    url: String,
+    known_hosts: String,
+    key: String,
+    repo: PathBuf,
+}
+
+impl Sshd {
+    /// None: this machine has no sshd.
+    async fn start(dir: &Path) -> Option<Self> {
+        if !Path::new("/usr/sbin/sshd").exists() {
+            return None;
+        }
+        for name in ["host", "user"] {
+            let file = dir.join(name);
+            let keygen = std::process::Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-C", "x", "-f"])
+                .arg(&file)
+                .status();
+            assert!(keygen.unwrap().success());
+        }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let config = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/user.pub\nStrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\n",
+            dir.display()
+        );
+        std::fs::write(dir.join("sshd_config"), config).unwrap();
+        drop(std::fs::create_dir_all("/run/sshd"));
+        let child = tokio::process::Command::new("/usr/sbin/sshd")
+            .args(["-D", "-e", "-f"])
+            .arg(dir.join("sshd_config"))
+            .stderr(std::process::Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        for _ in 0..50 {
+            if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        let repo = dir.join("up.git");
+        make(dir, &repo).await;
+        let user = std::process::Command::new("id")
+            .arg("-un")
+            .output()
+            .unwrap()
+            .stdout;
+        let user = String::from_utf8(user).unwrap();
+        let host_key = std::fs::read_to_string(dir.join("host.pub")).unwrap();
+        Some(Self {
+            child,
+            url: format!("ssh://{}@127.0.0.1:{port}{}", user.trim(), repo.display()),
+            known_hosts: format!("[127.0.0.1]:{port} {host_key}"),
+            key: std::fs::read_to_string(dir.join("user")).unwrap(),
+            repo,
+        })
+    }
+}
+
+#[tokio::test]
+async fn ssh_works_with_the_key_and_a_known_host_and_names_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(mut sshd) = Sshd::start(dir.path()).await else {
+        return;
+    };
+    let secret = dir.path().join("secret");
+    let mut order = fixture::order();
+    order.git.repository = sshd.url.parse().unwrap();
+    mount(&secret, &[("ssh-privatekey", &sshd.key)]);
+    let failure = start(dir.path(), "b1", &order, UID).await.err().unwrap();
+    assert_eq!(failure.reason, Reason::HostKeyUnknown, "{failure}");
+    order.git.known_hosts.clone_from(&sshd.known_hosts);
+    let broker = start(dir.path(), "b2", &order, UID).await.unwrap();
+    git(dir.path(), &["clone", "-q", &broker.url, "a"]).await.unwrap();
+    let clone = dir.path().join("a");
+    git(&clone, &["checkout", "-q", "-b", "polecat/furiosa/gt-1@m1"])
+        .await
+        .unwrap();
+    let one = commit(&clone, "src/b.txt", "1").await;
+    git(&clone, &["push", "-q", "origin", "HEAD"]).await.unwrap();
+    assert_eq!(tip(&sshd.repo, WORK).await, Some(one));
+    let other = dir.path().join("other");
+    let keygen = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(&other)
+        .status();
+    assert!(keygen.unwrap().success());
+    mount(
+        &secret,
+        &[("ssh-privatekey", &std::fs::read_to_string(&other).unwrap())],
+    );
+    let failure = start(dir.path(), "b3", &order, UID).await.err().unwrap();
+    assert_eq!(failure.reason, Reason::GitCredentialRefused, "{failure}");
+    mount(&secret, &[("ssh-privatekey", "no key at all")]);
+    let failure = start(dir.path(), "b4", &order, UID).await.err().unwrap();
+    assert_eq!(failure.reason, Reason::GitCredentialRefused, "{failure}");
+    mount(&secret, &[("ssh-privatekey", &sshd.key)]);
+    order.git.repository = format!("{}x", sshd.url).parse().unwrap();
+    let failure = start(dir.path(), "b5", &order, UID).await.err().unwrap();
+    assert_eq!(failure.reason, Reason::RepositoryNotFound, "{failure}");
+    order.git.repository = sshd.url.parse().unwrap();
+    order.git.known_hosts = sshd.known_hosts.replace("AAAAC3", "AAAAC4");
+    let (changed, _) = std::fs::read_to_string(format!("{}.pub", other.display()))
+        .map(|key| {
+            (
+                format!("{} {key}", sshd.known_hosts.split(' ').next().unwrap()),
+                (),
+            )
+        })
+        .unwrap();
+    order.git.known_hosts = changed;
+    let failure = start(dir.path(), "b6", &order, UID).await.err().unwrap();
+    assert_eq!(failure.reason, Reason::HostKeyUnknown, "{failure}");
+    sshd.child.kill().await.unwrap();
+}
