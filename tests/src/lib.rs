@@ -1,4 +1,6 @@
 //! What the tests share: the API server's client, a world for polecats to work in, and the scripted model.
 
+pub mod bench;
 pub mod client;
 pub mod harness;
+pub mod model;
