@@ -98,6 +98,16 @@ pub enum LoadConfig {
         /// What the parser said, with the place.
         source: serde_yaml_ng::Error,
     },
+    /// A key is unknown, or its value is of the wrong kind.
+    #[error(
+        "failed to parse {key:?} of the configuration: {source}; `config/defaults.yaml` of the operator lists the keys"
+    )]
+    ParseKey {
+        /// The path of the key.
+        key: String,
+        /// What the parser said.
+        source: serde_yaml_ng::Error,
+    },
     /// A value cannot be used.
     #[error("failed to accept the configuration's {key} {value:?}: {flaw}")]
     AcceptValue {
@@ -133,7 +143,12 @@ impl Config {
                 replace(&mut merged, key, value);
             }
         }
-        let mut config: Self = serde_yaml_ng::from_value(Value::Mapping(merged)).map_err(parse)?;
+        let mut config: Self = serde_path_to_error::deserialize(Value::Mapping(merged)).map_err(|error| {
+            LoadConfig::ParseKey {
+                key: error.path().to_string(),
+                source: error.into_inner(),
+            }
+        })?;
         config.accept()?;
         Ok(config)
     }
@@ -257,6 +272,7 @@ mod tests {
                 "prices",
             ),
             ("graceSeconds: soon", "graceSeconds"),
+            ("resources: {agent: {limits: 4Gi}}", "resources.agent.limits"),
             ("- a", "configuration"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();

@@ -11,6 +11,8 @@ mod pod_view;
 mod run;
 mod server;
 mod telemetry;
+#[cfg(test)]
+mod testing;
 
 use std::process::ExitCode;
 

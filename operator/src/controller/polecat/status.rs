@@ -169,13 +169,12 @@ impl Canvas<'_> {
         let lost = verdict.may_be_lost.as_ref();
         let lost = lost.map(|what| Assertion::new(condition::WORK_MAY_BE_LOST, true, verdict.reason, what));
         let holds = verdict.outcome != AttemptOutcome::Failed;
-        self.finish(
-            status,
-            holds,
-            verdict.reason,
-            &verdict.message,
-            lost.into_iter().collect(),
-        )
+        // What was stopped on request says the same as what was never started: the status then settles in one write.
+        let message = match verdict.outcome {
+            AttemptOutcome::Stopped => verdict.reason.sentence(),
+            AttemptOutcome::Delivered | AttemptOutcome::Failed => &verdict.message,
+        };
+        self.finish(status, holds, verdict.reason, message, lost.into_iter().collect())
     }
 
     fn new_attempt(&self, number: i32) -> Attempt {
