@@ -160,7 +160,7 @@ async fn work(setup: &Setup, record: &Record, host: &Host, model_listener: TcpLi
             record.enter(BrokerState::Stopped { reason, message });
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn serve_model(setup: &Setup, record: &Record, listener: TcpListener) {

@@ -10,6 +10,7 @@ mod inbound;
 mod inspect;
 mod pkt;
 mod policy;
+mod quarantine;
 mod receive;
 mod repository;
 mod secret;

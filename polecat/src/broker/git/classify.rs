@@ -85,20 +85,20 @@ const SIGNS: [(&str, Reason); 31] = [
 /// Judges a failed call by what git wrote (standard error, and for a push its porcelain output) and what the
 /// gateway saw; `host` is named in the message.
 pub fn classify(act: Act, words: &str, gateway: Option<&GatewayFailure>, host: &str) -> Failure {
-    let from_gateway = gateway.and_then(|failure| by_gateway(act, failure, host));
-    from_gateway.unwrap_or_else(|| {
-        let lower = words.to_lowercase();
-        let sign = SIGNS.iter().find(|(sign, _)| lower.contains(sign));
-        let reason = match (sign, act) {
-            (Some((_, reason)), _) => *reason,
-            (None, Act::Read) => Reason::GitHostUnreachable,
-            (None, Act::Write) => Reason::PushRefused,
-        };
-        Failure::new(reason, format!("{host}: {}", essence(words)))
-    })
+    if let Some(failure) = gateway {
+        return by_gateway(act, failure, host);
+    }
+    let lower = words.to_lowercase();
+    let sign = SIGNS.iter().find(|(sign, _)| lower.contains(sign));
+    let reason = match (sign, act) {
+        (Some((_, reason)), _) => *reason,
+        (None, Act::Read) => Reason::GitHostUnreachable,
+        (None, Act::Write) => Reason::PushRefused,
+    };
+    Failure::new(reason, format!("{host}: {}", essence(words)))
 }
 
-fn by_gateway(act: Act, failure: &GatewayFailure, host: &str) -> Option<Failure> {
+fn by_gateway(act: Act, failure: &GatewayFailure, host: &str) -> Failure {
     let (reason, message) = match failure {
         GatewayFailure::Status(401) => (
             Reason::GitCredentialRefused,
@@ -125,7 +125,7 @@ fn by_gateway(act: Act, failure: &GatewayFailure, host: &str) -> Option<Failure>
         ),
         GatewayFailure::Unreachable(why) => (Reason::GitHostUnreachable, why.clone()),
     };
-    Some(Failure::new(reason, format!("{host}: {message}")))
+    Failure::new(reason, format!("{host}: {message}"))
 }
 
 /// The lines a person needs: those that the remote, ssh or git wrote, without progress and hints, on one line.

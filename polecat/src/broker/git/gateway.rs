@@ -279,7 +279,7 @@ fn only(headers: &HeaderMap, names: &[&'static str]) -> HeaderMap {
 }
 
 /// An error with its causes, which hold the words of TLS.
-fn chain(error: &dyn Error) -> String {
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -1,7 +1,7 @@
 //! The pkt-lines of git's push protocol, as far as the broker speaks it: reading the list of commands, writing the
 //! advertisement and the report. The grammar is `gitprotocol-pack(5)`, "Reference Update Request".
 
-use gastown_api::git::Sha;
+use gastown_api::git::{ParseGitName, Sha};
 
 /// The most bytes the list of commands may have. One command of the longest ref takes less than 1 KiB.
 pub const MAX_HEAD: usize = 64 * 1024;
@@ -140,18 +140,18 @@ fn parse_command(line: &[u8]) -> Result<Command, ParseRequest> {
         return Err(refuse());
     }
     Ok(Command {
-        old: parse_id(old).ok_or_else(refuse)?,
-        new: parse_id(new).ok_or_else(refuse)?,
+        old: parse_id(old).map_err(|_| refuse())?,
+        new: parse_id(new).map_err(|_| refuse())?,
         name: name.to_owned(),
     })
 }
 
 /// The zero id of the same length stands for no object.
-fn parse_id(text: &str) -> Option<Option<Sha>> {
+fn parse_id(text: &str) -> Result<Option<Sha>, ParseGitName> {
     if matches!(text.len(), 40 | 64) && text.bytes().all(|b| b == b'0') {
-        return Some(None);
+        return Ok(None);
     }
-    text.parse().ok().map(Some)
+    text.parse().map(Some)
 }
 
 /// One pkt-line; `text` stays below 65,516 bytes by what the callers write.

@@ -1,8 +1,7 @@
 //! Takes a push: commands judged first, then the pack in quarantine, then the remote moved and re-read, and only then
 //! the mirror. So nothing reaches the remote that a rule refuses, and the mirror never says what the remote does not.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::response::{IntoResponse as _, Response};
@@ -12,18 +11,15 @@ use gastown_api::git::Sha;
 use gastown_api::reason::Reason;
 use http::{StatusCode, header};
 use jiff::Timestamp;
-use tokio::io::AsyncWriteExt as _;
 
-use super::child::{Git, Group, RunGit, read_tail, spawn};
+use super::child::{Git, RunGit};
 use super::classify::Failure;
 use super::inbound::{Inbound, ReadBody};
 use super::inspect::{Inspect, inspect};
 use super::pkt::{self, MAX_HEAD, Request};
 use super::policy::{Move, Refusal, Target, judge};
+use super::quarantine::Quarantine;
 use super::repository::{Repository, State};
-
-/// The longest the reading and indexing of one pack may take.
-const INDEX: Duration = Duration::from_mins(10);
 
 /// How often a push to a host that does not answer is tried again, and after how many seconds.
 const PUSH_PAUSES: [u64; 2] = [2, 5];
@@ -275,7 +271,7 @@ impl Repository {
 }
 
 /// Why a push was not taken.
-enum Inspected {
+pub(super) enum Inspected {
     Refuse(Refusal),
     Fail(Receive),
 }
@@ -337,119 +333,5 @@ async fn read_head(inbound: &mut Inbound) -> Result<(Request, Bytes), Receive> {
         }
         let part = inbound.next().await?.ok_or(Receive::CutShort)?;
         head.extend_from_slice(&part);
-    }
-}
-
-/// A folder for objects that the repository has not taken; there is one, since one push is taken at a time.
-struct Quarantine {
-    git: Git,
-    dir: PathBuf,
-}
-
-impl Quarantine {
-    fn open(git: &Git) -> Result<Self, Receive> {
-        let dir = git.repo.with_extension("quarantine");
-        let fail = |source| Receive::KeepObjects {
-            path: dir.clone(),
-            source,
-        };
-        if dir.exists() {
-            std::fs::remove_dir_all(&dir).map_err(fail)?;
-        }
-        std::fs::create_dir_all(dir.join("pack")).map_err(fail)?;
-        let git = Git {
-            quarantine: Some(dir.clone()),
-            ..git.clone()
-        };
-        Ok(Self { git, dir })
-    }
-
-    /// Indexes the pack with every object checked, as git's receive-pack would.
-    async fn index(&self, rest: Bytes, inbound: &mut Inbound, limit: u64) -> Result<(), Inspected> {
-        let max = format!("--max-input-size={limit}");
-        let mut command = self.git.command([
-            "index-pack",
-            "--stdin",
-            "--fix-thin",
-            "--strict",
-            "--threads=1",
-            &max,
-        ]);
-        command.stdin(Stdio::piped());
-        let mut child = spawn(command)?;
-        let group = Group::of(&child);
-        let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
-        let feed = async {
-            if let Some(mut stdin) = stdin {
-                let mut part = Some(rest);
-                while let Some(bytes) = part {
-                    // It ended early, and says why on its standard error.
-                    if stdin.write_all(&bytes).await.is_err() {
-                        break;
-                    }
-                    part = inbound.next().await?;
-                }
-            }
-            Ok::<_, ReadBody>(())
-        };
-        let work = async {
-            let (fed, stderr) = tokio::join!(feed, read_tail(stderr));
-            (fed, stderr, child.wait().await)
-        };
-        let Ok((fed, stderr, status)) = tokio::time::timeout(INDEX, work).await else {
-            group.kill();
-            let seconds = INDEX.as_secs();
-            let command = "git index-pack".to_owned();
-            return Err(RunGit::AwaitEnd { command, seconds }.into());
-        };
-        fed.map_err(|error| match error {
-            ReadBody::Bound { limit } => Inspected::Refuse(Refusal::TooLarge { limit }),
-            error => Inspected::Fail(error.into()),
-        })?;
-        let stderr = stderr.unwrap_or_default();
-        if status.is_ok_and(|status| status.success()) {
-            return Ok(());
-        }
-        if stderr.contains("pack exceeds maximum allowed size") {
-            return Err(Refusal::TooLarge { limit }.into());
-        }
-        let words = stderr
-            .lines()
-            .filter(|line| !line.is_empty())
-            .collect::<Vec<_>>()
-            .join("; ");
-        Err(Refusal::BadObjects { words }.into())
-    }
-
-    /// Moves the packs into the repository, each index last: git reads a pack once its index is there.
-    fn keep(&self, git: &Git) -> Result<(), Receive> {
-        let from = self.dir.join("pack");
-        let to = git.repo.join("objects/pack");
-        self.migrate(&from, &to)
-            .map_err(|source| Receive::KeepObjects { path: to, source })
-    }
-
-    fn migrate(&self, from: &Path, to: &Path) -> std::io::Result<()> {
-        std::fs::create_dir_all(to)?;
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(from)? {
-            names.push(entry?.file_name());
-        }
-        names.sort_by_key(|name| {
-            Path::new(name)
-                .extension()
-                .is_some_and(|extension| extension == "idx")
-        });
-        for name in names {
-            std::fs::rename(from.join(&name), to.join(&name))?;
-        }
-        Ok(())
-    }
-
-    /// What stays behind is removed before the next push.
-    fn close(self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
-            tracing::warn!(cause = %error, dir = ?self.dir, "failed to remove the quarantine");
-        }
     }
 }

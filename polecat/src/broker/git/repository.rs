@@ -261,11 +261,11 @@ impl Repository {
         if head_tree.is_some() && head_tree == wip_tree {
             return true;
         }
-        let held = self
+        let held_back = self
             .git
             .ask(["cat-file", "-e", &format!("{wip}:gastown-held")])
             .await;
-        !state.wip_is_newer && held.is_err()
+        !state.wip_is_newer && held_back.is_err()
     }
 }
 

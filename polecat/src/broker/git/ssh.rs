@@ -55,11 +55,10 @@ pub fn prepare(dir: &Path, home: &Path, key: &[u8], known_hosts: &str) -> Result
             ("NSS_WRAPPER_PASSWD", &users),
             ("NSS_WRAPPER_GROUP", &groups),
         ] {
-            command.push_str(&format!("{name}={} ", quote(value)));
+            command.extend([name, "=", &quote(value), " "]);
         }
     }
-    command.push_str(&format!("ssh -F {}", quote(&config)));
-    Ok(command)
+    Ok(command + "ssh -F " + &quote(&config))
 }
 
 /// Only this key, only these host keys, no questions, nothing forwarded, and an end to silence.

@@ -13,7 +13,7 @@ use tokio::process::Command;
 
 use super::child::{Bounds, Finished, Git, run};
 use super::classify::{Act, Failure, classify};
-use super::gateway::{Gateway, OpenGateway};
+use super::gateway::{Gateway, OpenGateway, chain};
 use super::secret::{self, Credential, GitSecret};
 use super::ssh;
 
@@ -185,7 +185,7 @@ impl Upstream {
         let system = std::fs::read(&self.places.system_roots).unwrap_or_default();
         gateway
             .arm(&secret.credential, &system, secret.roots.as_deref())
-            .map_err(|error| Failure::new(Reason::GitHostUnreachable, error.to_string()))?;
+            .map_err(|error| Failure::new(Reason::GitHostUnreachable, chain(&error)))?;
         // The gate stands in the environment, which no other container can read, and not in an argument.
         let config = [
             ("http.extraHeader", gateway.header()),
@@ -226,7 +226,7 @@ impl Upstream {
             &self.order.known_hosts,
         );
         let command = ssh::prepare(&self.places.private, &git.home, key, known)
-            .map_err(|error| Failure::new(Reason::GitHostUnreachable, error.to_string()))?;
+            .map_err(|error| Failure::new(Reason::GitHostUnreachable, chain(&error)))?;
         Ok(Route {
             url: self.order.repository.as_str().to_owned(),
             env: vec![

@@ -1,5 +1,7 @@
 //! What should work.
 
+use std::fmt::Write as _;
+
 use gastown_api::evidence::BrokerState;
 use gastown_api::reason::Reason;
 
@@ -51,9 +53,10 @@ async fn a_large_push_and_an_empty_one_pass() {
     git(&clone, &["push", "-q", "origin", "HEAD"]).await.unwrap();
     assert_eq!(trial.broker.evidence().head, tip(&clone, "main").await);
     // More than http.postBuffer, so that git asks first and then sends chunks.
-    let noise: String = (0..400_000_u32)
-        .map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761)))
-        .collect();
+    let mut noise = String::new();
+    for n in 0..400_000_u32 {
+        write!(noise, "{:x}", n.wrapping_mul(2_654_435_761)).unwrap();
+    }
     let one = commit(&clone, "big.txt", &noise).await;
     git(&clone, &["push", "-q", "origin", "HEAD"]).await.unwrap();
     assert_eq!(tip(&trial.remote.repo, WORK).await, Some(one));
