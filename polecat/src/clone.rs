@@ -25,7 +25,7 @@ pub use home::PROMPT_FILE;
 pub use repository::mail_address;
 
 /// What is added to the longest parking before `clone` gives up on a broker that says nothing at all.
-const PATIENCE_BEYOND_PARKING: Duration = Duration::from_secs(180);
+const PATIENCE_BEYOND_PARKING: Duration = Duration::from_mins(3);
 
 /// How `clone` ends when it is told to stop: 128 and SIGTERM.
 const STOPPED: u8 = 143;

@@ -35,7 +35,7 @@ impl Git {
             directory: directory.into(),
             options: Vec::new(),
             environment: Vec::new(),
-            limit: Duration::from_secs(60),
+            limit: Duration::from_mins(1),
         }
     }
 

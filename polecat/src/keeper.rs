@@ -54,6 +54,10 @@ struct ReadPodUid {
 }
 
 /// Runs the role.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "every role takes its arguments as clap made them"
+)]
 pub fn main(args: Args) -> Result<ExitCode, Box<dyn Error>> {
     let socket = Path::new(KEEPER_DIR).join(SOCKET);
     match args.command {

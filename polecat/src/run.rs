@@ -25,7 +25,7 @@ use supervise::Ended;
 
 /// How long delivery may take when the agent ended by itself, and when the pod is being stopped: then the keeper and
 /// the broker share what is left of the grace period.
-const DELIVER_WITHIN: Duration = Duration::from_secs(300);
+const DELIVER_WITHIN: Duration = Duration::from_mins(5);
 const DELIVER_WHILE_STOPPING: Duration = Duration::from_secs(20);
 
 /// The exit code after a push that failed: `EX_TEMPFAIL` of `sysexits.h`.

@@ -152,7 +152,7 @@ fn search(mut reader: impl BufRead, id: &str, max_line: usize) -> io::Result<Sea
         match serde_json::from_slice::<Head<'_>>(&line) {
             Err(_) => found.unreadable += 1,
             Ok(head) if head.is_issue(id) => {
-                found.bead = serde_json::from_slice(&line).ok().and_then(|v| parse(&v))
+                found.bead = serde_json::from_slice(&line).ok().and_then(|v| parse(&v));
             }
             Ok(_) => {}
         }

@@ -13,7 +13,7 @@ use crate::console::{explain, say};
 use crate::git::{Git, RunGit};
 
 /// A loopback clone of the largest repositories takes minutes; one that takes longer hangs.
-const CLONE_WITHIN: Duration = Duration::from_secs(3600);
+const CLONE_WITHIN: Duration = Duration::from_hours(1);
 
 /// How often a clone is tried: the broker's container may be restarted in the middle of one.
 const TRIES: u32 = 3;

@@ -65,10 +65,10 @@ impl AgentRepository {
             .git
             .text(&["rev-parse", "--quiet", "--verify", "HEAD^{commit}"]);
         // A repository without a commit has no HEAD to save.
-        if let Some(head) = head.ok().and_then(|text| text.parse::<Sha>().ok()) {
-            if !refs.values().any(|id| *id == head) {
-                refs.insert("HEAD".to_owned(), head);
-            }
+        if let Some(head) = head.ok().and_then(|text| text.parse::<Sha>().ok())
+            && !refs.values().any(|id| *id == head)
+        {
+            refs.insert("HEAD".to_owned(), head);
         }
         let mut unpushed = BTreeMap::new();
         for (name, id) in refs {

@@ -1,5 +1,6 @@
 //! A tree by `git fast-import`: contents go straight from the files to git, byte for byte, without any filter.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::process::{ChildStdin, Stdio};
@@ -145,7 +146,7 @@ impl Import {
 
     /// Copies at most `size` bytes; a file that cannot be read any further counts as shorter.
     fn copy(&mut self, file: &mut File, size: u64) -> Result<u64, ImportTree> {
-        let mut buffer = [0; 32 * 1024];
+        let mut buffer = [0; 16 * 1024];
         let mut copied = 0;
         while copied < size {
             let room = usize::try_from(size - copied)
@@ -211,7 +212,9 @@ pub fn quote(path: &[u8]) -> String {
                 quoted.push(char::from(*byte));
             }
             b' '..=b'~' => quoted.push(char::from(*byte)),
-            _ => quoted.push_str(&format!("\\{byte:03o}")),
+            _ => {
+                let _strings_take_everything = write!(quoted, "\\{byte:03o}");
+            }
         }
     }
     quoted.push('"');

@@ -191,7 +191,7 @@ fn private_folder(store: &Store, base: &Sha, deadline: Instant) -> Result<PathBu
     let git = store.git(deadline);
     let mut files = Vec::new();
     git.records(&["ls-tree", "-r", "-z", base.as_str()], 0, |record| {
-        files.extend(ignore_file(record))
+        files.extend(ignore_file(record));
     })?;
     for (id, path) in files {
         let target = partial.join(path_of(&path));

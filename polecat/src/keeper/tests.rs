@@ -61,7 +61,7 @@ impl Pod {
             order: &self.order,
             store: &self.store,
             work_tree: &self.tree(),
-            deadline: Instant::now() + Duration::from_secs(60),
+            deadline: Instant::now() + Duration::from_mins(1),
         };
         context.take()
     }
@@ -83,7 +83,7 @@ impl Pod {
         let git = self.upstream();
         let mut records = Vec::new();
         git.records(&["ls-tree", "-r", "-z", WIP], 0, |record| {
-            records.push(record.to_vec())
+            records.push(record.to_vec());
         })
         .unwrap();
         for record in records {

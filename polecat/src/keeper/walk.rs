@@ -121,7 +121,7 @@ impl Walk<'_> {
             } else if level.at_end {
                 if self.import.files == level.imported_before && !level.path.is_empty() {
                     let path = std::mem::take(&mut level.path);
-                    self.note_empty(path);
+                    self.note_empty(&path);
                 }
                 stack.pop();
             } else {
@@ -263,9 +263,9 @@ impl Walk<'_> {
         }
     }
 
-    fn note_empty(&mut self, path: Vec<u8>) {
+    fn note_empty(&mut self, path: &[u8]) {
         if self.seen.empty.len() < MAX_SKIPPED {
-            self.seen.empty.push(without_slash(&path));
+            self.seen.empty.push(without_slash(path));
         }
     }
 }
