@@ -196,6 +196,13 @@ impl<T> Wakes<T> {
         }
     }
 
+    /// Asks for a look at each of the objects.
+    pub fn send_all(&self, names: impl IntoIterator<Item = T>) {
+        for name in names {
+            self.send(name);
+        }
+    }
+
     /// Listens from now on, in place of who listened before.
     pub fn listen(&self) -> mpsc::UnboundedReceiver<T> {
         let (sender, receiver) = mpsc::unbounded();

@@ -49,7 +49,7 @@ impl Elector {
             match outcome {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(error = ?error, lease = self.name, "failed to keep the lease")
+                    tracing::warn!(error = ?error, lease = self.name, "failed to keep the lease");
                 }
                 Err(_) => tracing::warn!(
                     lease = self.name,

@@ -52,9 +52,9 @@ pub async fn polecats(context: Arc<Context>, scope: Arc<Scope>, mut writer: Writ
         if matches!(event, Event::InitDone) {
             let exists = |key: &(String, String)| scope.polecat(&key.0, &key.1).is_some();
             let changed = context.census.retain(scope.namespace.as_deref(), exists);
-            changed.into_iter().for_each(|rig| context.rig_wakes.send(rig));
+            context.rig_wakes.send_all(changed);
         }
-        changed.into_iter().for_each(|rig| context.rig_wakes.send(rig));
+        context.rig_wakes.send_all(changed);
     })
     .await;
 }
@@ -78,10 +78,8 @@ pub async fn pods(context: Arc<Context>, scope: Arc<Scope>, mut writer: Writer<P
         if matches!(event, Event::InitDone) {
             // Pods that are gone since the last list were not named: every polecat is looked at.
             scope
-                .polecats
-                .state()
-                .iter()
-                .for_each(|p| scope.wakes.send(key_of(p)));
+                .wakes
+                .send_all(scope.polecats.state().iter().map(|p| key_of(p)));
         }
     })
     .await;
@@ -119,7 +117,7 @@ fn wake_polecats_of(context: &Context, rig: &str) {
             p.spec.rig == rig && !matches!(phase, Some(PolecatPhase::Done | PolecatPhase::Terminated))
         };
         let of_rig = scope.polecats.state_filter(unsettled);
-        of_rig.iter().for_each(|p| scope.wakes.send(key_of(p)));
+        scope.wakes.send_all(of_rig.iter().map(|p| key_of(p)));
     }
 }
 

@@ -60,10 +60,8 @@ pub struct PolecatContext {
 pub async fn run(shared: Arc<Context>, scope: Arc<Scope>) {
     let wakes = scope.wakes.listen();
     scope
-        .polecats
-        .state()
-        .iter()
-        .for_each(|polecat| scope.wakes.send(key_of(polecat)));
+        .wakes
+        .send_all(scope.polecats.state().iter().map(|p| key_of(p)));
     let queue = wakes.map(|(namespace, name)| {
         Ok::<_, std::convert::Infallible>(ObjectRef::<Polecat>::new(&name).within(&namespace))
     });

@@ -27,10 +27,8 @@ const RETRY: Duration = Duration::from_secs(5);
 pub async fn run(context: Arc<Context>) {
     let wakes = context.rig_wakes.listen();
     context
-        .rigs
-        .state()
-        .iter()
-        .for_each(|rig| context.rig_wakes.send(rig.name_any()));
+        .rig_wakes
+        .send_all(context.rigs.state().iter().map(|rig| rig.name_any()));
     let queue = wakes.map(|name| Ok::<_, Infallible>(ObjectRef::<Rig>::new(&name)));
     let config = controller::Config::default().concurrency(CONCURRENCY);
     applier(

@@ -4,6 +4,7 @@
 //! first, then the pod's own reason, then the containers': restart counts and last states mislead.
 
 use gastown_api::evidence::{BrokerState, Evidence, InitReport, RunReport};
+use gastown_api::git::Sha;
 use gastown_api::pod;
 use gastown_api::polecat::AttemptOutcome;
 use gastown_api::reason::Reason;
@@ -102,7 +103,7 @@ fn delivered(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> 
 }
 
 fn base_of<'a>(evidence: &'a Evidence, base: Option<&'a str>) -> Option<&'a str> {
-    base.or_else(|| evidence.base.as_ref().map(|b| b.as_str()))
+    base.or_else(|| evidence.base.as_ref().map(Sha::as_str))
 }
 
 fn failure(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> (Reason, String) {
@@ -208,7 +209,7 @@ fn agent_end(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> 
     let remote = evidence
         .head
         .as_ref()
-        .map(|h| h.as_str())
+        .map(Sha::as_str)
         .or(base_of(evidence, base));
     let unpushed = report
         .local_head
@@ -250,3 +251,6 @@ pub fn last_snapshot(evidence: Option<&Evidence>) -> String {
         None => "no snapshot reached the remote: uncommitted changes may be lost".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

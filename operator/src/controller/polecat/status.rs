@@ -5,7 +5,6 @@ use gastown_api::evidence::{Evidence, truncate};
 use gastown_api::labels;
 use gastown_api::polecat::{Attempt, AttemptOutcome, Polecat, PolecatPhase, PolecatStatus, WipRefStatus};
 use gastown_api::reason::Reason;
-use gastown_api::usage::Usage;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
@@ -193,7 +192,7 @@ impl Canvas<'_> {
 
     fn fill_in(&self, status: &mut PolecatStatus, work: &Work) {
         status.assigned_bead.clone_from(&work.bead);
-        status.branch = Some(work.work_branch.as_str().to_owned());
+        status.branch = Some(work.head_branch.as_str().to_owned());
         status.base_branch = Some(work.base_branch.as_str().to_owned());
         status.repository = Some(work.repository.as_str().to_owned());
         status.pod_name = Some(gastown_api::pod::pod_name(&self.polecat.name_any()));
@@ -219,7 +218,7 @@ impl Canvas<'_> {
     ) -> PolecatStatus {
         status.observed_generation = self.polecat.metadata.generation;
         let mut wanted = self.assertions(&status, ready, reason, message);
-        let kept = self.kept(&status, &more);
+        let kept = kept(&status, &more);
         wanted.extend(more);
         wanted.extend(kept);
         status.conditions = condition::merge(
@@ -275,41 +274,41 @@ impl Canvas<'_> {
         }
         all
     }
+}
 
-    /// Delivered stays for good; what may be lost, and the fields of a spec whose task is no longer held, stay until
-    /// the next attempt.
-    fn kept(&self, status: &PolecatStatus, more: &[Assertion]) -> Vec<Assertion> {
-        let phase = status.phase;
-        let mut kept = Vec::new();
-        if phase == Some(PolecatPhase::Done) {
-            let head = status.head.as_deref().unwrap_or_default();
-            let branch = status.branch.as_deref().unwrap_or_default();
-            let words = format!("{head} is on branch {branch}");
-            kept.push(Assertion::new(
-                condition::DELIVERED,
-                true,
-                Reason::Delivered,
-                words,
-            ));
-        }
-        let resting = phase != Some(PolecatPhase::Working);
-        for type_ in [condition::DELIVERED, condition::WORK_MAY_BE_LOST] {
-            let named_already = kept.iter().chain(more).any(|a| a.type_ == type_);
-            let before = status
-                .conditions
-                .iter()
-                .find(|c| c.type_ == type_ && c.status == "True");
-            if let Some(before) = before.filter(|_| resting && !named_already) {
-                kept.push(Assertion {
-                    type_,
-                    holds: true,
-                    reason: before.reason.clone(),
-                    message: before.message.clone(),
-                });
-            }
-        }
-        kept
+/// Delivered stays for good; what may be lost, and the fields of a spec whose task is no longer held, stay until
+/// the next attempt.
+fn kept(status: &PolecatStatus, more: &[Assertion]) -> Vec<Assertion> {
+    let phase = status.phase;
+    let mut kept = Vec::new();
+    if phase == Some(PolecatPhase::Done) {
+        let head = status.head.as_deref().unwrap_or_default();
+        let branch = status.branch.as_deref().unwrap_or_default();
+        let words = format!("{head} is on branch {branch}");
+        kept.push(Assertion::new(
+            condition::DELIVERED,
+            true,
+            Reason::Delivered,
+            words,
+        ));
     }
+    let resting = phase != Some(PolecatPhase::Working);
+    for type_ in [condition::DELIVERED, condition::WORK_MAY_BE_LOST] {
+        let named_already = kept.iter().chain(more).any(|a| a.type_ == type_);
+        let before = status
+            .conditions
+            .iter()
+            .find(|c| c.type_ == type_ && c.status == "True");
+        if let Some(before) = before.filter(|_| resting && !named_already) {
+            kept.push(Assertion {
+                type_,
+                holds: true,
+                reason: before.reason.clone(),
+                message: before.message.clone(),
+            });
+        }
+    }
+    kept
 }
 
 /// What the user can do is part of the message, where something is wrong.
@@ -361,7 +360,7 @@ fn take_evidence(status: &mut PolecatStatus, evidence: &Evidence) {
     status.agent_model = evidence.model.clone().or(status.agent_model.take());
     let ended_before = status.usage.is_some();
     let spent = if ended_before { status.cost_micros } else { Some(0) };
-    status.usage = Some(status.usage.unwrap_or(Usage::default()).plus(evidence.usage));
+    status.usage = Some(status.usage.unwrap_or_default().plus(evidence.usage));
     let total = spent.zip(cost_of(evidence)).map(|(a, b)| a.saturating_add(b));
     status.cost_micros = total;
     status.cost = total.map(dollars);

@@ -44,7 +44,7 @@ fn git_order(polecat: &Polecat, work: &Work, config: &Config) -> GitOrder {
     GitOrder {
         repository: work.repository.clone(),
         base_branch: work.base_branch.clone(),
-        work_branch: work.work_branch.clone(),
+        work_branch: work.head_branch.clone(),
         base,
         secret: work.git_secret.clone(),
         trusted_hosts: work.trusted_hosts.clone(),

@@ -1,10 +1,15 @@
 //! Every test drives the plan through a world in which each act succeeds as an API server would have it.
 
+use std::sync::Arc;
+
 use gastown_api::polecat::PolecatPhase;
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::controller::polecat::build;
 use crate::controller::polecat::judge::evidence_in_log;
+use crate::controller::polecat::validate::validate;
 use crate::testing::{BASE, HEAD, at, ended, evidence, merge, pod, polecat, rig, running, settings};
 
 /// The cluster, as far as a plan can tell.
@@ -48,7 +53,7 @@ impl World {
     fn at_work() -> Self {
         let mut world = Self::new();
         world.settle();
-        world.pod_reports(running());
+        world.pod_reports(&running());
         world.settle();
         world.acts.clear();
         world
@@ -149,7 +154,7 @@ impl World {
         self.observed.pod = Sight::Present(Arc::new(serde_json::from_value(object).unwrap()));
     }
 
-    fn pod_reports(&mut self, status: Value) {
+    fn pod_reports(&mut self, status: &Value) {
         self.pod_changes(json!({"status": null}));
         self.pod_changes(json!({"status": status}));
     }
@@ -189,11 +194,11 @@ fn an_ordinary_life_is_six_writes_and_one_event() {
     assert_eq!(world.settle(), None);
     assert_eq!(world.acts, ["Claim", "CreatePod", "WriteStatus"]);
     assert_eq!(world.says(), (WORKING, "True", "PodStarting"));
-    world.pod_reports(running());
+    world.pod_reports(&running());
     world.settle();
     assert_eq!(world.says(), (WORKING, "True", "AgentRunning"));
     assert!(world.status().pod_active);
-    world.pod_reports(ended(0, &evidence(json!({}))));
+    world.pod_reports(&ended(0, &evidence(json!({}))));
     world.settle();
     let (all, writes) = (
         ["Claim", "CreatePod"],
@@ -215,7 +220,7 @@ fn an_ordinary_life_is_six_writes_and_one_event() {
 #[test]
 fn a_settled_polecat_is_left_alone_whatever_the_time() {
     let mut world = World::at_work();
-    world.pod_reports(ended(0, &evidence(json!({}))));
+    world.pod_reports(&ended(0, &evidence(json!({}))));
     world.settle();
     world.acts.clear();
     world.now += 1_000_000;
@@ -226,7 +231,7 @@ fn a_settled_polecat_is_left_alone_whatever_the_time() {
 #[test]
 fn done_polecat_is_not_run_again() {
     let mut world = World::at_work();
-    world.pod_reports(ended(0, &evidence(json!({}))));
+    world.pod_reports(&ended(0, &evidence(json!({}))));
     world.settle();
     world.acts.clear();
     for sight in [Sight::Unseen, Sight::Absent] {
@@ -245,7 +250,7 @@ fn done_polecat_is_not_run_again() {
 #[test]
 fn delivered_stays_true_after_termination() {
     let mut world = World::at_work();
-    world.pod_reports(ended(0, &evidence(json!({}))));
+    world.pod_reports(&ended(0, &evidence(json!({}))));
     world.settle();
     world.want("Terminated");
     world.settle();
@@ -261,7 +266,7 @@ fn work_that_was_finished_before_the_stop_is_done_first() {
     let mut world = World::at_work();
     world.want("Terminated");
     world.settle();
-    world.pod_reports(ended(0, &evidence(json!({}))));
+    world.pod_reports(&ended(0, &evidence(json!({}))));
     world.settle();
     assert_eq!(world.says().0, TERMINATED);
     assert_eq!(world.condition("Delivered").unwrap().status, "True");
@@ -277,7 +282,7 @@ fn a_running_polecat_is_stopped_with_its_grace_and_then_idle() {
         assert!(world.has_pod());
         let wip =
             json!({"wip": {"name": "refs/gastown/wip/furiosa/1", "sha": HEAD, "at": "2026-01-01T00:00:00Z"}});
-        world.pod_reports(ended(143, &evidence(merged(wip, json!({"head": BASE})))));
+        world.pod_reports(&ended(143, &evidence(merged(wip, json!({"head": BASE})))));
         world.settle();
         assert_eq!(
             world.acts,
@@ -303,7 +308,7 @@ fn an_idle_polecat_works_again_in_a_new_attempt_on_the_same_branch() {
     let mut world = World::at_work();
     world.want("Idle");
     world.settle();
-    world.pod_reports(ended(143, &evidence(json!({"head": BASE}))));
+    world.pod_reports(&ended(143, &evidence(json!({"head": BASE}))));
     world.settle();
     let branch = world.status().branch.clone();
     world.acts.clear();
@@ -397,7 +402,7 @@ fn fields_without_effect_are_named() {
 #[test]
 fn a_failed_attempt_is_repeated_only_on_request_and_once() {
     let mut world = World::at_work();
-    world.pod_reports(ended(0, &evidence(json!({"head": BASE}))));
+    world.pod_reports(&ended(0, &evidence(json!({"head": BASE}))));
     world.settle();
     assert_eq!(world.says(), (STUCK, "False", "NothingChanged"));
     world.change(json!({"spec": {"task": {"description": "more precise"}}}));
@@ -415,7 +420,7 @@ fn a_failed_attempt_is_repeated_only_on_request_and_once() {
     assert_eq!(world.pod().attempt(), Some(2));
     assert_eq!(world.status().retry_handled.as_deref(), Some("1"));
 
-    world.pod_reports(ended(0, &evidence(json!({"attempt": 2, "head": BASE}))));
+    world.pod_reports(&ended(0, &evidence(json!({"attempt": 2, "head": BASE}))));
     world.settle();
     assert_eq!(world.says().2, "NothingChanged");
     world.acts.clear();
@@ -432,7 +437,7 @@ fn a_failed_attempt_is_repeated_only_on_request_and_once() {
 #[test]
 fn a_retry_waits_until_the_old_pod_is_gone() {
     let mut world = World::at_work();
-    world.pod_reports(ended(0, &evidence(json!({"head": BASE}))));
+    world.pod_reports(&ended(0, &evidence(json!({"head": BASE}))));
     world.settle();
     world.change(json!({"metadata": {"annotations": {"gastown.io/retry-requested-at": "1"}}}));
     world.pod_changes(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
@@ -447,7 +452,7 @@ fn an_annotation_that_was_there_from_the_start_is_no_retry() {
         json!({"metadata": {"annotations": {"gastown.io/retry-requested-at": "0"}}}),
     ));
     world.settle();
-    world.pod_reports(ended(1, &evidence(json!({"head": BASE}))));
+    world.pod_reports(&ended(1, &evidence(json!({"head": BASE}))));
     world.settle();
     assert_eq!(world.says(), (STUCK, "False", "AgentFailed"));
     assert_eq!(world.status().attempts.len(), 1);
@@ -457,7 +462,7 @@ fn an_annotation_that_was_there_from_the_start_is_no_retry() {
 fn the_budget_is_over_all_attempts() {
     let mut world = World::of(polecat(json!({"spec": {"budget": {"tokens": 1500}}})));
     world.settle();
-    world.pod_reports(ended(1, &evidence(json!({"head": BASE}))));
+    world.pod_reports(&ended(1, &evidence(json!({"head": BASE}))));
     world.settle();
     world.change(json!({"metadata": {"annotations": {"gastown.io/retry-requested-at": "1"}}}));
     world.settle();
@@ -465,7 +470,7 @@ fn the_budget_is_over_all_attempts() {
     assert_eq!(order["model"]["tokensLeft"], 400);
     assert_eq!(order["git"]["base"], BASE);
 
-    world.pod_reports(ended(1, &evidence(json!({"attempt": 2, "head": BASE}))));
+    world.pod_reports(&ended(1, &evidence(json!({"attempt": 2, "head": BASE}))));
     world.settle();
     world.change(json!({"metadata": {"annotations": {"gastown.io/retry-requested-at": "2"}}}));
     world.settle();
@@ -537,7 +542,7 @@ fn the_pod_of_an_earlier_polecat_of_that_name_goes_first() {
     world.observed.pod = Sight::Present(Arc::new(pod(foreign)));
     world.settle();
     assert_eq!(world.acts, ["DeletePod"]);
-    world.pod_reports(ended(143, &evidence(json!({}))));
+    world.pod_reports(&ended(143, &evidence(json!({}))));
     world.settle();
     assert_eq!(
         world.acts,
@@ -583,7 +588,7 @@ fn an_image_that_cannot_be_pulled_ends_the_attempt_and_the_pod() {
         let mut world = World::new();
         world.settle();
         world.acts.clear();
-        world.pod_reports(json!({"phase": "Pending", "containerStatuses": [
+        world.pod_reports(&json!({"phase": "Pending", "containerStatuses": [
             {"name": "claude", "state": {"waiting": {"reason": reason, "message": "image x"}}},
         ]}));
         world.settle();
@@ -597,13 +602,13 @@ fn an_image_that_cannot_be_pulled_ends_the_attempt_and_the_pod() {
 fn a_pod_that_no_node_takes_waits_and_heals() {
     let mut world = World::new();
     world.settle();
-    world.pod_reports(json!({"phase": "Pending", "conditions": [
+    world.pod_reports(&json!({"phase": "Pending", "conditions": [
         {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"},
     ]}));
     world.settle();
     assert_eq!(world.says(), (WORKING, "False", "Unschedulable"));
     assert!(world.condition("Ready").unwrap().message.contains("0/1 nodes"));
-    world.pod_reports(running());
+    world.pod_reports(&running());
     world.settle();
     assert_eq!(world.says(), (WORKING, "True", "AgentRunning"));
 }
@@ -611,7 +616,7 @@ fn a_pod_that_no_node_takes_waits_and_heals() {
 #[test]
 fn status_comes_before_the_pods_finalizer_goes() {
     let mut world = World::at_work();
-    world.pod_reports(ended(1, &evidence(json!({"head": BASE}))));
+    world.pod_reports(&ended(1, &evidence(json!({"head": BASE}))));
     world.settle();
     assert_eq!(world.acts, ["WriteStatus", "ReleasePod"]);
 }
@@ -627,7 +632,7 @@ fn a_deleted_polecat_saves_its_work_and_names_the_ref_in_an_event() {
         "it waits for its pod"
     );
     let wip = json!({"head": BASE, "wip": {"name": "refs/w", "sha": HEAD, "at": "2026-01-01T00:00:00Z"}});
-    world.pod_reports(ended(143, &evidence(wip)));
+    world.pod_reports(&ended(143, &evidence(wip)));
     let step = next(&world.observed, &world.settings, at(world.now)).unwrap();
     let Step::Act(Act::WriteStatus(report)) = step else {
         panic!("{step:?}")
@@ -661,7 +666,7 @@ fn a_pod_that_others_delete_is_reported_when_it_has_ended() {
     world.pod_changes(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
     world.settle();
     assert_eq!(world.says(), (WORKING, "True", "Stopping"));
-    world.pod_reports(ended(143, &evidence(json!({"head": BASE}))));
+    world.pod_reports(&ended(143, &evidence(json!({"head": BASE}))));
     world.settle();
     assert_eq!(world.says(), (STUCK, "False", "PodDeleted"));
 }
@@ -684,7 +689,7 @@ fn the_brokers_end_is_awaited_after_the_agents_but_not_for_ever() {
     let mut status = ended(0, &evidence(json!({})));
     status["initContainerStatuses"][0]["state"] = json!({"running": {}});
     status["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = json!("1970-01-01T00:16:40Z");
-    world.pod_reports(status);
+    world.pod_reports(&status);
     let until = world.settle();
     assert_eq!(until, Some(at(1000 + 150)));
     assert!(world.acts.is_empty(), "{:?}", world.acts);
@@ -696,7 +701,7 @@ fn the_brokers_end_is_awaited_after_the_agents_but_not_for_ever() {
 fn ring(world: &mut World, ready: bool) {
     let mut status = running();
     status["initContainerStatuses"][0]["ready"] = json!(ready);
-    world.pod_reports(status);
+    world.pod_reports(&status);
     if ready {
         world.observed.word = None;
     }
@@ -763,7 +768,7 @@ fn a_stopped_broker_ends_its_pod_and_says_why() {
     world.settle();
     assert_eq!(world.acts, ["ReadBroker", "DeletePod", "WriteStatus"]);
     assert_eq!(world.says().2, "Stopping");
-    world.pod_reports(ended(143, &evidence(stopped)));
+    world.pod_reports(&ended(143, &evidence(stopped)));
     world.settle();
     assert_eq!(world.says(), (STUCK, "False", "BudgetSpent"));
     assert!(world.condition("Ready").unwrap().message.contains("9 of 9"));
@@ -776,7 +781,7 @@ fn a_broker_before_its_first_probe_rings_no_bell() {
     let mut status = running();
     status["initContainerStatuses"][0]["ready"] = json!(false);
     status["initContainerStatuses"][0]["state"]["running"]["startedAt"] = json!("1970-01-01T00:16:38Z");
-    world.pod_reports(status);
+    world.pod_reports(&status);
     world.acts.clear();
     assert_eq!(world.settle(), Some(at(1003)));
     assert_eq!(world.acts, ["WriteStatus"]);
@@ -805,7 +810,7 @@ fn a_broker_that_restarts_in_vain_is_stopped() {
         "name": "broker", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
         "lastState": {"terminated": {"exitCode": 1, "message": stopped.to_string()}},
     });
-    world.pod_reports(status);
+    world.pod_reports(&status);
     world.settle();
     assert_eq!(world.acts, ["DeletePod", "WriteStatus"]);
 }
@@ -814,7 +819,7 @@ fn a_broker_that_restarts_in_vain_is_stopped() {
 fn ten_attempts_are_kept() {
     let mut world = World::at_work();
     for number in 1..=12 {
-        world.pod_reports(ended(1, &evidence(json!({"attempt": number, "head": BASE}))));
+        world.pod_reports(&ended(1, &evidence(json!({"attempt": number, "head": BASE}))));
         world.settle();
         let request = format!("{number}");
         world.change(json!({"metadata": {"annotations": {"gastown.io/retry-requested-at": request}}}));

@@ -1,0 +1,266 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::testing::{BASE, HEAD, ended, evidence, merge, pod, running};
+
+/// The verdict on a pod with this status.
+fn of(status: &Value) -> Verdict {
+    judge(&pod(json!({"status": status})), 1, None, Wanted::Work)
+}
+
+fn reason(status: &Value) -> Reason {
+    of(status).reason
+}
+
+/// The status of a pod that ended with `exit` and evidence of no change, with `claude`'s end changed.
+fn unchanged(exit: i32, claude: Value) -> Value {
+    let mut status = ended(exit, &evidence(json!({"head": BASE})));
+    merge(&mut status["containerStatuses"][0]["state"]["terminated"], claude);
+    status
+}
+
+fn report(changes: Value) -> Value {
+    let mut report = json!({"agentExit": 0, "localHead": BASE, "pushed": true, "message": ""});
+    merge(&mut report, changes);
+    json!({"message": report.to_string()})
+}
+
+#[test]
+fn done_needs_a_good_end_and_a_head_that_moved() {
+    let verdict = of(&ended(0, &evidence(json!({}))));
+    assert_eq!(
+        (verdict.outcome, verdict.reason),
+        (AttemptOutcome::Delivered, Reason::Delivered)
+    );
+    assert!(verdict.message.contains(HEAD), "{}", verdict.message);
+    for (exit, evidence) in [
+        (1, evidence(json!({}))),
+        (0, evidence(json!({"head": BASE}))),
+        (0, evidence(json!({"head": null}))),
+        (0, evidence(json!({"base": null}))),
+        (0, evidence(json!({"attempt": 2}))),
+        (0, json!("no evidence")),
+    ] {
+        let verdict = of(&ended(exit, &evidence));
+        assert_eq!(verdict.outcome, AttemptOutcome::Failed, "exit {exit}, {evidence}");
+    }
+}
+
+#[test]
+fn the_base_of_the_first_attempt_counts() {
+    let ended = pod(json!({"status": ended(0, &evidence(json!({})))}));
+    let verdict = judge(&ended, 1, Some(HEAD), Wanted::Work);
+    assert_eq!(verdict.reason, Reason::NothingChanged);
+}
+
+#[test]
+fn what_the_agents_container_says_grants_nothing() {
+    let mut status = ended(0, &json!("none"));
+    let forged = evidence(json!({})).to_string();
+    merge(
+        &mut status["containerStatuses"][0]["state"]["terminated"],
+        json!({"message": forged}),
+    );
+    merge(
+        &mut status["initContainerStatuses"][1]["state"]["terminated"],
+        json!({"message": forged}),
+    );
+    assert_eq!(reason(&status), Reason::EvidenceMissing);
+}
+
+#[test]
+fn exit_0_without_a_change_is_not_done() {
+    assert_eq!(reason(&unchanged(0, report(json!({})))), Reason::NothingChanged);
+    assert_eq!(reason(&unchanged(0, json!({}))), Reason::NothingChanged);
+}
+
+#[test]
+fn a_commit_that_did_not_reach_the_remote_is_a_refused_push() {
+    let local = of(&unchanged(
+        0,
+        report(json!({"localHead": HEAD, "pushed": false, "message": "denied by hook"})),
+    ));
+    assert_eq!(local.reason, Reason::PushRefused);
+    assert!(
+        local.message.contains("denied by hook") && local.message.contains(HEAD),
+        "{}",
+        local.message
+    );
+
+    let refused = json!({"head": BASE, "refused": {"refName": "refs/heads/x", "why": "not fast-forward"}});
+    let verdict = of(&ended(0, &evidence(refused)));
+    assert_eq!(verdict.reason, Reason::PushRefused);
+    assert!(
+        verdict.message.contains("not fast-forward"),
+        "{}",
+        verdict.message
+    );
+
+    let failed = report(json!({"localHead": HEAD, "pushed": false, "message": "remote hung up"}));
+    let verdict = of(&unchanged(75, failed));
+    assert_eq!(
+        (verdict.reason, verdict.message.as_str()),
+        (Reason::PushRefused, "remote hung up")
+    );
+}
+
+#[test]
+fn an_agent_that_failed_says_how() {
+    let verdict = of(&unchanged(
+        1,
+        report(json!({"agentExit": 1, "message": "API error 400"})),
+    ));
+    assert_eq!(verdict.reason, Reason::AgentFailed);
+    assert_eq!(verdict.message, "the agent exited with 1: API error 400");
+    assert_eq!(
+        reason(&unchanged(75, report(json!({"agentExit": 75})))),
+        Reason::AgentFailed
+    );
+    assert_eq!(of(&unchanged(1, json!({}))).message, "the agent exited with 1");
+}
+
+#[test]
+fn the_brokers_reason_comes_before_the_pods_and_the_containers() {
+    let stopped =
+        json!({"head": BASE, "state": {"name": "stopped", "reason": "GitCredentialRefused", "message": "m"}});
+    let mut status = ended(137, &evidence(stopped));
+    merge(&mut status, json!({"reason": "DeadlineExceeded"}));
+    let verdict = of(&status);
+    assert_eq!(
+        (verdict.reason, verdict.message.as_str()),
+        (Reason::GitCredentialRefused, "m")
+    );
+}
+
+#[test]
+fn the_pods_own_reason_comes_before_the_containers() {
+    for (of_pod, expected) in [
+        ("Evicted", Reason::Evicted),
+        ("NodeShutdown", Reason::Evicted),
+        ("DeadlineExceeded", Reason::DeadlineExceeded),
+    ] {
+        let mut status = unchanged(137, json!({"reason": "OOMKilled"}));
+        merge(&mut status, json!({"reason": of_pod, "message": "words"}));
+        let verdict = of(&status);
+        assert_eq!((verdict.reason, verdict.message.as_str()), (expected, "words"));
+    }
+}
+
+#[test]
+fn a_drain_shows_in_a_condition_only() {
+    let mut status = unchanged(143, json!({}));
+    let drained = json!([{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]);
+    merge(&mut status, json!({"conditions": drained}));
+    assert_eq!(reason(&status), Reason::Evicted);
+}
+
+#[test]
+fn out_of_memory_is_seen_with_exit_0_too() {
+    for exit in [137, 0] {
+        assert_eq!(
+            reason(&unchanged(exit, json!({"reason": "OOMKilled"}))),
+            Reason::OutOfMemory,
+            "exit {exit}"
+        );
+    }
+    let mut status = ended(0, &evidence(json!({})));
+    merge(
+        &mut status["containerStatuses"][0]["state"]["terminated"],
+        json!({"reason": "OOMKilled"}),
+    );
+    assert_eq!(
+        reason(&status),
+        Reason::Delivered,
+        "the work was delivered although a child was killed"
+    );
+    let mut status = ended(1, &json!("none"));
+    merge(
+        &mut status["initContainerStatuses"][0]["state"]["terminated"],
+        json!({"reason": "OOMKilled"}),
+    );
+    let verdict = of(&status);
+    assert_eq!(
+        (verdict.reason, verdict.message.as_str()),
+        (Reason::OutOfMemory, "container broker was killed")
+    );
+}
+
+#[test]
+fn a_clone_that_failed_is_believed() {
+    let status = |message: &str| {
+        json!({
+            "phase": "Failed",
+            "initContainerStatuses": [
+                {"name": "broker", "state": {"terminated": {"exitCode": 0}}},
+                {"name": "git-init", "state": {"terminated": {"exitCode": 1, "message": message}}},
+            ],
+            "containerStatuses": [{"name": "claude", "state": {"waiting": {"reason": "PodInitializing"}}}],
+        })
+    };
+    let verdict = of(&status(r#"{"reason":"BeadTextMissing","message":"bead mp-1"}"#));
+    assert_eq!(
+        (verdict.reason, verdict.message.as_str()),
+        (Reason::BeadTextMissing, "bead mp-1")
+    );
+    assert_eq!(verdict.may_be_lost, None, "no agent ran");
+    let verdict = of(&status("fatal: no space"));
+    assert_eq!(verdict.reason, Reason::CloneFailed);
+    assert!(verdict.message.contains("fatal: no space"), "{}", verdict.message);
+}
+
+#[test]
+fn a_stop_on_request_is_no_failure_but_delivery_wins() {
+    let stop = Wanted::Stop(Reason::Idle);
+    let killed = pod(json!({"status": ended(143, &evidence(json!({})))}));
+    let verdict = judge(&killed, 1, None, stop);
+    assert_eq!(
+        (verdict.outcome, verdict.reason),
+        (AttemptOutcome::Stopped, Reason::Idle)
+    );
+    let finished = pod(json!({"status": ended(0, &evidence(json!({})))}));
+    assert_eq!(judge(&finished, 1, None, stop).outcome, AttemptOutcome::Delivered);
+}
+
+#[test]
+fn what_may_be_lost_is_said_with_the_age_of_the_last_snapshot() {
+    let wip = json!({"head": BASE, "wip": {"name": "refs/w", "sha": HEAD, "at": "2026-01-01T00:00:00Z"}});
+    let mut status = ended(137, &evidence(wip));
+    assert_eq!(of(&status).may_be_lost, None, "the keeper ended with 0");
+    status["initContainerStatuses"][1]["state"]["terminated"]["exitCode"] = json!(137);
+    assert!(of(&status).may_be_lost.unwrap().contains("2026-01-01T00:00:00Z"));
+    let forced = pod(json!({"status": running()}));
+    let lost = judge(&forced, 1, None, Wanted::Work).may_be_lost.unwrap();
+    assert!(lost.contains("no snapshot reached the remote"), "{lost}");
+}
+
+#[test]
+fn a_pod_that_ended_before_its_agent_started_says_so() {
+    let status = json!({"phase": "Failed", "containerStatuses": []});
+    let verdict = of(&status);
+    assert_eq!(verdict.reason, Reason::EvidenceMissing);
+    assert!(
+        verdict.message.contains("before its agent"),
+        "{}",
+        verdict.message
+    );
+}
+
+#[test]
+fn evidence_is_found_at_the_end_of_a_log_between_other_lines() {
+    let word = evidence(json!({"head": HEAD})).to_string();
+    let old = evidence(json!({"head": BASE})).to_string();
+    let log = format!("{old}\n{{\"level\":\"INFO\"}}\n{word}\nplain\n{{\"attempt\":1}}\n");
+    assert_eq!(evidence_in_log(&log, 1).unwrap().head.unwrap().as_str(), HEAD);
+    assert!(evidence_in_log(&log, 2).is_none());
+}
+
+#[test]
+fn the_words_of_a_restarted_broker_are_still_its_words() {
+    let mut status = ended(0, &json!("none"));
+    let word = evidence(json!({})).to_string();
+    merge(
+        &mut status["initContainerStatuses"][0],
+        json!({"lastState": {"terminated": {"exitCode": 1, "message": word}}}),
+    );
+    assert_eq!(reason(&status), Reason::Delivered);
+}

@@ -1,0 +1,156 @@
+//! What a plan is given, and what it answers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gastown_api::evidence::Evidence;
+use gastown_api::polecat::{Polecat, PolecatStatus};
+use gastown_api::reason::Reason;
+use gastown_api::rig::Rig;
+use gastown_api::usage::Usage;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::controller::polecat::validate::Refusal;
+use crate::pod_view::PodView;
+
+/// What is known when a step is planned.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The polecat.
+    pub polecat: Arc<Polecat>,
+    /// Its Rig, if it exists.
+    pub rig: Option<Arc<Rig>>,
+    /// The pod of its name.
+    pub pod: Sight,
+    /// What the broker's log said since the doorbell rang.
+    pub word: Option<Word>,
+    /// Why the API server refused the pod, just now.
+    pub refusal: Option<Refusal>,
+}
+
+/// The pod of the polecat's name.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sight {
+    /// The cache holds none.
+    Unseen,
+    /// The API server has none.
+    Absent,
+    /// It exists.
+    Present(Arc<PodView>),
+}
+
+/// What the broker's log said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Word {
+    /// The pod it is of.
+    pub pod_uid: String,
+    /// The last evidence in it, if there was any.
+    pub evidence: Option<Evidence>,
+    /// When it was read.
+    pub read_at: Timestamp,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Nothing, until something changes or the time has come.
+    Wait(Option<Timestamp>),
+    /// This, and then ask again.
+    Act(Act),
+}
+
+/// One call of the API server.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Puts finalizer and labels on the polecat, if nobody changed it: claims the first attempt.
+    Claim {
+        /// All finalizers.
+        finalizers: Vec<String>,
+        /// The labels to set.
+        labels: BTreeMap<String, String>,
+    },
+    /// Creates the pod.
+    CreatePod(Box<Pod>),
+    /// Asks the API server whether the pod is really gone.
+    LookForPod,
+    /// Reads the end of the broker's log.
+    ReadBroker {
+        /// The pod's UID.
+        uid: String,
+        /// The attempt the broker speaks of.
+        attempt: i32,
+    },
+    /// Deletes the pod of that UID, with its grace.
+    DeletePod {
+        /// The pod's UID.
+        uid: String,
+    },
+    /// Takes the finalizer off the pod of that UID: its evidence is in the status.
+    ReleasePod {
+        /// The pod's UID.
+        uid: String,
+    },
+    /// Takes the finalizer off the polecat.
+    ReleasePolecat {
+        /// The finalizers that stay.
+        finalizers: Vec<String>,
+    },
+    /// Writes the status, if nobody changed the polecat; then tells of the transition.
+    WriteStatus(Box<Report>),
+}
+
+/// A status, and what is told about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The status.
+    pub status: PolecatStatus,
+    /// The event of a transition.
+    pub notice: Option<Notice>,
+    /// The attempt that ended.
+    pub ended: Option<Ended>,
+}
+
+/// An event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Whether someone should look.
+    pub warning: bool,
+    /// Why.
+    pub reason: Reason,
+    /// In words.
+    pub note: String,
+}
+
+/// An attempt that ended, for the figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Why.
+    pub reason: Reason,
+    /// What it used.
+    pub usage: Usage,
+    /// What it cost, in millionths of a US dollar.
+    pub cost_micros: Option<i64>,
+}
+
+impl Act {
+    /// Its name in logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Claim { .. } => "Claim",
+            Self::CreatePod(_) => "CreatePod",
+            Self::LookForPod => "LookForPod",
+            Self::ReadBroker { .. } => "ReadBroker",
+            Self::DeletePod { .. } => "DeletePod",
+            Self::ReleasePod { .. } => "ReleasePod",
+            Self::ReleasePolecat { .. } => "ReleasePolecat",
+            Self::WriteStatus(_) => "WriteStatus",
+        }
+    }
+}
+
+/// The pod cannot be written down.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to write the work order as JSON")]
+pub struct PlanPod(#[from] serde_json::Error);

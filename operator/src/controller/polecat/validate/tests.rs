@@ -1,0 +1,192 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::testing::{polecat, rig, settings};
+
+fn work(changes: Value) -> Result<Work, Refusal> {
+    validate(&polecat(changes), None, &settings())
+}
+
+fn refusal(changes: Value) -> (Reason, String) {
+    let refusal = work(changes).expect_err("it is refused");
+    (refusal.reason, refusal.message)
+}
+
+#[test]
+fn the_seeds_polecat_is_whole_without_a_rig() {
+    let work = work(json!({})).unwrap();
+    assert_eq!(work.repository.as_str(), "git@github.com:org/repo.git");
+    assert_eq!(work.base_branch.as_str(), "main");
+    assert_eq!(
+        (work.git_secret.as_str(), work.model_secret.as_str()),
+        ("git-ssh-key", "claude-creds")
+    );
+    assert_eq!(work.model_key, "ANTHROPIC_API_KEY");
+    assert_eq!(work.endpoint, "https://api.anthropic.com");
+    assert_eq!(work.deadline_seconds, 3600);
+    assert!(work.trusted_hosts.is_empty());
+}
+
+#[test]
+fn what_a_polecat_leaves_out_comes_from_its_rig() {
+    let bare = polecat(json!({"spec": {"kubernetes": null}}));
+    let work = validate(&bare, Some(&rig()), &settings()).unwrap();
+    assert_eq!(
+        work.repository.as_str(),
+        "ssh://git@git.example:2222/org/repo.git"
+    );
+    assert_eq!(work.base_branch.as_str(), "develop");
+    assert_eq!(
+        (work.git_secret.as_str(), work.model_secret.as_str()),
+        ("rig-git", "rig-claude")
+    );
+    assert_eq!(work.trusted_hosts, ["git.example:2222"]);
+}
+
+#[test]
+fn a_polecats_own_fields_win_over_its_rigs() {
+    let work = validate(&polecat(json!({})), Some(&rig()), &settings()).unwrap();
+    assert_eq!(work.repository.host(), "github.com");
+    assert_eq!(work.git_secret, "git-ssh-key");
+}
+
+#[test]
+fn each_missing_field_is_named() {
+    for (change, field) in [
+        (json!({"gitRepository": null}), "spec.kubernetes.gitRepository"),
+        (json!({"gitSecretRef": null}), "spec.kubernetes.gitSecretRef"),
+        (
+            json!({"claudeCredsSecretRef": null}),
+            "spec.kubernetes.claudeCredsSecretRef",
+        ),
+    ] {
+        let (reason, message) = refusal(json!({"spec": {"kubernetes": change}}));
+        assert_eq!(reason, Reason::SpecIncomplete);
+        assert!(message.contains(field), "{message}");
+    }
+}
+
+#[test]
+fn a_key_that_stands_alone_wins_over_the_credentials() {
+    let key = json!({"name": "keys", "key": "anthropic"});
+    let own = work(json!({"spec": {"kubernetes": {"apiKeySecretRef": key}}})).unwrap();
+    assert_eq!(
+        (own.model_secret.as_str(), own.model_key.as_str()),
+        ("keys", "anthropic")
+    );
+    let of_provider =
+        work(json!({"spec": {"agentConfig": {"modelProvider": {"apiKeySecretRef": key}}}})).unwrap();
+    assert_eq!(of_provider.model_secret, "keys");
+}
+
+#[test]
+fn the_work_branch_has_the_forms_that_gt_reads() {
+    assert_eq!(
+        work(json!({})).unwrap().head_branch.as_str(),
+        "polecat/furiosa-mjuohs00"
+    );
+    let bead = work(json!({"spec": {"beadID": "mp-a1b2.1"}})).unwrap();
+    assert_eq!(bead.head_branch.as_str(), "polecat/furiosa/mp-a1b2.1@mjuohs00");
+    let own = work(json!({"spec": {"kubernetes": {"workBranch": "feature/x@1"}}})).unwrap();
+    assert_eq!(own.head_branch.as_str(), "feature/x@1");
+}
+
+#[test]
+fn an_endpoint_must_be_on_the_list() {
+    let with =
+        |endpoint: &str| work(json!({"spec": {"agentConfig": {"modelProvider": {"endpoint": endpoint}}}}));
+    assert_eq!(
+        with("https://api.anthropic.com/").unwrap().endpoint,
+        "https://api.anthropic.com"
+    );
+    for endpoint in [
+        "https://evil.example",
+        "https://api.anthropic.com.evil.example",
+        "https://api.anthropic.com/x",
+    ] {
+        assert_eq!(
+            with(endpoint).unwrap_err().reason,
+            Reason::EndpointNotAllowed,
+            "{endpoint}"
+        );
+    }
+}
+
+#[test]
+fn a_provider_must_serve_what_the_agent_speaks() {
+    let with = |provider: &str, endpoint: Value| {
+        let config = json!({"provider": provider, "modelProvider": {"endpoint": endpoint}});
+        work(json!({"spec": {"agentConfig": config}})).map_err(|refusal| refusal.reason)
+    };
+    assert_eq!(
+        with("openai", json!(null)).unwrap_err(),
+        Reason::ProviderUnsupportedByAgent
+    );
+    assert_eq!(with("litellm", json!(null)).unwrap_err(), Reason::SpecIncomplete);
+    assert_eq!(with("ollama", json!(null)).unwrap_err(), Reason::SpecIncomplete);
+    for provider in ["litellm", "ollama", "anthropic"] {
+        assert!(
+            with(provider, json!("https://api.anthropic.com")).is_ok(),
+            "{provider}"
+        );
+    }
+    assert!(with("anthropic", json!(null)).is_ok());
+}
+
+#[test]
+fn a_model_must_be_on_the_list() {
+    let with = |model: &str| work(json!({"spec": {"agentConfig": {"model": model}}}));
+    assert_eq!(
+        with("claude-sonnet-4-5").unwrap().model.as_deref(),
+        Some("claude-sonnet-4-5")
+    );
+    assert_eq!(with("gpt-5").unwrap_err().reason, Reason::ModelNotAllowed);
+}
+
+#[test]
+fn a_budget_in_dollars_needs_a_model_with_a_price() {
+    let with = |model: Value| {
+        work(json!({"spec": {"budget": {"usd": 1.5}, "agentConfig": {"model": model}}}))
+            .map(|work| work.micros_left)
+            .map_err(|refusal| refusal.reason)
+    };
+    assert_eq!(with(json!("claude-sonnet-4-5")), Ok(Some(1_500_000)));
+    assert_eq!(with(json!(null)), Err(Reason::PriceMissing));
+    assert_eq!(with(json!("claude-instant")), Err(Reason::PriceMissing));
+}
+
+#[test]
+fn what_was_spent_is_taken_off_the_budget() {
+    let spent = |tokens: u64, micros: i64| {
+        work(json!({
+            "spec": {"budget": {"tokens": 100, "usd": 1.0}, "agentConfig": {"model": "claude-sonnet-4-5"}},
+            "status": {"podActive": false, "conditions": [], "usage": {"inputTokens": tokens}, "costMicros": micros},
+        }))
+        .map(|work| (work.tokens_left, work.micros_left))
+        .map_err(|refusal| refusal.reason)
+    };
+    assert_eq!(spent(40, 250_000), Ok((Some(60), Some(750_000))));
+    assert_eq!(spent(100, 0), Err(Reason::BudgetSpent));
+    assert_eq!(spent(0, 1_000_000), Err(Reason::BudgetSpent));
+}
+
+#[test]
+fn the_old_place_of_the_task_is_read_and_blanks_are_none() {
+    let old = polecat(json!({"spec": {"task": null, "taskDescription": "do"}}));
+    assert_eq!(task_of(&old), Some("do"));
+    let blank = polecat(json!({"spec": {"task": {"description": " \n"}, "beadID": ""}}));
+    assert_eq!((task_of(&blank), bead_of(&blank)), (None, None));
+}
+
+#[test]
+fn values_that_no_label_takes_are_left_out() {
+    let long = "r".repeat(64);
+    let labels = labels_of(&polecat(json!({"spec": {"rig": long, "beadID": "mp-1"}})));
+    assert_eq!(
+        labels,
+        [
+            ("gastown.io/polecat", "furiosa".to_owned()),
+            ("gastown.io/bead", "mp-1".to_owned())
+        ]
+    );
+}
