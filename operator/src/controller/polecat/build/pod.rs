@@ -103,3 +103,6 @@ fn owner(polecat: &Polecat) -> Option<OwnerReference> {
         block_owner_deletion: None,
     })
 }
+
+#[cfg(test)]
+mod tests;
