@@ -88,7 +88,10 @@ pub enum RunBroker {
 /// Runs the role.
 pub fn main() -> Result<ExitCode, Box<dyn Error>> {
     // Standard output is for evidence alone.
-    tracing_subscriber::fmt().json().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .json()
+        .with_writer(std::io::stderr)
+        .init();
     let pod_uid = std::env::var(pod::POD_UID_ENV).map_err(|_| RunBroker::ReadEnvironment {
         name: pod::POD_UID_ENV,
     })?;
@@ -118,7 +121,10 @@ pub fn main() -> Result<ExitCode, Box<dyn Error>> {
 pub async fn run(setup: Setup) -> Result<(), RunBroker> {
     let mut terminate = signal(SignalKind::terminate()).map_err(RunBroker::AwaitSignal)?;
     let record = Record::open(&setup.dir, setup.termination_log.clone(), &setup.order)?;
-    tokio::spawn(ready::ring(listen(&record, setup.ready_listen).await?, record.watch()));
+    tokio::spawn(ready::ring(
+        listen(&record, setup.ready_listen).await?,
+        record.watch(),
+    ));
     let host = Host::new(record.clone());
     let listener = listen(&record, setup.git_listen).await?;
     tokio::spawn(serve::serve(listener, host.clone().router(), GIT_CONNECTIONS));
@@ -228,7 +234,12 @@ async fn open_repository(setup: &Setup, record: &Record) -> Result<Repository, g
         home: setup.dir.clone(),
         quarantine: None,
     };
-    let names = Names::new(&order.git.base_branch, &order.git.work_branch, &order.polecat, &setup.pod_uid);
+    let names = Names::new(
+        &order.git.base_branch,
+        &order.git.work_branch,
+        &order.polecat,
+        &setup.pod_uid,
+    );
     Repository::open(local, names, upstream, order.git.clone(), record.clone()).await
 }
 
@@ -243,4 +254,82 @@ async fn finish(setup: &Setup, record: &Record, host: &Host) {
     }
     record.rewrite();
     tracing::info!("ended");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use gastown_api::evidence::Evidence;
+
+    use super::*;
+
+    fn setup(dir: &Path) -> Setup {
+        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+        Setup {
+            order: fixture::order(),
+            pod_uid: "01234567".to_owned(),
+            dir: dir.to_owned(),
+            git_secret: dir.join("git"),
+            model_secret: dir.join("model"),
+            known_hosts: dir.join("known-hosts"),
+            system_roots: dir.join("roots"),
+            termination_log: dir.join("termination-log"),
+            git_listen: any,
+            model_listen: any,
+            ready_listen: any,
+        }
+    }
+
+    fn said(dir: &Path) -> Evidence {
+        serde_json::from_slice(&std::fs::read(dir.join("termination-log")).unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn it_parks_until_both_secrets_are_there_and_names_what_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = tokio::spawn(run(setup(dir.path())));
+        let message = async || {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            match said(dir.path()).state {
+                BrokerState::Parked {
+                    reason: Reason::SecretMissing,
+                    message,
+                    ..
+                } => message,
+                state => panic!("{state:?}"),
+            }
+        };
+        let both = message().await;
+        assert!(
+            both.contains("\"git-creds\"") && both.contains("\"claude-creds\""),
+            "{both}"
+        );
+        std::fs::create_dir(dir.path().join("git")).unwrap();
+        std::fs::write(dir.path().join("git/ssh-privatekey"), "k").unwrap();
+        let one = message().await;
+        assert!(
+            !one.contains("git-creds") && one.contains("\"ANTHROPIC_API_KEY\""),
+            "{one}"
+        );
+        broker.abort();
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_ends_the_attempt_and_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut setup = setup(dir.path());
+        setup.git_listen = taken.local_addr().unwrap();
+        let error = run(setup).await.unwrap_err();
+        assert!(matches!(error, RunBroker::Listen { .. }), "{error}");
+        let BrokerState::Stopped { reason, message } = said(dir.path()).state else {
+            panic!("it did not stop")
+        };
+        assert_eq!(reason, Reason::AgentFailed);
+        assert!(
+            message.contains(&taken.local_addr().unwrap().to_string()),
+            "{message}"
+        );
+    }
 }

@@ -304,6 +304,17 @@ async fn a_commit_whose_objects_are_not_sent_is_refused() {
         assert_eq!(status, StatusCode::OK);
         assert!(text.contains("objects are missing"), "{text}");
     }
+    // The commit alone, without its tree.
+    let script = format!("echo {one} | git pack-objects --stdout > ../pack");
+    git(&clone, &["-c", &format!("alias.x=!{script}"), "x"])
+        .await
+        .unwrap();
+    let mut body = line(&format!("{ZERO} {one} {WORK}\0report-status")).into_bytes();
+    body.extend_from_slice(b"0000");
+    body.extend(std::fs::read(trial.path("pack")).unwrap());
+    let (status, text) = trial.post(body, "identity").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(text.contains("ng refs/heads/polecat"), "{text}");
     assert_eq!(trial.remote.calls(), calls);
 }
 

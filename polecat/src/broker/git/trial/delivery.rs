@@ -218,28 +218,57 @@ async fn a_stopped_broker_says_why_and_still_takes_the_snapshot() {
 }
 
 #[tokio::test]
-async fn a_snapshot_goes_when_the_work_branch_holds_it_and_stays_otherwise() {
+async fn a_snapshot_stays_while_it_may_hold_more_than_the_work_branch() {
     let trial = Trial::new().await;
     let clone = trial.clone("a").await;
     let wip = format!("HEAD:{WIP}");
-    let one = commit(&clone, "src/b.txt", "1").await;
+    commit(&clone, "src/b.txt", "1").await;
     git(&clone, &["push", "-q", "origin", &wip]).await.unwrap();
     trial.broker.finish().await;
     assert!(trial.broker.evidence().wip.is_some(), "nothing was delivered");
     git(&clone, &["push", "-q", "origin", "HEAD"]).await.unwrap();
-    let held = commit(&clone, "gastown-held/src/c.txt", "2").await;
+    let later = commit(&clone, "src/b.txt", "2").await;
     git(&clone, &["push", "-q", "origin", &wip]).await.unwrap();
     trial.broker.finish().await;
     assert_eq!(
         trial.broker.evidence().wip.unwrap().sha,
-        held,
+        later,
         "the snapshot came later"
     );
+    let held = commit(&clone, "gastown-held/src/c.txt", "3").await;
+    git(&clone, &["push", "-q", "origin", &wip]).await.unwrap();
+    git(&clone, &["rm", "-q", "-r", "gastown-held"]).await.unwrap();
+    commit(&clone, "src/b.txt", "4").await;
     git(&clone, &["push", "-q", "origin", "HEAD"]).await.unwrap();
     trial.broker.finish().await;
-    assert_eq!(trial.broker.evidence().wip, None);
-    assert_eq!(tip(&trial.remote.repo, WIP).await, None);
-    assert_ne!(tip(&trial.remote.repo, WORK).await, Some(one));
+    assert_eq!(
+        trial.broker.evidence().wip.unwrap().sha,
+        held,
+        "it holds what was held back"
+    );
+    assert_eq!(tip(&trial.remote.repo, WIP).await, Some(held));
+}
+
+#[tokio::test]
+async fn a_snapshot_goes_when_the_work_branch_holds_it_or_came_later() {
+    for delivered_first in [true, false] {
+        let trial = Trial::new().await;
+        let clone = trial.clone("a").await;
+        let (wip, work) = (format!("HEAD:{WIP}"), format!("HEAD:{WORK}"));
+        commit(&clone, "src/b.txt", "1").await;
+        if delivered_first {
+            git(&clone, &["push", "-q", "origin", &work]).await.unwrap();
+            git(&clone, &["push", "-q", "origin", &wip]).await.unwrap();
+        } else {
+            git(&clone, &["push", "-q", "origin", &wip]).await.unwrap();
+            commit(&clone, "src/b.txt", "2").await;
+            git(&clone, &["push", "-q", "origin", &work]).await.unwrap();
+        }
+        trial.broker.finish().await;
+        assert_eq!(trial.broker.evidence().wip, None);
+        assert_eq!(tip(&trial.remote.repo, WIP).await, None);
+        assert_eq!(tip(&trial.remote.repo, WORK).await, tip(&clone, "HEAD").await);
+    }
 }
 
 #[tokio::test]
