@@ -8,7 +8,7 @@ use crate::process::Command;
 use crate::progress;
 
 /// Programs that the tasks run, each with the Debian package that has it.
-const PACKAGES: [(&str, &str); 9] = [
+const PACKAGES: [(&str, &str); 10] = [
     ("dockerd", "docker.io"),
     ("docker-init", "docker.io"),
     ("mmdebstrap", "mmdebstrap"),
@@ -16,6 +16,7 @@ const PACKAGES: [(&str, &str); 9] = [
     ("ip", "iproute2"),
     ("gcc", "gcc libc6-dev"),
     ("skopeo", "skopeo"),
+    ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
     ("ssh-keygen", "openssh-client"),
 ];

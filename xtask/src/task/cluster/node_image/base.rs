@@ -32,7 +32,7 @@ pub fn ensure_in(engine: &Engine, name: &str) -> Result<()> {
     if engine.docker().args(["image", "inspect", name]).succeeds() {
         return Ok(());
     }
-    packages::ensure(&["mmdebstrap"])?;
+    packages::ensure(&["mmdebstrap", "setpriv", "unshare"])?;
     let [kubeadm, kubelet, kubectl] = tools::ensure([Tool::Kubeadm, Tool::Kubelet, Tool::Kubectl])?;
     let folder = tempfile::Builder::new()
         .prefix("node-base-")
@@ -70,7 +70,19 @@ fn temporary_folder() -> Result<std::path::PathBuf> {
 fn debootstrap(sources: &Path, overlay: &Path, rootfs: &Path) -> Result<()> {
     let packages = fs_err::read_to_string(super::folder().join("packages"))?;
     let include: Vec<&str> = packages.lines().collect();
-    let mut command = Command::new(packages::path("mmdebstrap"))
+    // In namespaces that end with this process, however it ends: what is mounted in the half-made system, the
+    // machine's own /sys among it, must never be there when the next run removes the folder.
+    let mut command = Command::new(packages::path("setpriv"))
+        .args([
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--mount",
+            "--pid",
+            "--mount-proc",
+        ])
+        .args(["--fork", "--kill-child=KILL", "--"])
+        .arg(packages::path("mmdebstrap"))
         // Where the next run finds and removes what a killed one left.
         .env("TMPDIR", rootfs.parent().unwrap_or(rootfs))
         .args(["--mode=root", "--variant=minbase", "--quiet"])
