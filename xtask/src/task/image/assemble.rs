@@ -60,7 +60,7 @@ pub fn build(name: Name, profile: Profile) -> Result<BuiltImage> {
     if let Some(image) = last(&folder, &inputs) {
         return Ok(image);
     }
-    progress::step(format!("build image {name}"), || {
+    progress::step(format!("put image {name} together"), || {
         context.assemble(&binary, &folder, inputs)
     })
 }

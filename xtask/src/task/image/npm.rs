@@ -47,7 +47,7 @@ pub fn tree(package: &NpmPackage, wanted: &NpmFiles) -> Result<Tree> {
         })?;
     }
     let bytes = fs_err::read(&file)?;
-    verify(package, &bytes)?;
+    verify(package, &bytes).with_context(|| format!("{} is damaged; remove it", file.display()))?;
     unpack(&bytes, wanted).with_context(|| format!("npm package {name} {version}"))
 }
 

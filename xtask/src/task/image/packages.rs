@@ -19,8 +19,9 @@ pub fn tree(lock: &Lock, packages: &[&Package], definition: &Definition) -> Resu
     let mut tree = Tree::default();
     for package in packages {
         let what = || format!("package {} {}", package.name, package.version);
-        let bytes = fs_err::read(cached(package)?)?;
-        verify(package, &bytes)?;
+        let file = cached(package)?;
+        let bytes = fs_err::read(&file)?;
+        verify(package, &bytes).with_context(|| format!("{} is damaged; remove it", file.display()))?;
         let deb = deb::read(&bytes).with_context(what)?;
         tree.merge(deb.files).with_context(what)?;
         system::record(&mut tree, &package.name, &deb.control, &deb.checksums).with_context(what)?;
@@ -141,8 +142,7 @@ fn check_availability(wanted: &[&Package], available: &[Record]) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "Debian's archive no longer has {} locked packages:\n  {}\n`cargo xtask image lock` takes the available ones",
-        problems.len(),
+        "Debian's archive no longer has what is locked:\n  {}\n`cargo xtask image lock` takes the available packages",
         problems.join("\n  ")
     )
 }
@@ -187,8 +187,8 @@ mod tests {
     fn a_version_that_vanished_is_named_with_the_remedy() {
         check_availability(&[&package("00")], &[record("1:2.47", "00")]).unwrap();
         let error = check_availability(&[&package("00")], &[record("1:2.48", "11")]).unwrap_err();
-        let wanted = "Debian's archive no longer has 1 locked packages:\n  git: locked 1:2.47, available 1:2.48\n\
-                      `cargo xtask image lock` takes the available ones";
+        let wanted = "Debian's archive no longer has what is locked:\n  git: locked 1:2.47, available 1:2.48\n\
+                      `cargo xtask image lock` takes the available packages";
         assert_eq!(error.to_string(), wanted);
         assert!(check_availability(&[&package("00")], &[record("1:2.47", "11")]).is_err());
         let error = check_availability(&[&package("00")], &[]).unwrap_err();
