@@ -71,6 +71,15 @@ pub enum Call {
 }
 
 impl Call {
+    /// The result of a look that ended with this, in the figures.
+    pub fn result(&self) -> &'static str {
+        match self {
+            Self::Conflict { .. } => "conflict",
+            Self::Gone { .. } => "gone",
+            Self::Api { .. } | Self::Encode { .. } | Self::Build { .. } => "error",
+        }
+    }
+
     pub(crate) fn from_kube(act: &'static str, object: &str, error: kube::Error) -> Self {
         let object = object.to_owned();
         match &error {

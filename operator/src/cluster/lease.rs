@@ -125,7 +125,7 @@ impl Elector {
         match self.api.replace(&self.name, &PostParams::default(), &lease).await {
             Ok(written) => {
                 self.held = Some((written, asked));
-                if !self.leads.send_replace(true) {
+                if self.say(true) {
                     tracing::info!(lease = self.name, identity = self.identity, "leads");
                 }
                 Ok(())
@@ -146,14 +146,20 @@ impl Elector {
             .is_none_or(|(_, since)| since.elapsed() >= DEADLINE);
         if late {
             self.held = None;
-            if self.leads.send_replace(false) {
+            if self.say(false) {
                 tracing::warn!(lease = self.name, "leads no more");
             }
         }
     }
 
+    /// Says whether this replica leads; answers whether that is news.
+    fn say(&self, leads: bool) -> bool {
+        self.leads
+            .send_if_modified(|said| std::mem::replace(said, leads) != leads)
+    }
+
     async fn let_go(mut self) {
-        self.leads.send_replace(false);
+        self.say(false);
         let Some((mut lease, _)) = self.held.take() else {
             return;
         };

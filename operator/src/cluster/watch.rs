@@ -7,7 +7,7 @@ use futures::{Stream, StreamExt as _, pin_mut};
 use gastown_api::labels;
 use gastown_api::polecat::{Polecat, PolecatPhase};
 use gastown_api::rig::Rig;
-use kube::core::{NamespaceResourceScope, Resource};
+use kube::core::{DeserializeGuard, NamespaceResourceScope, Resource};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
@@ -32,36 +32,40 @@ where
 
 /// Watches the polecats of a scope.
 pub async fn polecats(context: Arc<Context>, scope: Arc<Scope>, mut writer: Writer<Polecat>) {
-    let api = api(&context.cluster.client, scope.namespace.as_deref());
+    let api = api::<DeserializeGuard<Polecat>>(&context.cluster.client, scope.namespace.as_deref());
     let config = watcher::Config::default().page_size(PAGE);
-    each(watch(api, config), "polecats", |event| {
-        let event = event.modify(prune_polecat);
-        let touched = touched(&event);
-        if let Some(polecat) = touched {
-            scope.polecats_seen.note(&polecat.metadata);
-        }
-        writer.apply_watcher_event(&event);
-        let changed = match &event {
-            Event::Apply(polecat) | Event::InitApply(polecat) => context.census.note(polecat),
-            Event::Delete(polecat) => context.census.forget(polecat),
-            Event::Init | Event::InitDone => None,
-        };
-        if let Some(polecat) = touched {
-            scope.wakes.send(key_of(polecat));
-        }
-        if matches!(event, Event::InitDone) {
-            let exists = |key: &(String, String)| scope.polecat(&key.0, &key.1).is_some();
-            let changed = context.census.retain(scope.namespace.as_deref(), exists);
+    each(
+        readable_only(watch(api, config), "polecats"),
+        "polecats",
+        |event| {
+            let event = event.modify(prune_polecat);
+            let touched = touched(&event);
+            if let Some(polecat) = touched {
+                scope.polecats_seen.note(&polecat.metadata);
+            }
+            writer.apply_watcher_event(&event);
+            let changed = match &event {
+                Event::Apply(polecat) | Event::InitApply(polecat) => context.census.note(polecat),
+                Event::Delete(polecat) => context.census.forget(polecat),
+                Event::Init | Event::InitDone => None,
+            };
+            if let Some(polecat) = touched {
+                scope.wakes.send(key_of(polecat));
+            }
+            if matches!(event, Event::InitDone) {
+                let exists = |key: &(String, String)| scope.polecat(&key.0, &key.1).is_some();
+                let changed = context.census.retain(scope.namespace.as_deref(), exists);
+                context.rig_wakes.send_all(changed);
+            }
             context.rig_wakes.send_all(changed);
-        }
-        context.rig_wakes.send_all(changed);
-    })
+        },
+    )
     .await;
 }
 
 /// Watches the pods of a scope's polecats.
 pub async fn pods(context: Arc<Context>, scope: Arc<Scope>, mut writer: Writer<PodView>) {
-    let api = api(&context.cluster.client, scope.namespace.as_deref());
+    let api = api::<PodView>(&context.cluster.client, scope.namespace.as_deref());
     let config = watcher::Config::default().page_size(PAGE).labels(labels::POLECAT);
     each(watch(api, config), "pods", |event| {
         let event = event.modify(PodView::prune);
@@ -87,10 +91,10 @@ pub async fn pods(context: Arc<Context>, scope: Arc<Scope>, mut writer: Writer<P
 
 /// Watches the rigs. A rig whose spec changed wakes the polecats that may take something from it.
 pub async fn rigs(context: Arc<Context>, mut writer: Writer<Rig>) {
-    let api: Api<Rig> = Api::all(context.cluster.client.clone());
+    let api: Api<DeserializeGuard<Rig>> = Api::all(context.cluster.client.clone());
     let config = watcher::Config::default().page_size(PAGE);
     let mut generations: HashMap<String, Option<i64>> = HashMap::new();
-    each(watch(api, config), "rigs", |event| {
+    each(readable_only(watch(api, config), "rigs"), "rigs", |event| {
         let event = event.modify(prune_rig);
         writer.apply_watcher_event(&event);
         let Some(rig) = touched(&event) else {
@@ -141,5 +145,53 @@ async fn each<K>(
             Ok(event) => handle(event),
             Err(error) => tracing::warn!(error = ?error, what, "a watch broke; it is taken up again"),
         }
+    }
+}
+
+/// Leaves out what cannot be read.
+fn readable_only<K: Resource<DynamicType = ()>>(
+    stream: impl Stream<Item = Result<Event<DeserializeGuard<K>>, watcher::Error>>,
+    what: &'static str,
+) -> impl Stream<Item = Result<Event<K>, watcher::Error>> {
+    stream.filter_map(move |event| std::future::ready(event.map(|e| readable(e, what)).transpose()))
+}
+
+/// One object that cannot be read, left by a predecessor or another version, must not stop the watch of all others.
+fn readable<K: Resource<DynamicType = ()>>(
+    event: Event<DeserializeGuard<K>>,
+    what: &str,
+) -> Option<Event<K>> {
+    let read = |guard: DeserializeGuard<K>| match guard.0 {
+        Ok(object) => Some(object),
+        Err(invalid) => {
+            let (namespace, name) = (invalid.metadata.namespace, invalid.metadata.name);
+            tracing::warn!(error = %invalid.error, what, namespace, name, "an object cannot be read, and is left alone");
+            None
+        }
+    };
+    Some(match event {
+        Event::Apply(guard) => Event::Apply(read(guard)?),
+        Event::Delete(guard) => Event::Delete(read(guard)?),
+        Event::InitApply(guard) => Event::InitApply(read(guard)?),
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_that_cannot_be_read_is_left_out() {
+        let event = |spec| {
+            let object = json!({"apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Polecat",
+                "metadata": {"name": "a", "namespace": "n"}, "spec": spec});
+            Event::Apply(serde_json::from_value::<DeserializeGuard<Polecat>>(object).unwrap())
+        };
+        assert!(readable(event(json!({"rig": "r"})), "polecats").is_some());
+        assert!(readable(event(json!({"rig": 7})), "polecats").is_none());
     }
 }

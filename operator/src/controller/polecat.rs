@@ -107,8 +107,8 @@ async fn reconcile(polecat: Arc<Polecat>, context: Arc<PolecatContext>) -> Resul
     let outcome = pursue(polecat, &context).await;
     let result = match &outcome {
         Ok(_) => "ok",
-        Err(Reconcile::Call(Call::Conflict { .. })) => "conflict",
-        Err(_) => "error",
+        Err(Reconcile::Call(call)) => call.result(),
+        Err(Reconcile::PlanPod(_) | Reconcile::Settle { .. }) => "error",
     };
     metrics.reconciled("Polecat", result, started.elapsed());
     outcome

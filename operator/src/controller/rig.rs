@@ -51,7 +51,7 @@ pub async fn run(context: Arc<Context>) {
 async fn reconcile(rig: Arc<Rig>, context: Arc<Context>) -> Result<Action, Call> {
     let started = Instant::now();
     let outcome = bring_up_to_date(&rig, &context).await;
-    let result = if outcome.is_ok() { "ok" } else { "error" };
+    let result = outcome.as_ref().map_or_else(Call::result, |_| "ok");
     context.metrics.reconciled("Rig", result, started.elapsed());
     outcome
 }

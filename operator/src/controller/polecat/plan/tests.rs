@@ -107,7 +107,7 @@ impl World {
                 self.drop_released();
             }
             Act::ReleasePolecat { finalizers } => {
-                self.change(json!({"metadata": {"finalizers": finalizers}}))
+                self.change(json!({"metadata": {"finalizers": finalizers}}));
             }
             Act::WriteStatus(report) => {
                 self.notices.extend(report.notice.map(|n| n.reason));

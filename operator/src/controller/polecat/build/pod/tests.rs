@@ -107,7 +107,7 @@ fn every_pod_keeps_each_rule_of_pod_security_restricted() {
     }
 }
 
-/// `restricted-v2` chooses the user, the group and the SELinux label itself; what a pod asks for is refused.
+/// `restricted-v2` chooses the user, the group and the security label itself; what a pod asks for is refused.
 #[test]
 fn every_pod_leaves_to_openshift_what_restricted_v2_chooses() {
     for pod in pods() {
