@@ -77,7 +77,10 @@ impl From<wait::AwaitBroker> for Prepare {
 
 /// Runs the role.
 pub fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let order = order::read()?;
+    let order = match order::read() {
+        Ok(order) => order,
+        Err(error) => return fail(Reason::CloneFailed, &explain(&error)),
+    };
     let home =
         std::env::var_os("HOME").map_or_else(|| PathBuf::from(gastown_api::pod::HOME_DIR), PathBuf::from);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -101,17 +104,17 @@ pub fn main() -> Result<ExitCode, Box<dyn Error>> {
             Ok(ExitCode::from(STOPPED))
         }
         Some(Ok(())) => Ok(ExitCode::SUCCESS),
-        Some(Err(error)) => {
-            let message = explain(&error);
-            let reason = error.reason();
-            say(&format!("polecat clone: {reason}: {message}"));
-            report::write(Path::new(TERMINATION_LOG), &message, |message| InitReport {
-                reason,
-                message,
-            })?;
-            Ok(ExitCode::FAILURE)
-        }
+        Some(Err(error)) => fail(error.reason(), &explain(&error)),
     }
+}
+
+fn fail(reason: Reason, message: &str) -> Result<ExitCode, Box<dyn Error>> {
+    say(&format!("polecat clone: {reason}: {message}"));
+    report::write(Path::new(TERMINATION_LOG), message, |message| InitReport {
+        reason,
+        message,
+    })?;
+    Ok(ExitCode::FAILURE)
 }
 
 async fn prepare(order: WorkOrder, home: PathBuf) -> Result<(), Prepare> {

@@ -18,7 +18,7 @@ use gastown_api::pod::{GIT_PORT, HOME_DIR, REPO_DIR, TERMINATION_LOG};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::clone::PROMPT_FILE;
-use crate::console::say;
+use crate::console::{explain, say};
 use crate::{order, report};
 use delivery::Delivery;
 use supervise::Ended;
@@ -31,6 +31,9 @@ const DELIVER_WHILE_STOPPING: Duration = Duration::from_secs(20);
 /// The exit code after a push that failed: `EX_TEMPFAIL` of `sysexits.h`.
 const PUSH_FAILED: u8 = 75;
 
+/// What a shell says of a program that it could not start.
+const NOT_STARTED: i32 = 127;
+
 /// 128 and SIGTERM: the agent was told to stop, so it did not end well, whatever it says.
 const STOPPED: u8 = 143;
 
@@ -38,6 +41,17 @@ const STOPPED: u8 = 143;
 pub fn main() -> Result<ExitCode, Box<dyn Error>> {
     // A child of the same UID could trace this process and speak in its place.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    attempt().inspect_err(|error| {
+        let message = explain(error.as_ref());
+        leave(&message, |message| RunReport {
+            agent_exit: NOT_STARTED,
+            message,
+            ..RunReport::default()
+        });
+    })
+}
+
+fn attempt() -> Result<ExitCode, Box<dyn Error>> {
     let order = order::read()?;
     let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from(HOME_DIR), PathBuf::from);
     let agent = command::agent(
@@ -64,21 +78,26 @@ pub fn main() -> Result<ExitCode, Box<dyn Error>> {
     .deliver(ended.exit == 0 && !ended.stopped);
     let code = exit_code(&ended, &delivery);
     let message = message(&ended, &delivery);
-    let written = report::write(Path::new(TERMINATION_LOG), &message, |mut message| {
+    leave(&message, |message| RunReport {
+        agent_exit: ended.exit,
+        local_head: delivery.local_head.clone(),
+        pushed: delivery.pushed,
+        message,
+    });
+    Ok(ExitCode::from(code))
+}
+
+/// The report only hints, and the exit code says the rest: one that cannot be written is no reason to end otherwise.
+fn leave(message: &str, build: impl Fn(String) -> RunReport) {
+    let written = report::write(Path::new(TERMINATION_LOG), message, |mut message| {
         gastown_api::evidence::truncate(&mut message, 500);
-        RunReport {
-            agent_exit: ended.exit,
-            local_head: delivery.local_head.clone(),
-            pushed: delivery.pushed,
-            message,
-        }
+        build(message)
     });
     if let Err(error) = written {
         say(&format!(
             "polecat run: failed to write {TERMINATION_LOG}: {error}"
         ));
     }
-    Ok(ExitCode::from(code))
 }
 
 /// 0 only if the agent ended well by itself and nothing that had to be pushed stayed behind.

@@ -79,6 +79,17 @@ pub enum RunGit {
     },
 }
 
+impl RunGit {
+    /// What git itself said, where it said anything: a termination message has little room.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Fail { words, .. } if !words.is_empty() => words.clone(),
+            error => error.to_string(),
+        }
+    }
+}
+
 /// A git that runs; dropped, it is killed.
 #[derive(Debug)]
 pub struct Child {

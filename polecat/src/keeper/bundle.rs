@@ -9,6 +9,9 @@ use gastown_api::git::Sha;
 
 use crate::git::{Git, RunGit};
 
+/// What one command may take of the time that is left: the agent may have made its repository such that git hangs.
+const SHARE: u32 = 6;
+
 /// The most refs of the agent's repository that are looked at.
 const MAX_REFS: usize = 500;
 
@@ -34,11 +37,7 @@ impl AgentRepository {
             .env("GIT_ALLOW_PROTOCOL", "none")
             .env("GIT_NO_LAZY_FETCH", "1")
             .env("GIT_NO_REPLACE_OBJECTS", "1")
-            .limit(
-                deadline
-                    .saturating_duration_since(Instant::now())
-                    .max(Duration::from_secs(1)),
-            );
+            .limit((deadline.saturating_duration_since(Instant::now()) / SHARE).max(Duration::from_secs(1)));
         let has = |commit: &&Sha| {
             git.run(&["cat-file", "-e", &format!("{commit}^{{commit}}")])
                 .is_ok()

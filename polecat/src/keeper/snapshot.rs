@@ -29,6 +29,9 @@ const BUNDLE: &str = "unpushed.bundle";
 /// How many skipped paths the log names.
 const MAX_SAID: usize = 20;
 
+/// One part in so many of the time is for asking the broker what it has: it may not answer.
+const REFRESH_SHARE: u32 = 4;
+
 /// The part of the time that is left for the walk; the rest is for the commit and the push.
 const WALK_SHARE: (u32, u32) = (2, 3);
 
@@ -158,7 +161,8 @@ impl Context<'_> {
 
     fn known(&self) -> Result<Known, TakeSnapshot> {
         // A broker that stopped for good refuses fetches and still takes snapshots.
-        let tips = match self.store.refresh(self.deadline) {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let tips = match self.store.refresh(Instant::now() + left / REFRESH_SHARE) {
             Ok(tips) => tips,
             Err(error) => {
                 say(&format!(

@@ -10,7 +10,7 @@ use gastown_api::git::Sha;
 use gastown_api::work_order::WorkOrder;
 
 use crate::clone::mail_address;
-use crate::console::{escape, explain, say};
+use crate::console::{escape, say};
 use crate::git::{Git, RunGit, patiently};
 
 /// How many other branches are named.
@@ -293,7 +293,7 @@ impl Context<'_> {
 
 impl Delivery {
     fn note(&mut self, what: &str, error: &RunGit) {
-        self.notes.push(format!("{what}: {}", explain(error)));
+        self.notes.push(format!("{what}: {}", escape(&error.words())));
     }
 }
 

@@ -75,7 +75,9 @@ impl Transcript {
         let tokens = Tokens::read(&message["usage"]);
         if tokens != self.current && tokens != Tokens::default() {
             self.current = tokens;
-            lines.push(format!("[tokens] {} so far", self.sum.plus(tokens).show()));
+            let Tokens { input, cached, .. } = self.sum.plus(tokens);
+            // What was written is only known at the end: these events carry the usage of a message's beginning.
+            lines.push(format!("[tokens] {input} tokens in ({cached} cached) so far"));
         }
         lines
     }
@@ -284,7 +286,7 @@ mod tests {
             "[Edit] a.py",
             "    - a - b",
             "    + a + b",
-            "[tokens] 15 tokens in (5 cached), 2 out so far",
+            "[tokens] 15 tokens in (5 cached) so far",
         ];
         assert_eq!(show(&mut transcript, first), expected);
         let result = r#"{"type":"user","message":{"content":[{"type":"tool_result","is_error":true,"content":[{"type":"text","text":"no"},{"type":"image"}]}]}}"#;
@@ -294,7 +296,7 @@ mod tests {
             &mut transcript,
             &again.replace("\"output_tokens\":2", "\"output_tokens\":3"),
         );
-        assert_eq!(transcript.sum.plus(transcript.current).output, 5);
+        assert_eq!(transcript.sum.plus(transcript.current).input, 30);
         let end = r#"{"type":"result","subtype":"success","is_error":false,"num_turns":3,"duration_ms":12345,"result":"done","usage":{"input_tokens":20,"output_tokens":5}}"#;
         assert_eq!(
             show(&mut transcript, end),
