@@ -21,6 +21,9 @@ use anyhow::{Context as _, Result};
 use clap::{Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+pub use self::binary::compile;
+pub use self::definition::Binary;
+
 /// Arguments of `cargo xtask image`.
 #[derive(Debug, clap::Args)]
 pub struct Args {

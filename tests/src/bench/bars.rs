@@ -1,0 +1,213 @@
+//! The bars of the design that the figures touch, and where each figure stands.
+
+use serde::Serialize;
+
+use super::arrival::{Round, together};
+use super::figures::mean;
+use super::life::{Ends, Lives};
+use super::proxy::Proxy;
+use super::report::Figures;
+use super::size::{ColdStart, Idle, Size};
+
+/// One bar.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// What is measured.
+    pub what: String,
+    /// The bar, in words.
+    pub bar: String,
+    /// What was measured, in words.
+    pub measured: String,
+    /// Operator to bare client, or measured to bar where the bar is a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
+    /// Whether the bar is met; none where there is no bar for this size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meets: Option<bool>,
+}
+
+/// A mebibyte.
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// Resident memory of the operator in MiB at most, by the number of polecats.
+const MEMORY: [(usize, f64); 4] = [(0, 15.0), (1_000, 25.0), (5_000, 45.0), (10_000, 64.0)];
+
+/// Every bar that `figures` touch.
+#[must_use]
+pub fn rows(figures: &Figures) -> Vec<Row> {
+    let mut rows = arrivals(&figures.rounds);
+    rows.extend(writes(&figures.rounds, &figures.lives));
+    rows.extend(figures.sizes.iter().map(memory));
+    rows.push(start(&figures.cold_start));
+    rows.extend(idle(&figures.idle));
+    rows.extend(ends(&figures.ends));
+    rows.extend(proxy(&figures.proxy));
+    rows
+}
+
+fn beside(what: String, unit: &str, bare: f64, operator: f64, limit: f64) -> Row {
+    let ratio = operator / bare;
+    Row {
+        what,
+        bar: format!("≤ {limit}× bare client"),
+        measured: format!("{operator:.1} {unit}, bare {bare:.1} {unit}"),
+        ratio: Some(ratio),
+        meets: Some(ratio <= limit),
+    }
+}
+
+fn at_most(what: String, unit: &str, measured: f64, limit: f64) -> Row {
+    Row {
+        what,
+        bar: format!("≤ {limit} {unit}").trim_end().to_owned(),
+        measured: format!("{measured:.2} {unit}").trim_end().to_owned(),
+        ratio: Some(measured / limit).filter(|_| limit > 0.0),
+        meets: Some(measured <= limit),
+    }
+}
+
+fn arrivals(rounds: &[Round]) -> Vec<Row> {
+    let mut rates: Vec<u32> = rounds.iter().map(|round| round.rate).collect();
+    rates.sort_unstable();
+    rates.dedup();
+    let fastest = rates.last().copied();
+    let mut rows = Vec::new();
+    for rate in rates {
+        let (Some(bare), Some(operator)) =
+            (together(rounds, "bare", rate), together(rounds, "operator", rate))
+        else {
+            continue;
+        };
+        let (a, b) = (bare.created_to_pod, operator.created_to_pod);
+        // At the highest rate the machine is full, and the bar is on the whole, not on the single polecat.
+        if Some(rate) == fastest {
+            let what = format!("all have pods, {rate}/s");
+            rows.push(beside(what, "s", bare.all_have_pods, operator.all_have_pods, 1.3));
+            for (name, a, b) in [("p50", a.p50, b.p50), ("p99", a.p99, b.p99)] {
+                let what = format!("created → pod {name}, {rate}/s");
+                let row = beside(what, "ms", a, b, 2.0);
+                rows.push(Row {
+                    bar: "none: the machine is full".to_owned(),
+                    meets: None,
+                    ..row
+                });
+            }
+        } else {
+            for (name, a, b) in [("p50", a.p50, b.p50), ("p99", a.p99, b.p99)] {
+                rows.push(beside(format!("created → pod {name}, {rate}/s"), "ms", a, b, 2.0));
+            }
+        }
+        let what = format!("API server CPU per 1,000, {rate}/s");
+        rows.push(beside(
+            what,
+            "s",
+            bare.api_server_cpu,
+            operator.api_server_cpu,
+            1.3,
+        ));
+    }
+    rows
+}
+
+fn writes(rounds: &[Round], lives: &Lives) -> Vec<Row> {
+    let until_pod: Vec<_> = rounds.iter().filter_map(|round| round.writes_until_pod).collect();
+    let means: Vec<f64> = until_pod.iter().map(|(mean, _)| *mean).collect();
+    let most = until_pod.iter().map(|(_, most)| *most).max().unwrap_or(0);
+    let mut first = at_most(
+        "API writes until the pod exists".to_owned(),
+        "",
+        mean(&means),
+        2.0,
+    );
+    first.measured = format!("{} (mean), {most} (most)", first.measured);
+    vec![
+        first,
+        at_most("API writes in a life".to_owned(), "", lives.writes, 6.0),
+    ]
+}
+
+fn memory(size: &Size) -> Row {
+    let what = format!("operator memory, {} polecats", size.polecats);
+    let resident = bytes(size.resident) / MIB;
+    match MEMORY.iter().find(|(polecats, _)| *polecats == size.polecats) {
+        Some((_, limit)) => at_most(what, "MiB", resident, *limit),
+        None => Row {
+            what,
+            bar: "none for this number".to_owned(),
+            measured: format!("{resident:.1} MiB"),
+            ratio: None,
+            meets: None,
+        },
+    }
+}
+
+fn start(start: &ColdStart) -> Row {
+    let what = format!("cold start, {} reconciled", start.polecats);
+    let row = at_most(what, "s", start.seconds, 5.0);
+    let measured = format!("{} (CPU {:.2} s)", row.measured, start.cpu);
+    Row { measured, ..row }
+}
+
+fn idle(idle: &Idle) -> Vec<Row> {
+    let of = format!("idle {:.0} s, {} polecats", idle.seconds, idle.polecats);
+    let writes = super::figures::count(idle.writes);
+    vec![
+        at_most(format!("{of}: writes without the Lease's"), "", writes, 0.0),
+        at_most(format!("{of}: reads"), "/s", idle.reads_per_second, 1.0),
+    ]
+}
+
+fn ends(ends: &Ends) -> Vec<Row> {
+    let of = format!("pod ended → Done, {} at once", ends.ended_to_done.count);
+    vec![
+        at_most(format!("{of}: p50"), "ms", ends.ended_to_done.p50, 300.0),
+        at_most(format!("{of}: max"), "ms", ends.ended_to_done.max, 3000.0),
+    ]
+}
+
+fn proxy(proxy: &Proxy) -> Vec<Row> {
+    vec![
+        at_most(
+            "model proxy, added latency p99".to_owned(),
+            "ms",
+            proxy.added.p99,
+            1.0,
+        ),
+        at_most(
+            "model proxy's process, memory, idle".to_owned(),
+            "MiB",
+            bytes(proxy.resident_idle) / MIB,
+            24.0,
+        ),
+    ]
+}
+
+#[expect(clippy::cast_precision_loss, reason = "memory stays far below 2^52 bytes")]
+fn bytes(number: u64) -> f64 {
+    number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_beside_the_bare_client_meets_its_bar_by_its_ratio() {
+        assert_eq!(beside("x".to_owned(), "s", 10.0, 13.0, 1.3).meets, Some(true));
+        assert_eq!(beside("x".to_owned(), "s", 10.0, 13.1, 1.3).meets, Some(false));
+    }
+
+    #[test]
+    fn memory_is_judged_only_where_the_design_has_a_number() {
+        let size = |polecats| Size {
+            polecats,
+            resident: 26 * 1024 * 1024,
+            cpu: 0.0,
+            seconds: 0.0,
+        };
+        assert_eq!(memory(&size(1_000)).meets, Some(false));
+        assert_eq!(memory(&size(5_000)).meets, Some(true));
+        assert_eq!(memory(&size(100)).meets, None);
+    }
+}

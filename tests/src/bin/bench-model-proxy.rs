@@ -1,0 +1,81 @@
+//! The broker's model proxy alone, in a process of its own, for measurements of its latency and memory.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Parser as _;
+use gastown_api::work_order::WorkOrder;
+use polecat::broker::model;
+use polecat::broker::record::Record;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+/// Serves the model proxy, and prints where.
+#[derive(Debug, clap::Parser)]
+struct Args {
+    /// The base URL of the model's API
+    #[arg(long)]
+    endpoint: String,
+    /// An empty folder for the ledger and the key
+    #[arg(long)]
+    folder: PathBuf,
+}
+
+/// One thread, as the broker has.
+#[tokio::main(flavor = "current_thread")]
+#[expect(clippy::print_stderr, reason = "a program that people run")]
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the address is this program's result")]
+async fn run(args: Args) -> Result<()> {
+    gastown_crypto::install().context("failed to install the crypto provider")?;
+    let order = order(&args.endpoint)?;
+    std::fs::write(args.folder.join(&order.model.secret_key), "key").context("failed to write a key")?;
+    let record = Record::open(&args.folder, args.folder.join("termination-log"), &order)
+        .context("failed to open the record")?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .context("no port of the loopback is free")?;
+    println!(
+        "listening on {}",
+        listener.local_addr().context("a listener has an address")?
+    );
+    let context = model::Context {
+        order: order.model,
+        record,
+        secret_dir: args.folder,
+        system_roots: "/etc/ssl/certs/ca-certificates.crt".into(),
+        listener,
+    };
+    model::serve(context)
+        .await
+        .context("failed to serve the model proxy")
+}
+
+/// With a budget, so that each call is reserved and settled.
+fn order(endpoint: &str) -> Result<WorkOrder> {
+    let order = json!({
+        "polecat": "bench", "namespace": "bench", "rig": "bench", "attempt": 1,
+        "git": {
+            "repository": "https://git.example.com/bench/project.git", "baseBranch": "main", "workBranch": "polecat/bench",
+            "secret": "git", "trustedHosts": [], "knownHosts": "", "deniedPaths": [], "maxPushBytes": 1,
+        },
+        "model": {
+            "endpoint": endpoint, "allowedModels": ["claude-*"], "secret": "model", "secretKey": "key",
+            "tokensLeft": 1_000_000_000_000_u64, "microsLeft": 1_000_000_000_000_u64,
+            "prices": {"claude-*": {"input": 3.0, "output": 15.0, "cacheWrite": 3.75, "cacheRead": 0.3}},
+        },
+        "limits": {"deadlineSeconds": 3600, "parkingSeconds": 3600, "graceSeconds": 120},
+    });
+    serde_json::from_value(order).context("the work order has another form")
+}
