@@ -1,6 +1,7 @@
 //! The model proxy: the agent's way to its model, with the key added here and every call reserved and settled
 //! against the budget.
 
+mod bill;
 mod body;
 mod budget;
 mod endpoint;

@@ -1,18 +1,22 @@
 //! Which bodies pass. A body is a path too: it can name a server to fetch from, another key, or a tool that the
-//! provider runs with a network of its own.
+//! provider runs with a network of its own. So everything that names a thing is allowed by list: top-level fields,
+//! fields of messages, blocks, sources and tools.
+//!
+//! The lists hold what Claude Code 2.1.330 was seen to send, and what the Messages API has that stays within the request.
 
 use gastown_api::work_order::ModelOrder;
 use serde_json::{Map, Value};
 
+use super::endpoint::Endpoint;
 use super::error::Refusal;
 use super::strict::Strict;
 
 /// The most bytes of a request: what the Messages API takes.
 pub(super) const MAX_BYTES: usize = 32 * 1024 * 1024;
 
-/// Top-level keys that pass. `mcp_servers`, `container`, and what a LiteLLM proxy would take for itself (`api_base`,
-/// `api_key`, `base_url`, …) are not among them.
-const KEYS: &[&str] = &[
+/// Top-level fields that pass. Not among them: `mcp_servers`, `container`, `speed` and `service_tier` (they have other
+/// prices than the table), and what a `LiteLLM` proxy would take for itself (`api_base`, `api_key`, `base_url`, …).
+const FIELDS: &[&str] = &[
     "model",
     "messages",
     "system",
@@ -29,13 +33,24 @@ const KEYS: &[&str] = &[
     "context_management",
     "output_config",
     "output_format",
-    "service_tier",
-    "speed",
-    "diagnostics",
 ];
 
-/// Tools that the agent itself carries out, by their type without the date; a tool without a type is one too.
-const TOOL_TYPES: &[&str] = &["custom", "bash_", "text_editor_", "memory_"];
+/// Fields of a message that pass. `tool_changes` is not among them: it defines tools.
+const MESSAGE_FIELDS: &[&str] = &["role", "content", "output_config"];
+
+/// Blocks that hold nothing but words of this conversation.
+const PLAIN_BLOCKS: &[&str] = &[
+    "text",
+    "thinking",
+    "redacted_thinking",
+    "tool_use",
+    "tool_reference",
+    "tool_removal",
+    "search_result",
+];
+
+/// Sources that are in the request itself; `url` and `file` are fetched.
+const SOURCES: &[&str] = &["base64", "text", "content"];
 
 /// A request that may be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,134 +66,161 @@ pub(super) struct Call {
 }
 
 /// Reads and checks the body of a request.
-pub(super) fn check(bytes: &[u8], order: &ModelOrder) -> Result<Call, Refusal> {
-    let Strict(body) = serde_json::from_slice(bytes)
+pub(super) fn check(bytes: &[u8], endpoint: Endpoint, order: &ModelOrder) -> Result<Call, Refusal> {
+    let Strict(body) = Strict::read(bytes)
         .map_err(|error| Refusal::bad_request(format!("the body cannot be read as JSON: {error}")))?;
     let Value::Object(body) = body else {
         return Err(Refusal::bad_request("the body is no JSON object"));
     };
-    if let Some(key) = body.keys().find(|key| !KEYS.contains(&key.as_str())) {
-        return Err(Refusal::bad_request(format!(
-            "{}: this field is not allowed here",
-            shown(key)
-        )));
-    }
-    let model = body.get("model").and_then(Value::as_str).unwrap_or_default();
-    if !order.allows(model) {
-        return Err(Refusal::bad_request(format!(
-            "model: {} is not on the operator's list",
-            shown(model)
-        )));
-    }
-    if order.micros_left.is_some() && order.price(model).is_none() {
-        return Err(Refusal::bad_request(format!(
-            "model: {} has no price, and the budget is in dollars",
-            shown(model)
-        )));
-    }
+    check_fields(&body, FIELDS, "")?;
     check_tools(body.get("tools"))?;
-    for key in ["messages", "system"] {
-        check_sources(key, body.get(key))?;
-    }
+    check_edits(body.get("context_management"))?;
+    check_messages(body.get("messages"))?;
+    check_content("system", body.get("system"))?;
     Ok(Call {
-        model: model.to_owned(),
-        max_tokens: body.get("max_tokens").and_then(Value::as_u64).unwrap_or_default(),
-        stream: body.get("stream").and_then(Value::as_bool).unwrap_or_default(),
+        model: model(&body, order)?,
+        max_tokens: max_tokens(&body, endpoint)?,
+        stream: match body.get("stream") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(stream)) => *stream,
+            Some(_) => return Err(refuse("stream", "must be true or false")),
+        },
         input_estimate: estimate(bytes.len()),
     })
 }
 
 /// English text and JSON have three to four bytes to a token; three errs on the dear side.
-fn estimate(bytes: usize) -> u64 {
+pub(super) fn estimate(bytes: usize) -> u64 {
     u64::try_from(bytes / 3).unwrap_or(u64::MAX)
 }
 
+fn refuse(field: &str, rule: &str) -> Refusal {
+    Refusal::bad_request(format!("{field}: {rule}"))
+}
+
+fn model(body: &Map<String, Value>, order: &ModelOrder) -> Result<String, Refusal> {
+    let model = body.get("model").and_then(Value::as_str).unwrap_or_default();
+    let named = shown(model);
+    if !order.allows(model) {
+        Err(refuse("model", &format!("{named} is not on the operator's list")))
+    } else if order.micros_left.is_some() && order.price(model).is_none() {
+        Err(refuse("model", &format!("{named} has no price, and the budget is in dollars")))
+    } else {
+        Ok(model.to_owned())
+    }
+}
+
+/// Without it some servers write as much as they like, which no reservation would cover.
+fn max_tokens(body: &Map<String, Value>, endpoint: Endpoint) -> Result<u64, Refusal> {
+    match (endpoint, body.get("max_tokens").and_then(Value::as_u64)) {
+        (Endpoint::CountTokens, _) => Ok(0),
+        (Endpoint::Messages, Some(tokens)) => Ok(tokens),
+        (Endpoint::Messages, None) => Err(refuse("max_tokens", "must be a whole number")),
+    }
+}
+
+fn check_fields(object: &Map<String, Value>, allowed: &[&str], at: &str) -> Result<(), Refusal> {
+    let strange = object.keys().find(|key| !allowed.contains(&key.as_str()));
+    strange.map_or(Ok(()), |key| {
+        Err(refuse(&format!("{at}{}", shown(key)), "this field is not allowed here"))
+    })
+}
+
 fn check_tools(tools: Option<&Value>) -> Result<(), Refusal> {
-    let none = Vec::new();
-    let tools = match tools {
-        None | Some(Value::Null) => &none,
-        Some(Value::Array(tools)) => tools,
-        Some(_) => return Err(Refusal::bad_request("tools: not a list")),
+    match tools {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::Array(tools)) => {
+            let mut tools = tools.iter().enumerate();
+            tools.try_for_each(|(index, tool)| check_tool(&format!("tools.{index}"), Some(tool)))
+        }
+        Some(_) => Err(refuse("tools", "must be a list")),
+    }
+}
+
+/// A tool of the agent has no type, or `custom`; every other type is run, or known, by the provider.
+fn check_tool(at: &str, tool: Option<&Value>) -> Result<(), Refusal> {
+    let tool = tool.and_then(Value::as_object);
+    let tool = tool.ok_or_else(|| refuse(at, "must be an object"))?;
+    match tool.get("type") {
+        None | Some(Value::Null) => Ok(()),
+        Some(kind) if kind == "custom" => Ok(()),
+        Some(kind) => {
+            let kind = shown(&kind.to_string());
+            Err(refuse(at, &format!("only tools that run in the pod are allowed, not of type {kind}")))
+        }
+    }
+}
+
+/// Clearing what was said is free; other edits, such as compaction, make the model write what `usage` does not sum up.
+fn check_edits(management: Option<&Value>) -> Result<(), Refusal> {
+    let edits = match management {
+        None | Some(Value::Null) => return Ok(()),
+        Some(management) => management.get("edits").and_then(Value::as_array),
     };
-    for (index, tool) in tools.iter().enumerate() {
-        let allowed = match tool.get("type") {
-            None | Some(Value::Null) => true,
-            Some(Value::String(kind)) => TOOL_TYPES.iter().any(|allowed| is_type(kind, allowed)),
-            Some(_) => false,
-        };
-        if !allowed || !tool.is_object() {
-            return Err(Refusal::bad_request(format!(
-                "tools.{index}: only tools that run in the pod are allowed"
-            )));
-        }
+    let clears = |edit: &Value| edit["type"].as_str().is_some_and(|kind| kind.starts_with("clear_"));
+    if edits.is_none_or(|edits| edits.iter().all(clears)) {
+        Ok(())
+    } else {
+        Err(refuse("context_management.edits", "only edits that clear are allowed"))
+    }
+}
+
+fn check_messages(messages: Option<&Value>) -> Result<(), Refusal> {
+    let messages = match messages {
+        None => return Ok(()),
+        Some(messages) => messages.as_array(),
+    };
+    let messages = messages.ok_or_else(|| refuse("messages", "must be a list"))?;
+    for (index, message) in messages.iter().enumerate() {
+        let at = format!("messages.{index}");
+        let message = message.as_object();
+        let message = message.ok_or_else(|| refuse(&at, "must be an object"))?;
+        check_fields(message, MESSAGE_FIELDS, &format!("{at}."))?;
+        check_content(&format!("{at}.content"), message.get("content"))?;
     }
     Ok(())
 }
 
-/// `custom` is a whole type; `bash_` stands for `bash_20250124` and its like.
-fn is_type(kind: &str, allowed: &str) -> bool {
-    match kind.strip_prefix(allowed) {
-        Some(rest) if allowed.ends_with('_') => rest.bytes().all(|b| b.is_ascii_digit()),
-        Some(rest) => rest.is_empty(),
-        None => false,
-    }
-}
-
-/// Refuses every `source` that is not in the request itself, at whatever depth: what is in a tool's result counts too.
-///
-/// `serde_json` bounds the depth at 128, so the recursion is bounded.
-fn check_sources(key: &str, value: Option<&Value>) -> Result<(), Refusal> {
-    match value {
-        Some(Value::Array(list)) => list.iter().try_for_each(|item| check_sources(key, Some(item))),
-        Some(Value::Object(object)) => {
-            if is_block(object) {
-                check_block(key, object)?;
-            }
-            // A tool's input is the model's own words, and opaque to the provider.
-            let opaque = object.get("type").and_then(Value::as_str) == Some("tool_use");
-            let parts = object
-                .iter()
-                .filter(|(name, _)| !(opaque && name.as_str() == "input"));
-            parts
-                .into_iter()
-                .try_for_each(|(_, part)| check_sources(key, Some(part)))
+/// Text, or a list of blocks. `serde_json` bounds the depth at 128, so the recursion is bounded.
+fn check_content(at: &str, content: Option<&Value>) -> Result<(), Refusal> {
+    match content {
+        None | Some(Value::Null | Value::String(_)) => Ok(()),
+        Some(Value::Array(blocks)) => {
+            let mut blocks = blocks.iter().enumerate();
+            blocks.try_for_each(|(index, block)| check_block(&format!("{at}.{index}"), block))
         }
-        _ => Ok(()),
+        Some(_) => Err(refuse(at, "must be text or a list of blocks")),
     }
 }
 
-fn is_block(object: &Map<String, Value>) -> bool {
-    object.get("type").is_some_and(Value::is_string)
+fn check_block(at: &str, block: &Value) -> Result<(), Refusal> {
+    let kind = block.get("type").and_then(Value::as_str);
+    match kind.ok_or_else(|| refuse(at, "must be an object with a type"))? {
+        "image" | "document" => check_source(&format!("{at}.source"), block.get("source")),
+        "tool_result" => check_content(&format!("{at}.content"), block.get("content")),
+        "tool_addition" => check_addition(&format!("{at}.tool"), block.get("tool")),
+        kind if PLAIN_BLOCKS.contains(&kind) => Ok(()),
+        kind => Err(refuse(at, &format!("blocks of type {} are not allowed here", shown(kind)))),
+    }
 }
 
-fn check_block(key: &str, block: &Map<String, Value>) -> Result<(), Refusal> {
-    let kind = block.get("type").and_then(Value::as_str).unwrap_or_default();
-    if [
-        "mcp_",
-        "server_tool",
-        "web_",
-        "code_execution",
-        "bash_code",
-        "container_upload",
-    ]
-    .iter()
-    .any(|p| kind.starts_with(p))
-    {
-        return Err(Refusal::bad_request(format!(
-            "{key}: blocks of type {} are not allowed here",
-            shown(kind)
-        )));
+fn check_source(at: &str, source: Option<&Value>) -> Result<(), Refusal> {
+    let kind = source.and_then(|source| source.get("type")).and_then(Value::as_str);
+    if kind.is_some_and(|kind| SOURCES.contains(&kind)) {
+        check_content(&format!("{at}.content"), source.and_then(|source| source.get("content")))
+    } else {
+        Err(refuse(at, "must hold the data itself, not a URL or a file id"))
     }
-    let source = block
-        .get("source")
-        .and_then(|source| source.get("type"))
-        .and_then(Value::as_str);
-    if matches!(source, Some("url" | "file")) {
-        return Err(Refusal::bad_request(format!(
-            "{key}: a source must be in the request, not a URL or a file id"
-        )));
+}
+
+/// A tool that joins in the middle of the conversation.
+fn check_addition(at: &str, tool: Option<&Value>) -> Result<(), Refusal> {
+    let tool = tool.unwrap_or(&Value::Null);
+    match tool["type"].as_str() {
+        Some("tool_reference") => Ok(()),
+        Some("tool_definition") => check_tool(&format!("{at}.definition"), tool.get("definition")),
+        _ => Err(refuse(at, "must be a tool_reference or a tool_definition")),
     }
-    Ok(())
 }
 
 /// At most 80 characters, quoted.
@@ -193,86 +235,146 @@ mod tests {
     use super::*;
     use crate::broker::fixture;
 
-    fn ask(change: impl FnOnce(&mut Value)) -> Result<Call, String> {
+    fn read(bytes: &[u8], order: &ModelOrder) -> Result<Call, String> {
+        check(bytes, Endpoint::Messages, order).map_err(|refusal| refusal.message)
+    }
+
+    fn ask(field: &str, value: Value) -> Result<Call, String> {
         let mut body =
             json!({"model": "claude-x", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]});
-        change(&mut body);
-        check(body.to_string().as_bytes(), &fixture::order().model).map_err(|refusal| format!("{refusal:?}"))
+        body[field] = value;
+        read(body.to_string().as_bytes(), &fixture::order().model)
+    }
+
+    fn blocks(content: &Value) -> Value {
+        json!([{"role": "user", "content": content}])
     }
 
     #[test]
-    fn an_ordinary_request_passes() {
-        let call = ask(|body| body["stream"] = json!(true)).unwrap();
-        assert_eq!(
-            (call.model.as_str(), call.max_tokens, call.stream),
-            ("claude-x", 100, true)
-        );
+    fn what_claude_code_sends_passes() {
+        let body = json!({
+            "model": "claude-x", "max_tokens": 128_000, "stream": true,
+            "metadata": {"user_id": "{}"},
+            "thinking": {"type": "adaptive", "display": "updates"},
+            "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+            "output_config": {"effort": "medium"},
+            "system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}],
+            "tools": [
+                {"name": "Bash", "description": "d", "input_schema": {"type": "object"}},
+                {"name": "DeferredToolPlaceholder", "input_schema": {}, "defer_loading": true},
+                {"type": "custom", "name": "x", "input_schema": {}},
+            ],
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "x"}]},
+                {"role": "system", "content": "# Environment", "output_config": {"effort": "medium"}},
+                {"role": "system", "content": [
+                    {"type": "tool_addition", "tool": {"type": "tool_reference", "name": "x"}},
+                    {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": {"name": "y"}}},
+                    {"type": "tool_removal", "tool": {"type": "tool_reference", "name": "x"}},
+                ]},
+                {"role": "assistant", "content": [
+                    {"type": "thinking", "thinking": "", "signature": ""},
+                    {"type": "tool_use", "id": "1", "name": "Read", "input": {"type": "x", "source": {"type": "url"}}},
+                ]},
+                {"role": "user", "content": [
+                    {"type": "tool_result", "tool_use_id": "1", "is_error": false, "content": [
+                        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": ""}},
+                        {"type": "tool_reference", "tool_name": "x"},
+                    ]},
+                    {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": ""}]}},
+                ]},
+            ],
+        });
+        let bytes = body.to_string();
+        let call = read(bytes.as_bytes(), &fixture::order().model).unwrap();
+        let expected = Call {
+            model: "claude-x".to_owned(),
+            max_tokens: 128_000,
+            stream: true,
+            input_estimate: estimate(bytes.len()),
+        };
+        assert_eq!(call, expected);
     }
 
     #[test]
-    fn what_opens_the_network_or_the_key_is_refused_by_name() {
-        let image =
-            |source: Value| json!([{"role": "user", "content": [{"type": "image", "source": source}]}]);
-        let nested = json!([{"role": "user", "content": [{"type": "tool_result", "content": [
-            {"type": "document", "source": {"type": "url", "url": "http://x"}}]}]}]);
-        let cases: Vec<(&str, Value, &str)> = vec![
-            ("mcp_servers", json!([]), "mcp_servers"),
-            ("api_base", json!("http://evil"), "api_base"),
-            ("api_key", json!("x"), "api_key"),
-            ("container", json!("x"), "container"),
-            ("model", json!("gpt-5"), "model"),
-            ("model", json!(7), "model"),
-            (
-                "tools",
-                json!([{"type": "web_search_20250305", "name": "web_search"}]),
-                "tools.0",
-            ),
-            ("tools", json!([{"type": "custom2"}]), "tools.0"),
-            ("tools", json!([{"type": "bash_x"}]), "tools.0"),
-            ("tools", json!([5]), "tools.0"),
-            ("tools", json!({}), "tools"),
-            (
-                "messages",
-                image(json!({"type": "url", "url": "http://x"})),
-                "source",
-            ),
-            (
-                "messages",
-                image(json!({"type": "file", "file_id": "x"})),
-                "source",
-            ),
-            ("messages", nested, "source"),
-            (
-                "messages",
-                json!([{"role": "user", "content": [{"type": "mcp_tool_use"}]}]),
-                "mcp_tool_use",
-            ),
+    fn fields_and_tools_that_open_the_network_the_key_or_the_budget_are_refused_by_name() {
+        let cases = [
+            ("mcp_servers", json!([]), "\"mcp_servers\""),
+            ("api_base", json!("http://evil"), "\"api_base\""),
+            ("api_key", json!("x"), "\"api_key\""),
+            ("container", json!("x"), "\"container\""),
+            ("speed", json!("fast"), "\"speed\""),
+            ("model", json!("gpt-5"), "model: \"gpt-5\""),
+            ("model", json!(7), "model: "),
+            ("max_tokens", json!(null), "max_tokens: "),
+            ("max_tokens", json!(-1), "max_tokens: "),
+            ("stream", json!("true"), "stream: "),
+            ("tools", json!([{}, {"type": "web_search_20250305", "name": "x"}]), "tools.1: "),
+            ("tools", json!([{"type": "bash_20250124", "name": "bash"}]), "tools.0: "),
+            ("tools", json!([{"type": ["custom"]}]), "tools.0: "),
+            ("tools", json!([5]), "tools.0: "),
+            ("tools", json!({}), "tools: "),
+            ("context_management", json!({"edits": [{"type": "compact_20260112"}]}), "context_management.edits: "),
+            ("system", json!([{"type": "document", "source": {"type": "url"}}]), "system.0.source: "),
+            ("messages", json!("x"), "messages: "),
+            ("messages", json!([7]), "messages.0: "),
+            ("messages", json!([{"role": "system", "tool_changes": []}]), "messages.0.\"tool_changes\": "),
         ];
-        for (key, value, named) in cases {
-            let error = ask(|body| body[key] = value.clone()).unwrap_err();
-            assert!(error.contains(named), "{key} {value}: {error}");
+        for (field, value, named) in cases {
+            let error = ask(field, value.clone()).unwrap_err();
+            assert!(error.starts_with(named), "{field} {value}: {error}");
         }
     }
 
     #[test]
-    fn the_words_a_model_gave_to_a_tool_are_not_taken_for_blocks() {
-        let input = json!({"type": "x", "source": {"type": "url"}});
-        let messages = json!([{"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "Write", "input": input}]}]);
-        assert!(ask(|body| body["messages"] = messages).is_ok());
+    fn blocks_that_the_provider_would_fetch_or_run_are_refused_at_any_depth() {
+        let image = |source: Value| json!([{"type": "image", "source": source}]);
+        let nested = json!([{"type": "tool_result", "content": [
+            {"type": "document", "source": {"type": "url", "url": "http://x"}}]}]);
+        let content = json!([{"type": "document", "source": {"type": "content", "content": [
+            {"type": "image", "source": {"type": "url"}}]}}]);
+        let defined = |definition: Value| json!([{"type": "tool_addition",
+            "tool": {"type": "tool_definition", "definition": definition}}]);
+        let cases = [
+            (image(json!({"type": "url", "url": "http://x"})), "messages.0.content.0.source: "),
+            (image(json!({"type": "file", "file_id": "x"})), "messages.0.content.0.source: "),
+            (image(json!({"type": ["url"]})), "messages.0.content.0.source: "),
+            (image(json!("http://x")), "messages.0.content.0.source: "),
+            (nested, "messages.0.content.0.content.0.source: "),
+            (content, "messages.0.content.0.source.content.0.source: "),
+            (json!([{"type": "mcp_tool_use"}]), "messages.0.content.0: "),
+            (json!([{"type": "container_upload", "file_id": "x"}]), "messages.0.content.0: "),
+            (json!([{"type": 7}]), "messages.0.content.0: "),
+            (json!([{"source": {"type": "url"}}]), "messages.0.content.0: "),
+            (json!(7), "messages.0.content: "),
+            (defined(json!({"type": "web_fetch_20250910"})), "messages.0.content.0.tool.definition: "),
+            (json!([{"type": "tool_addition", "tool": {"type": "mcp_toolset"}}]), "messages.0.content.0.tool: "),
+        ];
+        for (content, named) in cases {
+            let error = ask("messages", blocks(&content)).unwrap_err();
+            assert!(error.starts_with(named), "{content}: {error}");
+        }
     }
 
     #[test]
     fn garbage_is_refused_and_does_not_panic() {
         for bytes in [&b""[..], b"[]", b"null", b"{", &[0xff; 10], &b"[".repeat(100_000)] {
-            assert!(check(bytes, &fixture::order().model).is_err());
+            assert!(read(bytes, &fixture::order().model).is_err());
         }
+    }
+
+    #[test]
+    fn counting_tokens_needs_no_bound() {
+        let body = br#"{"model":"claude-x","messages":[]}"#;
+        assert!(check(body, Endpoint::CountTokens, &fixture::order().model).is_ok());
+        assert!(read(body, &fixture::order().model).is_err());
     }
 
     #[test]
     fn a_budget_in_dollars_wants_a_price() {
         let mut order = fixture::order().model;
         order.micros_left = Some(1);
-        let error = check(br#"{"model":"claude-x"}"#, &order).unwrap_err();
-        assert!(format!("{error:?}").contains("price"), "{error:?}");
+        let error = read(br#"{"model":"claude-x","max_tokens":1}"#, &order).unwrap_err();
+        assert!(error.contains("price"), "{error}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gastown_api::usage::Usage;
+use gastown_api::usage::{Price, Usage};
 use gastown_api::work_order::ModelOrder;
 use tokio::sync::Notify;
 
@@ -69,7 +69,7 @@ impl Budget {
         };
         let amount = Amount {
             tokens: usage.tokens(),
-            micros: order.price(&call.model).map_or(0, |price| price.micros(&usage)),
+            micros: order.price(&call.model).map_or(0, |price| dearest(price).micros(&usage)),
         };
         loop {
             let released = self.released.notified();
@@ -121,6 +121,14 @@ impl Drop for Reservation {
         reserved.micros = reserved.micros.saturating_sub(self.amount.micros);
         drop(reserved);
         self.budget.released.notify_waiters();
+    }
+}
+
+/// All input may have to be written to the provider's cache.
+fn dearest(price: Price) -> Price {
+    Price {
+        input: price.input.max(price.cache_write),
+        ..price
     }
 }
 

@@ -11,7 +11,8 @@ pub(super) struct Refusal {
     /// The status of the answer.
     pub status: StatusCode,
     kind: &'static str,
-    message: String,
+    /// What the agent is told.
+    pub message: String,
 }
 
 impl Refusal {
@@ -48,6 +49,15 @@ impl Refusal {
         Self {
             status: StatusCode::BAD_GATEWAY,
             kind: "api_error",
+            message: message.into(),
+        }
+    }
+
+    /// The upstream did not answer.
+    pub(super) fn timed_out(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::GATEWAY_TIMEOUT,
+            kind: "timeout_error",
             message: message.into(),
         }
     }

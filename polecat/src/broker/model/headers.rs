@@ -17,15 +17,34 @@ const REQUEST: &[&str] = &[
 /// Prefixes of request headers that pass: the client library's description of itself.
 const REQUEST_PREFIXES: &[&str] = &["x-stainless-"];
 
-/// Betas that are dropped: each lets the provider fetch, run or remember something for the agent.
-const REFUSED_BETAS: &[&str] = &[
-    "mcp-client",
-    "code-execution",
-    "files-api",
-    "web-fetch",
-    "web-search",
-    "skills",
-    "message-batches",
+/// Betas that pass, by their names without the date: those that Claude Code 2.1.330 was seen to send or names for the
+/// Messages API, and that let the provider neither fetch, run, store nor remember anything. Others are dropped.
+const BETAS: &[&str] = &[
+    "adaptive-thinking",
+    "advanced-tool-use",
+    "claude-code",
+    "context-1m",
+    "context-management",
+    "effort",
+    "extended-cache-ttl",
+    "fine-grained-tool-streaming",
+    "inline-tools",
+    "interleaved-thinking",
+    "mid-conversation-system",
+    "mid-conversation-system-clear-at",
+    "mid-conversation-tool-changes",
+    "per-turn-control",
+    "prompt-caching-evict",
+    "prompt-caching-scope",
+    "redact-thinking",
+    "structured-outputs",
+    "task-budgets",
+    "thinking-binding-controls",
+    "thinking-display-updates",
+    "thinking-resumption",
+    "thinking-token-count",
+    "token-counting",
+    "token-efficient-tools",
 ];
 
 /// Response headers that pass.
@@ -87,11 +106,16 @@ fn betas(headers: &HeaderMap) -> Option<HeaderValue> {
         .map(str::trim)
         .filter(|name| !name.is_empty());
     let passed: Vec<&str> = names
-        .filter(|name| !REFUSED_BETAS.iter().any(|beta| name.starts_with(beta)))
+        .filter(|name| BETAS.contains(&undated(name)))
         .collect();
     HeaderValue::try_from(passed.join(","))
         .ok()
         .filter(|value| !value.is_empty())
+}
+
+/// `effort` of `effort-2025-11-24` and `claude-code` of `claude-code-20250219`.
+fn undated(name: &str) -> &str {
+    name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-')
 }
 
 #[cfg(test)]
@@ -123,17 +147,18 @@ mod tests {
     }
 
     #[test]
-    fn betas_that_open_the_network_are_dropped_and_others_pass() {
+    fn betas_of_claude_code_pass_and_strange_ones_are_dropped() {
+        const SEEN: &str = "claude-code-20250219,interleaved-thinking-2025-05-14,context-management-2025-06-27,\
+            per-turn-control-2026-07-01,mid-conversation-tool-changes-2026-07-01,thinking-token-count-2026-05-13,\
+            advanced-tool-use-2025-11-20,effort-2025-11-24,thinking-display-updates-2026-08-18,context-1m-2025-08-07";
+        assert_eq!(request(&map(&[("anthropic-beta", SEEN)])).get(BETA).unwrap(), SEEN);
         let sent = map(&[(
             "anthropic-beta",
-            "claude-code-20250219, mcp-client-2025-04-04,web-fetch-2025-09-10",
+            "mcp-client-2025-04-04, effort-2025-11-24 ,web-fetch-2025-09-10,advisor-tool-2026-03-01,effort-x",
         )]);
-        assert_eq!(request(&sent).get(BETA).unwrap(), "claude-code-20250219");
-        assert!(
-            request(&map(&[("anthropic-beta", "files-api-2025-04-14")]))
-                .get(BETA)
-                .is_none()
-        );
+        assert_eq!(request(&sent).get(BETA).unwrap(), "effort-2025-11-24");
+        let none = request(&map(&[("anthropic-beta", "files-api-2025-04-14,fast-mode-2026-02-01")]));
+        assert!(none.get(BETA).is_none());
     }
 
     #[test]

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use gastown_api::reason::Reason;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::error::Refusal;
 
 /// The longest wait before the call is tried again where the upstream does not say how long.
-const LONGEST_GUESS: Duration = Duration::from_secs(60);
+const LONGEST_GUESS: Duration = Duration::from_mins(1);
 
 /// The longest wait at a time whatever the upstream says; how long an attempt may be parked in all is another limit.
-const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
+const LONGEST_WAIT: Duration = Duration::from_hours(6);
 
 /// What to do with an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,10 @@ pub(super) fn judge(status: StatusCode, headers: &HeaderMap, tries: u32, now: Ti
         delay: delay(headers, tries, now),
     };
     match status.as_u16() {
+        // A compressed answer would hide its usage; it was not asked for.
+        200..=299 if headers.contains_key(header::CONTENT_ENCODING) => {
+            Verdict::Fail(Refusal::upstream("the model endpoint compresses its answers unasked"))
+        }
         200..=299 => Verdict::Pass,
         401 | 403 => Verdict::Stop {
             message: format!("the model endpoint answered {status} to the API key"),
@@ -66,13 +70,19 @@ pub(super) fn redact(status: StatusCode, body: &[u8], key: &str) -> Refusal {
         .and_then(Value::as_str)
         .unwrap_or("no reason was given");
     let message: String = message.chars().filter(|c| !c.is_control()).take(500).collect();
-    let leaks = !key.is_empty() && message.contains(key);
-    let message = if leaks {
-        "the reason is withheld: it contains the API key".to_owned()
+    let message = if leaks(&message, key) {
+        "the reason is withheld: it contains a part of the API key".to_owned()
     } else {
         message
     };
     Refusal::passed_on(status, kind(status), message)
+}
+
+/// Some gateways show a key's first or last characters.
+fn leaks(message: &str, key: &str) -> bool {
+    let part = 8.min(key.len());
+    let mut parts = key.as_bytes().windows(part.max(1));
+    parts.any(|part| message.as_bytes().windows(part.len()).any(|words| words == part))
 }
 
 fn kind(status: StatusCode) -> &'static str {
@@ -168,6 +178,7 @@ mod tests {
             judged(307, &[("location", "https://evil")], 0),
             Verdict::Fail(_)
         ));
+        assert!(matches!(judged(200, &[("content-encoding", "gzip")], 0), Verdict::Fail(_)));
         assert_eq!(judged(200, &[], 0), Verdict::Pass);
     }
 
@@ -175,7 +186,9 @@ mod tests {
     fn the_upstreams_words_never_carry_the_key() {
         let body = br#"{"error":{"message":"bad key sk-secret\u001b[2J"}}"#;
         assert!(!format!("{:?}", redact(StatusCode::BAD_REQUEST, body, "sk-secret")).contains("sk-secret"));
-        let shown = format!("{:?}", redact(StatusCode::BAD_REQUEST, body, "other"));
+        let ends = redact(StatusCode::BAD_REQUEST, br#"{"error":{"message":"key ...56789abc"}}"#, "sk-0123456789abc");
+        assert!(ends.message.contains("withheld"), "{ends:?}");
+        let shown = format!("{:?}", redact(StatusCode::BAD_REQUEST, body, "something-else"));
         assert!(shown.contains("bad key") && !shown.contains("\\u{1b}"), "{shown}");
     }
 }

@@ -19,23 +19,26 @@ pub(super) struct Parking {
 }
 
 /// While it lives the attempt is parked.
-struct Held<'a> {
+pub(super) struct Held<'a> {
     parking: &'a Parking,
     record: &'a Record,
 }
 
 impl Parking {
-    /// Waits for `delay`, parked if that is long; ends early when the attempt is stopped.
-    pub(super) async fn wait(&self, record: &Record, reason: Reason, message: String, delay: Duration) {
-        let _held = (delay > WORTH_SAYING).then(|| {
+    /// Parks for a wait of `delay`, if that is worth saying.
+    pub(super) fn park<'a>(
+        &'a self,
+        record: &'a Record,
+        reason: Reason,
+        message: String,
+        delay: Duration,
+    ) -> Option<Held<'a>> {
+        (delay > WORTH_SAYING).then(|| {
             let until = jiff::SignedDuration::try_from(delay)
                 .ok()
                 .and_then(|delay| Timestamp::now().checked_add(delay).ok());
             self.hold(record, reason, message, until)
-        });
-        let mut states = record.watch();
-        let stopped = states.wait_for(|state| matches!(state, BrokerState::Stopped { .. }));
-        let _ = tokio::time::timeout(delay, stopped).await;
+        })
     }
 
     /// Parks until `ready` gives a value, asking each second; None when the attempt is stopped.
@@ -92,6 +95,13 @@ impl Drop for Held<'_> {
     }
 }
 
+/// Waits for `delay`; ends early when the attempt is stopped.
+pub(super) async fn wait(record: &Record, delay: Duration) {
+    let mut states = record.watch();
+    let stopped = states.wait_for(|state| matches!(state, BrokerState::Stopped { .. }));
+    let _ = tokio::time::timeout(delay, stopped).await;
+}
+
 /// Why the attempt is stopped, if it is.
 pub(super) fn stopped(record: &Record) -> Option<String> {
     match &*record.watch().borrow() {
@@ -100,6 +110,6 @@ pub(super) fn stopped(record: &Record) -> Option<String> {
     }
 }
 
-fn is_stopped(record: &Record) -> bool {
+pub(super) fn is_stopped(record: &Record) -> bool {
     stopped(record).is_some()
 }

@@ -1,22 +1,23 @@
 //! One call from the agent, from its first byte to its settlement.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use gastown_api::evidence::BrokerState;
 use gastown_api::reason::Reason;
-use gastown_api::usage::Usage;
 use gastown_api::work_order::ModelOrder;
-use http::Request;
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::bill::Bill;
 use super::body::{self, Call};
-use super::budget::{Amount, Budget, Reservation};
+use super::budget::{Amount, Budget};
 use super::endpoint::Endpoint;
 use super::error::Refusal;
 use super::headers;
@@ -29,11 +30,22 @@ use crate::broker::record::Record;
 /// Calls at a time; others wait.
 pub(super) const CALLS: usize = 8;
 
-/// The most of an upstream's error that is read.
+/// The most of an upstream's error that is read, and how long.
 const MAX_ERROR: usize = 64 * 1024;
+const READ_ERROR: Duration = Duration::from_secs(10);
 
 /// How often a call that did not reach the upstream is tried again.
 const RETRIES: u32 = 3;
+
+/// How long the upstream may take to begin its answer. Without a stream that is the whole answer; the API itself gives
+/// up after ten minutes.
+const BEGIN: Duration = Duration::from_mins(15);
+
+/// How long an agent may take to send a body over loopback.
+const SEND_BODY: Duration = Duration::from_mins(1);
+
+/// Bodies that may be in memory at a time, in MiB: an agent that sends several large ones waits.
+const ROOM: usize = 48;
 
 /// The proxy's state, shared by all calls.
 pub(super) struct Proxy {
@@ -43,6 +55,7 @@ pub(super) struct Proxy {
     budget: Arc<Budget>,
     parking: Parking,
     calls: Arc<Semaphore>,
+    room: Arc<Semaphore>,
 }
 
 /// A request that was read and checked.
@@ -52,96 +65,162 @@ struct Checked {
     headers: http::HeaderMap,
     body: Bytes,
     call: Call,
+    _room: OwnedSemaphorePermit,
+}
+
+/// What became of one try.
+enum Outcome {
+    /// It is answered.
+    Answer(Response),
+    /// It did not reach the upstream.
+    Unreached(String),
+    /// It is to be tried again.
+    Wait {
+        status: StatusCode,
+        reason: Reason,
+        delay: Duration,
+    },
+    /// The key is refused.
+    Stop(String),
+    /// It failed for good.
+    Fail(Refusal),
 }
 
 impl Proxy {
     pub(super) fn new(order: ModelOrder, record: Record, upstream: Upstream) -> Self {
         let budget = Arc::new(Budget::new(&order));
-        let calls = Arc::new(Semaphore::new(CALLS));
         Self {
             order,
             record,
             upstream,
             budget,
             parking: Parking::default(),
-            calls,
+            calls: Arc::new(Semaphore::new(CALLS)),
+            room: Arc::new(Semaphore::new(ROOM)),
         }
     }
 
     /// Answers one request.
-    pub(super) async fn answer(&self, request: Request<Body>) -> Response {
+    pub(super) async fn answer(self: Arc<Self>, request: Request<Body>) -> Response {
         match self.carry_out(request).await {
             Ok(response) => response,
             Err(refusal) => refusal.into_response(),
         }
     }
 
-    async fn carry_out(&self, request: Request<Body>) -> Result<Response, Refusal> {
-        let slot = Arc::clone(&self.calls)
-            .acquire_owned()
-            .await
-            .map_err(|_| Refusal::over("the broker is ending"))?;
-        let checked = self.check(request).await?;
-        self.ask(checked, slot).await
-    }
-
-    async fn check(&self, request: Request<Body>) -> Result<Checked, Refusal> {
+    async fn carry_out(self: &Arc<Self>, request: Request<Body>) -> Result<Response, Refusal> {
         let (parts, body) = request.into_parts();
         let endpoint = Endpoint::read(&parts.method, &parts.uri)?;
         headers::check(&parts.headers)?;
-        let body = Limited::new(body, body::MAX_BYTES).collect().await;
-        let body = body
-            .map_err(|_| Refusal::bad_request("the body broke off, or is larger than 32 MiB"))?
-            .to_bytes();
-        let call = body::check(&body, &self.order)?;
-        let beta = parts.uri.query() == Some("beta=true");
-        Ok(Checked {
+        self.check_still_on()?;
+        let slot = permits(&self.calls, 1).await?;
+        let (body, room) = self.read(body).await?;
+        let call = body::check(&body, endpoint, &self.order)?;
+        let checked = Checked {
             endpoint,
-            beta,
+            beta: parts.uri.query() == Some("beta=true"),
             headers: headers::request(&parts.headers),
             body,
             call,
-        })
+            _room: room,
+        };
+        self.ask(Arc::new(checked), Arc::new(slot)).await
+    }
+
+    async fn read(&self, body: Body) -> Result<(Bytes, OwnedSemaphorePermit), Refusal> {
+        let broken = || Refusal::bad_request("the body broke off, or is larger than 32 MiB");
+        let size = body.size_hint().exact().map_or(Ok(body::MAX_BYTES), usize::try_from);
+        let size = size.ok().filter(|size| *size <= body::MAX_BYTES).ok_or_else(broken)?;
+        let room = permits(&self.room, size.div_ceil(1024 * 1024).max(1)).await?;
+        let mut body = Limited::new(body, body::MAX_BYTES);
+        let read = async {
+            let mut bytes = BytesMut::new();
+            while let Some(frame) = body.frame().await {
+                if let Ok(chunk) = frame.map_err(|_| broken())?.into_data() {
+                    bytes.extend_from_slice(&chunk);
+                }
+            }
+            Ok(bytes.freeze())
+        };
+        let bytes = tokio::time::timeout(SEND_BODY, read).await.map_err(|_| broken())??;
+        Ok((bytes, room))
     }
 
     /// Tries until the upstream has answered; what it does not answer for a reason that passes is waited for.
-    async fn ask(&self, checked: Checked, slot: OwnedSemaphorePermit) -> Result<Response, Refusal> {
+    async fn ask(
+        self: &Arc<Self>,
+        checked: Arc<Checked>,
+        slot: Arc<OwnedSemaphorePermit>,
+    ) -> Result<Response, Refusal> {
         let (mut waits, mut failures) = (0, 0);
+        // The attempt stays parked until a try succeeds, so that each try does not show as an end of the wait.
+        let mut held = None;
         loop {
             let key = self.key().await?;
-            let reservation = self.reserve(&checked).await?;
-            self.check_still_on()?;
-            let outgoing = Outgoing {
-                endpoint: checked.endpoint,
-                beta: checked.beta,
-                headers: checked.headers.clone(),
-                body: checked.body.clone(),
-                key: &key,
-            };
-            let response = match self.upstream.send(outgoing).await {
-                Ok(response) => response,
-                Err(message) if failures >= RETRIES => return Err(Refusal::upstream(message)),
-                Err(message) => {
-                    drop(reservation);
+            let bill = self.open_bill(&checked).await?;
+            // From here on the provider may bill, so an agent that hangs up must not end the call: a task goes on.
+            let (proxy, checked, slot) = (Arc::clone(self), Arc::clone(&checked), Arc::clone(&slot));
+            let task = tokio::spawn(async move { proxy.attempt(checked, key, bill, waits, slot).await });
+            let outcome = task.await.map_err(|_| Refusal::over("the broker is ending"))?;
+            match outcome {
+                Outcome::Answer(response) => return Ok(response),
+                Outcome::Fail(refusal) => return Err(refusal),
+                Outcome::Stop(message) => return Err(self.stop(Reason::ModelCredentialRefused, message)),
+                Outcome::Unreached(message) if failures >= RETRIES => return Err(Refusal::upstream(message)),
+                Outcome::Unreached(message) => {
                     failures += 1;
                     tracing::warn!(%message, failures, "a model call did not reach its endpoint");
-                    tokio::time::sleep(std::time::Duration::from_secs(u64::from(failures))).await;
-                    continue;
+                    parking::wait(&self.record, Duration::from_secs(u64::from(failures))).await;
                 }
-            };
-            match judge::judge(response.status(), response.headers(), waits, Timestamp::now()) {
-                Verdict::Pass => return Ok(self.pass(&checked, response, reservation, slot)),
-                Verdict::Wait { reason, delay } => {
-                    drop(reservation);
+                Outcome::Wait { status, reason, delay } => {
                     waits += 1;
-                    let message = format!("the model endpoint answered {}", response.status());
-                    self.parking.wait(&self.record, reason, message, delay).await;
+                    let message = format!("the model endpoint answered {status}");
+                    tracing::info!(%status, seconds = delay.as_secs(), "a model call waits");
+                    let parked = self.parking.park(&self.record, reason, message, delay);
+                    held = parked.or(held);
+                    parking::wait(&self.record, delay).await;
                 }
-                Verdict::Stop { message } => {
-                    return Err(self.stop(Reason::ModelCredentialRefused, self.credential_words(&message)));
-                }
-                Verdict::Fail(refusal) => return Err(explain(refusal, response, &key).await),
             }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        checked: Arc<Checked>,
+        key: Key,
+        bill: Option<Bill>,
+        waits: u32,
+        slot: Arc<OwnedSemaphorePermit>,
+    ) -> Outcome {
+        let outgoing = Outgoing {
+            endpoint: checked.endpoint,
+            beta: checked.beta,
+            headers: checked.headers.clone(),
+            body: checked.body.clone(),
+            key: &key,
+        };
+        let response = match tokio::time::timeout(BEGIN, self.upstream.send(outgoing)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(message)) => {
+                waive(bill);
+                return Outcome::Unreached(message);
+            }
+            // It may have been carried out and billed all the same: the dropped bill charges it.
+            Err(_) => return Outcome::Fail(Refusal::timed_out("the model endpoint did not answer in 15 minutes")),
+        };
+        let status = response.status();
+        let verdict = judge::judge(status, response.headers(), waits, Timestamp::now());
+        if verdict == Verdict::Pass {
+            return Outcome::Answer(pass(checked.call.stream, response, bill, slot));
+        }
+        if !status.is_success() {
+            waive(bill);
+        }
+        match verdict {
+            Verdict::Wait { reason, delay } => Outcome::Wait { status, reason, delay },
+            Verdict::Stop { message } => Outcome::Stop(self.credential_words(&message)),
+            Verdict::Fail(refusal) => Outcome::Fail(explain(refusal, response, &key).await),
+            Verdict::Pass => Outcome::Fail(Refusal::upstream("the answer was lost")),
         }
     }
 
@@ -167,10 +246,8 @@ impl Proxy {
         )
     }
 
-    async fn reserve(&self, checked: &Checked) -> Result<Option<Reservation>, Refusal> {
-        if checked.endpoint == Endpoint::CountTokens {
-            return Ok(None);
-        }
+    /// Reserves what the call may cost; counting tokens is free.
+    async fn open_bill(&self, checked: &Checked) -> Result<Option<Bill>, Refusal> {
         let spent = || {
             let (usage, micros) = self.record.spent();
             Amount {
@@ -178,10 +255,17 @@ impl Proxy {
                 micros: micros.unwrap_or_default(),
             }
         };
-        match Budget::reserve(&self.budget, &checked.call, &self.order, spent).await {
-            Ok(reservation) => Ok(Some(reservation)),
-            Err(spent) => Err(self.stop(Reason::BudgetSpent, spent.message)),
-        }
+        let call = &checked.call;
+        let reservation = match checked.endpoint {
+            Endpoint::CountTokens => None,
+            Endpoint::Messages => match self.budget.reserve(call, &self.order, spent).await {
+                Ok(reservation) => Some(reservation),
+                Err(spent) => return Err(self.stop(Reason::BudgetSpent, spent.message)),
+            },
+        };
+        self.check_still_on()?;
+        let price = self.order.price(&call.model);
+        Ok(reservation.map(|reservation| Bill::open(self.record.clone(), call.model.clone(), price, reservation)))
     }
 
     fn check_still_on(&self) -> Result<(), Refusal> {
@@ -200,48 +284,42 @@ impl Proxy {
     fn over(&self) -> Refusal {
         Refusal::over(parking::stopped(&self.record).unwrap_or_else(|| "the broker is ending".to_owned()))
     }
+}
 
-    /// Passes the answer on. The slot and the reservation are held until its usage is on disk.
-    fn pass(
-        &self,
-        checked: &Checked,
-        response: http::Response<Incoming>,
-        reservation: Option<Reservation>,
-        slot: OwnedSemaphorePermit,
-    ) -> Response {
-        let (parts, answer) = response.into_parts();
-        let (record, model) = (self.record.clone(), checked.call.model.clone());
-        let price = self.order.price(&model);
-        let settle = move |told: Option<Usage>| {
-            if let Some(reservation) = reservation {
-                // An answer that broke off has been paid for all the same.
-                let usage = told.unwrap_or(reservation.usage);
-                if let Err(error) = record.settle(&model, usage, price.map(|price| price.micros(&usage))) {
-                    record.enter(BrokerState::Stopped {
-                        reason: Reason::EvidenceMissing,
-                        message: error.to_string(),
-                    });
-                }
-            }
-            drop(slot);
-        };
-        let mut passed = Response::new(stream::pass(answer, checked.call.stream, settle));
-        *passed.status_mut() = parts.status;
-        *passed.headers_mut() = headers::response(&parts.headers);
-        passed
+async fn permits(semaphore: &Arc<Semaphore>, count: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    let permits = Arc::clone(semaphore).acquire_many_owned(count).await;
+    permits.map_err(|_| Refusal::over("the broker is ending"))
+}
+
+fn waive(bill: Option<Bill>) {
+    if let Some(bill) = bill {
+        bill.waive();
     }
+}
+
+/// Passes the answer on. The slot is held until its usage is on disk.
+fn pass(
+    stream: bool,
+    response: http::Response<Incoming>,
+    bill: Option<Bill>,
+    slot: Arc<OwnedSemaphorePermit>,
+) -> Response {
+    let (parts, answer) = response.into_parts();
+    let mut passed = Response::new(stream::pass(answer, stream, bill, slot));
+    *passed.status_mut() = parts.status;
+    *passed.headers_mut() = headers::response(&parts.headers);
+    passed
 }
 
 /// An error of the upstream, with its own words where they are safe.
 async fn explain(refusal: Refusal, response: http::Response<Incoming>, key: &Key) -> Refusal {
     let status = response.status();
-    if status.is_redirection() {
+    if status.is_success() || status.is_redirection() {
         return refusal;
     }
-    let body = Limited::new(response.into_body(), MAX_ERROR).collect().await;
-    judge::redact(
-        status,
-        &body.map(|body| body.to_bytes()).unwrap_or_default(),
-        key.reveal(),
-    )
+    let body = Limited::new(response.into_body(), MAX_ERROR).collect();
+    let body = tokio::time::timeout(READ_ERROR, body).await;
+    let body = body.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes);
+    judge::redact(status, &body.unwrap_or_default(), key.reveal())
 }

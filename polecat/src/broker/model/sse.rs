@@ -9,28 +9,46 @@ const MAX_LINE: usize = 256 * 1024;
 /// The most of a JSON answer that is kept to be read.
 const MAX_DOCUMENT: usize = 8 * 1024 * 1024;
 
-/// Collects usage from the bytes of an answer.
-#[derive(Debug)]
-pub(super) enum UsageReader {
-    /// Of a stream.
-    Events {
-        /// The unfinished line.
-        line: Vec<u8>,
-        /// Whether that line is too long.
-        overlong: bool,
-        /// What was found.
-        found: Option<Figures>,
-    },
-    /// Of a document.
-    Document {
-        /// All of it; None when it is too long.
-        bytes: Option<Vec<u8>>,
-    },
+/// What an answer told of its usage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// The figures it told.
+    pub usage: Option<Usage>,
+    /// Whether they are the last ones.
+    pub whole: bool,
+    /// Bytes of the answer.
+    pub bytes: usize,
 }
 
-/// The provider's figures; those of a later event replace those of an earlier one.
+/// Collects usage from the bytes of an answer.
+#[derive(Debug)]
+pub(super) struct UsageReader {
+    kind: Kind,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Events(Events),
+    /// A document, all of it; None when it is too long.
+    Document(Option<Vec<u8>>),
+}
+
+#[derive(Debug, Default)]
+struct Events {
+    /// The unfinished line.
+    line: Vec<u8>,
+    /// Whether that line is too long.
+    overlong: bool,
+    found: Option<Figures>,
+    /// Whether the last event was there.
+    ended: bool,
+}
+
+/// The provider's figures, by its names; those of a later event replace those of an earlier one.
+#[expect(clippy::struct_field_names, reason = "they are the provider's names")]
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub(super) struct Figures {
+struct Figures {
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
     cache_creation_input_tokens: Option<u64>,
@@ -39,6 +57,8 @@ pub(super) struct Figures {
 
 #[derive(Deserialize)]
 struct Event {
+    #[serde(rename = "type")]
+    kind: Option<String>,
     message: Option<Message>,
     usage: Option<Figures>,
 }
@@ -51,107 +71,96 @@ struct Message {
 impl UsageReader {
     /// A reader of a stream or of a document.
     pub(super) fn new(stream: bool) -> Self {
-        if stream {
-            Self::Events {
-                line: Vec::new(),
-                overlong: false,
-                found: None,
-            }
+        let kind = if stream {
+            Kind::Events(Events::default())
         } else {
-            Self::Document {
-                bytes: Some(Vec::new()),
-            }
-        }
+            Kind::Document(Some(Vec::new()))
+        };
+        Self { kind, bytes: 0 }
     }
 
     /// Takes the next bytes of the answer.
     pub(super) fn feed(&mut self, chunk: &[u8]) {
-        match self {
-            Self::Document { bytes } => {
-                if bytes
-                    .as_ref()
-                    .is_some_and(|bytes| bytes.len() + chunk.len() > MAX_DOCUMENT)
-                {
-                    *bytes = None;
-                }
-                if let Some(bytes) = bytes {
-                    bytes.extend_from_slice(chunk);
-                }
-            }
-            Self::Events {
-                line,
-                overlong,
-                found,
-            } => {
-                for part in chunk.split_inclusive(|byte| *byte == b'\n') {
-                    let ended = part.ends_with(b"\n");
-                    if line.len() + part.len() > MAX_LINE {
-                        *overlong = true;
-                    }
-                    if !*overlong {
-                        line.extend_from_slice(part);
-                    }
-                    if ended {
-                        if !*overlong {
-                            read_line(line, found);
-                        }
-                        line.clear();
-                        *overlong = false;
-                    }
+        self.bytes = self.bytes.saturating_add(chunk.len());
+        match &mut self.kind {
+            Kind::Events(events) => events.feed(chunk),
+            Kind::Document(kept) => {
+                *kept = kept.take().filter(|kept| kept.len() + chunk.len() <= MAX_DOCUMENT);
+                if let Some(kept) = kept {
+                    kept.extend_from_slice(chunk);
                 }
             }
         }
     }
 
-    /// The usage, where the answer told it.
-    pub(super) fn finish(self) -> Option<Usage> {
-        let figures = match self {
-            Self::Events {
-                mut found,
-                line,
-                overlong,
-            } => {
-                if !overlong {
-                    read_line(&line, &mut found);
-                }
-                found
+    /// What the answer told.
+    pub(super) fn finish(&self) -> Told {
+        let (figures, whole) = match &self.kind {
+            Kind::Events(events) => (events.found, events.ended),
+            Kind::Document(kept) => {
+                let document = kept.as_ref().and_then(|kept| serde_json::from_slice::<Event>(kept).ok());
+                (document.and_then(|document| document.usage), true)
             }
-            Self::Document { bytes } => serde_json::from_slice::<Event>(&bytes?).ok()?.usage,
-        }?;
-        Some(Usage {
-            input_tokens: figures.input_tokens.unwrap_or_default(),
-            output_tokens: figures.output_tokens.unwrap_or_default(),
-            cache_write_tokens: figures.cache_creation_input_tokens.unwrap_or_default(),
-            cache_read_tokens: figures.cache_read_input_tokens.unwrap_or_default(),
-            requests: 1,
-        })
+        };
+        Told { usage: figures.map(Figures::usage), whole, bytes: self.bytes }
     }
 }
 
-/// Most lines are deltas of text without usage: those are not parsed.
-fn read_line(line: &[u8], found: &mut Option<Figures>) {
-    let Some(json) = line.strip_prefix(b"data:") else {
-        return;
-    };
-    if !json.windows(8).any(|window| window == b"\"usage\":") {
-        return;
+impl Events {
+    fn feed(&mut self, chunk: &[u8]) {
+        for part in chunk.split_inclusive(|byte| *byte == b'\n') {
+            self.overlong |= self.line.len() + part.len() > MAX_LINE;
+            if !self.overlong {
+                self.line.extend_from_slice(part);
+            }
+            if part.ends_with(b"\n") {
+                if !self.overlong {
+                    self.read_line();
+                }
+                self.line.clear();
+                self.overlong = false;
+            }
+        }
     }
-    let Ok(event) = serde_json::from_slice::<Event>(json) else {
-        return;
-    };
-    if let Some(new) = event
-        .usage
-        .or_else(|| event.message.and_then(|message| message.usage))
-    {
-        let old = found.unwrap_or_default();
-        *found = Some(Figures {
-            input_tokens: new.input_tokens.or(old.input_tokens),
-            output_tokens: new.output_tokens.or(old.output_tokens),
-            cache_creation_input_tokens: new
-                .cache_creation_input_tokens
-                .or(old.cache_creation_input_tokens),
-            cache_read_input_tokens: new.cache_read_input_tokens.or(old.cache_read_input_tokens),
-        });
+
+    /// Most lines are deltas of text: those are not parsed.
+    fn read_line(&mut self) {
+        let Some(json) = self.line.strip_prefix(b"data:") else {
+            return;
+        };
+        let holds = |word: &[u8]| json.windows(word.len()).any(|window| window == word);
+        if !holds(b"\"usage\":") && !holds(b"\"message_stop\"") {
+            return;
+        }
+        let Ok(event) = serde_json::from_slice::<Event>(json) else {
+            return;
+        };
+        self.ended |= event.kind.as_deref() == Some("message_stop");
+        let told = event.usage.or_else(|| event.message.and_then(|message| message.usage));
+        if let Some(new) = told {
+            self.found = Some(self.found.unwrap_or_default().followed_by(new));
+        }
+    }
+}
+
+impl Figures {
+    fn followed_by(self, new: Self) -> Self {
+        Self {
+            input_tokens: new.input_tokens.or(self.input_tokens),
+            output_tokens: new.output_tokens.or(self.output_tokens),
+            cache_creation_input_tokens: new.cache_creation_input_tokens.or(self.cache_creation_input_tokens),
+            cache_read_input_tokens: new.cache_read_input_tokens.or(self.cache_read_input_tokens),
+        }
+    }
+
+    fn usage(self) -> Usage {
+        Usage {
+            input_tokens: self.input_tokens.unwrap_or_default(),
+            output_tokens: self.output_tokens.unwrap_or_default(),
+            cache_write_tokens: self.cache_creation_input_tokens.unwrap_or_default(),
+            cache_read_tokens: self.cache_read_input_tokens.unwrap_or_default(),
+            requests: 1,
+        }
     }
 }
 
@@ -163,10 +172,10 @@ mod tests {
         "event: message_start\r\n",
         r#"data: {"type":"message_start","message":{"id":"m","usage":{"input_tokens":10,"cache_read_input_tokens":7,"output_tokens":1}}}"#,
         "\r\n\r\nevent: content_block_delta\n",
-        r#"data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"the \"usage\": of words"}}"#,
+        r#"data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"the \"usage\": of \"message_stop\""}}"#,
         "\n\nevent: message_delta\n",
         r#"data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":42}}"#,
-        "\n\n",
+        "\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
     );
 
     fn expected() -> Usage {
@@ -179,23 +188,37 @@ mod tests {
         }
     }
 
+    fn read(parts: &[&[u8]]) -> Told {
+        let mut reader = UsageReader::new(true);
+        for part in parts {
+            reader.feed(part);
+        }
+        reader.finish()
+    }
+
     #[test]
     fn usage_is_the_same_wherever_the_stream_is_cut() {
-        for cut in 0..=STREAM.len() {
-            let mut reader = UsageReader::new(true);
-            reader.feed(&STREAM.as_bytes()[..cut]);
-            reader.feed(&STREAM.as_bytes()[cut..]);
-            assert_eq!(reader.finish(), Some(expected()), "cut at {cut}");
+        let bytes = STREAM.as_bytes();
+        for cut in 0..=bytes.len() {
+            let told = read(&[&bytes[..cut], &bytes[cut..]]);
+            assert_eq!(told, Told { usage: Some(expected()), whole: true, bytes: bytes.len() }, "cut at {cut}");
         }
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(read(&single).usage, Some(expected()));
+    }
+
+    #[test]
+    fn a_stream_that_broke_off_is_not_whole_and_tells_its_input() {
+        let begin = STREAM.find("event: message_delta").unwrap();
+        let told = read(&[&STREAM.as_bytes()[..begin]]);
+        assert!(!told.whole);
+        assert_eq!(told.usage.map(|usage| (usage.input_tokens, usage.output_tokens)), Some((10, 1)));
     }
 
     #[test]
     fn an_overlong_line_is_passed_and_the_next_is_read() {
-        let mut reader = UsageReader::new(true);
-        reader.feed(&b"data: {\"usage\":".repeat(MAX_LINE));
-        reader.feed(b"\n");
-        reader.feed(STREAM.as_bytes());
-        assert_eq!(reader.finish(), Some(expected()));
+        let overlong = b"data: {\"usage\":".repeat(MAX_LINE);
+        assert_eq!(read(&[&overlong, b"\n", STREAM.as_bytes()]).usage, Some(expected()));
     }
 
     #[test]
@@ -205,11 +228,11 @@ mod tests {
             b"data:",
             b"data: {\"usage\":7}\n",
             b"data: {\"usage\":{\"input_tokens\":-1}}\n",
+            b"data: {\"type\":\"x\",\"y\":\"message_stop\"}\n",
             &[0xff; 99],
         ] {
-            let mut reader = UsageReader::new(true);
-            reader.feed(bytes);
-            assert_eq!(reader.finish(), None, "{bytes:?}");
+            let told = read(&[bytes]);
+            assert_eq!((told.usage, told.whole), (None, false), "{bytes:?}");
         }
     }
 
@@ -218,6 +241,7 @@ mod tests {
         let mut reader = UsageReader::new(false);
         reader.feed(br#"{"id":"m","usage":{"input_tokens":3,"out"#);
         reader.feed(br#"put_tokens":4}}"#);
-        assert_eq!(reader.finish().map(|usage| usage.tokens()), Some(7));
+        let told = reader.finish();
+        assert_eq!((told.usage.map(|usage| usage.tokens()), told.whole), (Some(7), true));
     }
 }

@@ -1,22 +1,48 @@
-//! JSON in which no key stands twice: of two equal keys our parser might take one and the provider's the other.
+//! JSON in which no key stands twice: of two equal keys our parser might take one and the provider's the other. And
+//! without more values than a conversation has: a parsed value takes many times the bytes it is written in.
 
+use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+/// The most values of a body. A conversation of a million tokens has some ten thousand.
+const MAX_VALUES: u32 = 250_000;
+
 /// A JSON value without duplicate keys, at any depth.
+#[derive(Debug)]
 pub(super) struct Strict(pub Value);
 
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Self)
+impl Strict {
+    /// Reads one whole value.
+    pub(super) fn read(bytes: &[u8]) -> serde_json::Result<Self> {
+        let left = Cell::new(MAX_VALUES);
+        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+        let value = Reader { left: &left }.deserialize(&mut deserializer)?;
+        deserializer.end()?;
+        Ok(Self(value))
     }
 }
 
-struct StrictVisitor;
+/// Reads one value, as long as some are left.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    left: &'a Cell<u32>,
+}
 
-impl<'de> Visitor<'de> for StrictVisitor {
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let left = self.left.get().checked_sub(1);
+        self.left
+            .set(left.ok_or_else(|| D::Error::custom(format_args!("it has more than {MAX_VALUES} values")))?);
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reader<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,7 +79,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(Strict(item)) = access.next_element()? {
+        while let Some(item) = access.next_element_seed(self)? {
             list.push(item);
         }
         Ok(Value::Array(list))
@@ -61,10 +87,11 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        while let Some((key, Strict(value))) = access.next_entry::<String, Strict>()? {
+        while let Some(key) = access.next_key::<String>()? {
             if map.contains_key(&key) {
                 return Err(A::Error::custom(format_args!("key {key:?} stands twice")));
             }
+            let value = access.next_value_seed(self)?;
             map.insert(key, value);
         }
         Ok(Value::Object(map))
@@ -78,10 +105,18 @@ mod tests {
     #[test]
     fn a_key_that_stands_twice_is_refused_at_any_depth() {
         for json in [r#"{"a":1,"a":2}"#, r#"[{"b":{"a":1,"\u0061":2}}]"#] {
-            let error = serde_json::from_str::<Strict>(json).err().unwrap().to_string();
+            let error = Strict::read(json.as_bytes()).unwrap_err().to_string();
             assert!(error.contains("\"a\" stands twice"), "{error}");
         }
-        let same: Strict = serde_json::from_str(r#"{"a":[1,-2,0.5,null,true,"x"]}"#).unwrap();
+        let same = Strict::read(br#"{"a":[1,-2,0.5,null,true,"x"]}"#).unwrap();
         assert_eq!(same.0, serde_json::json!({"a": [1, -2, 0.5, null, true, "x"]}));
+        assert!(Strict::read(b"{} {}").is_err());
+    }
+
+    #[test]
+    fn a_body_of_nothing_but_values_is_refused() {
+        let json = format!("[{}0]", "0,".repeat(1_000_000));
+        let error = Strict::read(json.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("250000 values"), "{error}");
     }
 }
