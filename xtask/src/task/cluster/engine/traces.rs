@@ -297,6 +297,6 @@ COMMIT
     #[test]
     fn a_bridge_of_somebody_else_is_not_dockers() {
         assert!(is_of_docker("docker0") && is_of_docker("br-0123456789ab"));
-        assert!(!is_of_docker("br-lan") && !is_of_docker("virbr0"));
+        assert!(!is_of_docker("br-lan") && !is_of_docker("br-cafe") && !is_of_docker("virbr0"));
     }
 }

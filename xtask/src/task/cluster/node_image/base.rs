@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn sources_follow_the_machines_mirrors_and_the_nodes_release() {
-        let targets = "http://m/debian|Debian|main\nhttp://m/debian|Debian|contrib\nhttp://m/debian|Debian|main\n\
+        let targets = "http://m/debian|Debian|main\nhttp://other/debian|Debian|contrib\nhttp://m/debian|Debian|main\n\
                        http://m/security|Debian-Security|main\nhttps://elsewhere|Other|main";
         let expected = "http://m/debian bookworm main,http://m/debian bookworm-updates main,\
                         http://m/security bookworm-security main";
