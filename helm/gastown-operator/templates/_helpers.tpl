@@ -27,11 +27,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "gastown.fullname" .) .Values.serviceAccount.name -}}
 {{- else -}}
-{{- default "default" .Values.serviceAccount.name -}}
+{{- required "serviceAccount.name is required where serviceAccount.create is false" .Values.serviceAccount.name -}}
 {{- end -}}
 {{- end -}}
 
-{{/* The reference of an image: a digest goes before a tag. */}}
+{{/* The reference of an image: a digest goes before a tag, and a tag before the version. */}}
 {{- define "gastown.image" -}}
 {{- if .image.digest -}}
 {{ .image.repository }}@{{ .image.digest }}
