@@ -169,7 +169,7 @@ pub fn key(inputs: &[impl AsRef<[u8]>]) -> String {
 
 fn ensure_module(module: Module) -> Result<PathBuf> {
     let name = module.name();
-    publish(&format!("{name}-{}", module.key()?), |folder| {
+    publish(&folder()?, &format!("{name}-{}", module.key()?), |folder| {
         let version = module.version()?;
         progress::step(
             format!("build the tools of {name} {version} (minutes, once)"),
@@ -194,6 +194,7 @@ fn ensure_module(module: Module) -> Result<PathBuf> {
 fn ensure_pause() -> Result<PathBuf> {
     let version = Module::Kubernetes.version()?;
     publish(
+        &folder()?,
         &format!("pause-{}", key(&[&version, std::env::consts::ARCH])),
         |folder| {
             let source = Module::Kubernetes
@@ -220,18 +221,22 @@ fn ensure_pause() -> Result<PathBuf> {
     )
 }
 
-/// The folder `name` of the tool cache, made by `build` in a temporary folder unless it is there.
-fn publish(name: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    let cache = workspace::cache()?.join("tools");
+/// Where this machine keeps built tools.
+fn folder() -> Result<PathBuf> {
+    Ok(workspace::cache()?.join("tools"))
+}
+
+/// The folder `name` of `cache`, made by `build` in a temporary folder unless it is there.
+fn publish(cache: &Path, name: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let published = cache.join(name);
     if published.is_dir() {
         return Ok(published);
     }
-    fs_err::create_dir_all(&cache)?;
+    fs_err::create_dir_all(cache)?;
     let _alone = workspace::lock(&cache.join("lock"))?;
     if !published.is_dir() {
-        remove_half_built(&cache)?;
-        let folder = tempfile::Builder::new().prefix(HALF_BUILT).tempdir_in(&cache)?;
+        remove_half_built(cache)?;
+        let folder = tempfile::Builder::new().prefix(HALF_BUILT).tempdir_in(cache)?;
         build(folder.path())?;
         fs_err::rename(folder.keep(), &published)?;
     }
@@ -327,12 +332,16 @@ mod tests {
 
     #[test]
     fn a_failed_build_publishes_nothing() {
-        let before = workspace::cache().unwrap().join("tools/test-of-a-failed-build");
-        publish("test-of-a-failed-build", |folder| {
+        let cache = tempfile::tempdir().unwrap();
+        publish(cache.path(), "tool", |folder| {
             fs_err::write(folder.join("half"), "")?;
             bail!("killed")
         })
         .unwrap_err();
-        assert!(!before.exists());
+        assert!(!cache.path().join("tool").exists());
+        let built = publish(cache.path(), "tool", |folder| {
+            Ok(fs_err::write(folder.join("whole"), "")?)
+        });
+        assert!(built.unwrap().join("whole").exists());
     }
 }
