@@ -63,7 +63,7 @@ impl ApiTier {
     fn answers(&self) -> Result<bool> {
         Ok(self
             .kubectl()?
-            .args(["--request-timeout=2s", "get", "--raw=/readyz"])
+            .args(["--request-timeout=20s", "get", "--raw=/readyz"])
             .succeeds())
     }
 }

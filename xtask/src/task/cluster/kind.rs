@@ -73,11 +73,13 @@ impl Cluster {
     }
 
     /// Whether the API server answers and is ready.
+    ///
+    /// A cluster that is not ready is made anew, so a busy machine gets time to answer.
     pub fn is_ready(&self) -> Result<bool> {
         Ok(self.kubeconfig.is_file()
             && self
                 .kubectl()?
-                .args(["--request-timeout=2s", "get", "--raw=/readyz"])
+                .args(["--request-timeout=20s", "get", "--raw=/readyz"])
                 .succeeds())
     }
 }
