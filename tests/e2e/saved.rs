@@ -72,7 +72,7 @@ async fn deleting_a_polecat_saves_what_it_had_not_committed() {
             events.iter().any(|(_, note)| named(note)),
             "{wip} {sha} in {events:?}"
         );
-        assert!(world.pods_of("angharad").await.is_empty());
+        world.pods_are_gone("angharad").await;
     })
     .await;
 }
@@ -102,7 +102,7 @@ async fn stops(phase: PolecatPhase, world_name: &str, name: &str) {
         let sha = holds_the_work(&remote, &wip).await;
         let saved = polecat.status.unwrap().wip.unwrap();
         assert_eq!((saved.name, saved.sha), (wip, sha), "the object names it");
-        assert!(world.pods_of(name).await.is_empty());
+        world.pods_are_gone(name).await;
     })
     .await;
 }

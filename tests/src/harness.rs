@@ -24,6 +24,7 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
@@ -170,13 +171,11 @@ impl World {
             .unwrap_or_else(|error| panic!("failed to patch {name:?} with {patch}: {error}"))
     }
 
-    /// Creates a secret of texts, or replaces it.
+    /// Creates a secret of texts, or replaces it: keys that are not given go.
     pub async fn secret(&self, name: &str, texts: &[(&str, &str)]) {
-        let texts: BTreeMap<_, _> = texts.iter().copied().collect();
-        let object = json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": name}, "stringData": texts,
-        });
+        let bytes = |text: &&str| ByteString(text.as_bytes().to_vec());
+        let data: BTreeMap<_, _> = texts.iter().map(|(key, text)| (*key, bytes(text))).collect();
+        let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data});
         self.api::<Secret>()
             .patch(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object))
             .await

@@ -19,7 +19,7 @@ use super::{World, within};
 /// How long a polecat may take for what tests ask of it, on two cores shared by four tests.
 pub const PATIENCE: Duration = Duration::from_mins(3);
 
-/// A polecat that works over SSH with all the testbed's credentials. `script` names the model's script in
+/// A polecat without a Rig that works over SSH with all the testbed's credentials. `script` names the model's script in
 /// `tests/scripts`.
 #[must_use]
 pub fn polecat(name: &str, script: &str) -> Value {
@@ -28,7 +28,7 @@ pub fn polecat(name: &str, script: &str) -> Value {
         "kind": "Polecat",
         "metadata": {"name": name},
         "spec": {
-            "rig": "calculator",
+            "rig": "no-such-rig",
             "desiredState": "Working",
             "agentConfig": {
                 "provider": "anthropic",
@@ -148,6 +148,23 @@ impl World {
     pub async fn pods_of(&self, polecat: &str) -> Vec<Pod> {
         let labelled = ListParams::default().labels(&format!("gastown.io/polecat={polecat}"));
         self.api::<Pod>().list(&labelled).await.unwrap().items
+    }
+
+    /// Waits until no pod of a polecat is left.
+    pub async fn pods_are_gone(&self, polecat: &str) {
+        within(
+            Duration::from_secs(30),
+            &format!("no pod of {polecat:?} is left"),
+            async || {
+                let left = self.pods_of(polecat).await.len();
+                if left == 0 {
+                    Ok(())
+                } else {
+                    Err(format!("{left} are"))
+                }
+            },
+        )
+        .await;
     }
 
     /// Waits until the log of a container holds `text`; gives the log.
