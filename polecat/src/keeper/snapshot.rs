@@ -111,7 +111,8 @@ struct Read {
 impl Context<'_> {
     /// Takes a snapshot and pushes it, unless everything is saved already.
     pub fn take(&self) -> Result<Outcome, TakeSnapshot> {
-        if !self.work_tree.join(".git").exists() {
+        // The clone appears as a whole; what the agent did to its `.git` is no reason to save nothing.
+        if !self.work_tree.exists() {
             return Ok(Outcome::Nothing("there is no clone yet"));
         }
         let known = self.known()?;

@@ -463,6 +463,40 @@ fn without_a_clone_there_is_nothing_and_without_a_base_an_error() {
 }
 
 #[test]
+fn a_work_tree_whose_repository_is_gone_is_saved() {
+    let pod = pod();
+    pod.write("a", "1");
+    fs::remove_dir_all(pod.tree().join(".git")).unwrap();
+    pod.save();
+    assert_eq!(pod.saved()[&b"a"[..]].1, b"1");
+    assert!(pod.message().contains("could not be read"), "{}", pod.message());
+}
+
+#[test]
+fn a_repository_that_hangs_does_not_hold_a_snapshot_up() {
+    let pod = pod();
+    pod.write("a", "1");
+    let git = pod.tree().join(".git");
+    for name in ["packed-refs", "config", "HEAD"] {
+        let _not_there = fs::remove_file(git.join(name));
+        assert!(
+            Program::new("mkfifo")
+                .arg(git.join(name))
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+    let context = Context {
+        order: &pod.order,
+        store: &pod.store,
+        work_tree: &pod.tree(),
+        deadline: Instant::now() + Duration::from_secs(12),
+    };
+    assert!(matches!(context.take().unwrap(), Outcome::Saved { .. }));
+}
+
+#[test]
 fn a_fetch_that_is_refused_does_not_stop_a_snapshot() {
     let pod = pod();
     pod.store

@@ -80,12 +80,15 @@ fn environment(order: &WorkOrder) -> Vec<(&'static str, String)> {
         .limits
         .deadline_seconds
         .saturating_add(order.limits.parking_seconds);
-    let wait = wait.saturating_mul(1000).min(LONGEST_TIMER_MS);
+    let wait = wait.min(LONGEST_TIMER_MS / 1000);
     let mut variables = vec![
         ("ANTHROPIC_BASE_URL", format!("http://127.0.0.1:{MODEL_PORT}")),
         ("ANTHROPIC_API_KEY", DUMMY_KEY.to_owned()),
-        // The broker holds calls while it is parked.
-        ("API_TIMEOUT_MS", wait.to_string()),
+        // The broker holds calls while it is parked. With the first alone, Claude Code 2.1.330 breaks a silent call
+        // off after 300 s and gives up after ten of them: that is the idle timeout of its runtime's own client.
+        ("API_TIMEOUT_MS", (wait * 1000).to_string()),
+        ("API_FORCE_IDLE_TIMEOUT", "0".to_owned()),
+        ("BUN_CONFIG_HTTP_IDLE_TIMEOUT", wait.to_string()),
         ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1".to_owned()),
         ("DISABLE_AUTOUPDATER", "1".to_owned()),
         ("GT_ROLE", identity.clone()),
@@ -147,6 +150,7 @@ mod tests {
         assert_eq!(value("GT_ROLE").unwrap(), "demo/polecats/furiosa");
         assert_eq!(value("GT_ISSUE").unwrap(), "gt-1");
         assert_eq!(value("API_TIMEOUT_MS").unwrap(), "4200000");
+        assert_eq!(value("BUN_CONFIG_HTTP_IDLE_TIMEOUT").unwrap(), "4200");
         for kept in ["PATH", "MY_OWN", "ANTHROPIC_SMALL_FAST_MODEL"] {
             assert_eq!(value(kept).as_deref(), Some("theirs"), "{kept}");
         }

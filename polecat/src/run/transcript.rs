@@ -60,7 +60,7 @@ impl Transcript {
             "assistant" => self.assistant(&event["message"]),
             "user" => content(&event["message"]).iter().flat_map(result).collect(),
             "result" => self.end(&event),
-            other => vec![format!("[{}] {}", label(other), brief(&event))],
+            other => vec![format!("[{}] {}", label(other), remarkable(&event))],
         }
     }
 
@@ -167,7 +167,7 @@ fn system(event: &Value) -> String {
             escape(text(event, "claude_code_version")),
             escape(text(event, "model")),
         ),
-        other => format!("[{}] {}", label(other), brief(event)),
+        other => format!("[{}] {}", label(other), remarkable(event)),
     }
 }
 
@@ -252,6 +252,17 @@ fn brief(value: &Value) -> String {
     cut(&escape(&value.to_string()), MAX_INPUT)
 }
 
+/// An event of a kind that is not known here, without what only programs need.
+fn remarkable(event: &Value) -> String {
+    let mut event = event.clone();
+    if let Some(fields) = event.as_object_mut() {
+        let plumbing =
+            |name: &str| name.ends_with("id") || matches!(name, "type" | "subtype" | "output_file");
+        fields.retain(|name, value| !plumbing(name) && !value.is_null());
+    }
+    brief(&event)
+}
+
 /// A name that stands in brackets: what the model or a server calls a thing is not trusted either.
 fn label(name: &str) -> String {
     let kept = name
@@ -303,6 +314,16 @@ mod tests {
             ["[end] the agent is done: 3 turns, 12 s, 20 tokens in (0 cached), 5 out"]
         );
         assert_eq!(transcript.complaint(), None);
+    }
+
+    #[test]
+    fn events_that_are_new_are_shown_without_their_plumbing() {
+        let mut transcript = Transcript::default();
+        let event = r#"{"type":"system","subtype":"api_retry","attempt":1,"error":"overloaded","error_status":null,"session_id":"s","uuid":"u"}"#;
+        assert_eq!(
+            show(&mut transcript, event),
+            [r#"[api_retry] {"attempt":1,"error":"overloaded"}"#]
+        );
     }
 
     #[test]
