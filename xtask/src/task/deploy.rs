@@ -1,6 +1,6 @@
 //! Images and chart onto the cluster: what the demo and the end-to-end tests share.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -19,13 +19,9 @@ const NAMESPACE: &str = "gastown-system";
 pub struct Deployed {
     /// The cluster.
     pub cluster: Cluster,
-    images: Images,
-}
-
-struct Images {
-    operator: BuiltImage,
-    agent: BuiltImage,
-    testbed: BuiltImage,
+    /// The image of the git host and the scripted model, by digest.
+    pub testbed_image: String,
+    agent_image: String,
 }
 
 /// Brings the cluster up and builds the images at the same time, then installs the chart with `values`, a file below
@@ -34,107 +30,74 @@ pub fn ensure(values: &str) -> Result<Deployed> {
     let (cluster, images) = thread::scope(|scope| {
         let cluster = scope.spawn(cluster::ensure_up);
         let images = build_images();
-        (
-            cluster
-                .join()
-                .map_err(|_| anyhow!("bringing the cluster up panicked")),
-            images,
-        )
+        (cluster.join().map_err(|_| anyhow!("bringing the cluster up panicked")), images)
     });
+    let (cluster, [operator, agent, testbed]) = (cluster??, images?);
+    let operator = deliver(&cluster, &operator)?;
     let deployed = Deployed {
-        cluster: cluster??,
-        images: images?,
+        agent_image: deliver(&cluster, &agent)?,
+        testbed_image: deliver(&cluster, &testbed)?,
+        cluster,
     };
-    deployed.load_images()?;
-    deployed.install(values)?;
+    progress::step("install the chart", || deployed.install(&operator, values))?;
     Ok(deployed)
 }
 
-fn build_images() -> Result<Images> {
+fn build_images() -> Result<[BuiltImage; 3]> {
     let build = |name| image::build(name, image::Profile::Dev);
-    Ok(Images {
-        operator: build(image::Name::Operator)?,
-        agent: build(image::Name::PolecatAgent)?,
-        testbed: build(image::Name::Testbed)?,
-    })
+    Ok([build(image::Name::Operator)?, build(image::Name::PolecatAgent)?, build(image::Name::Testbed)?])
+}
+
+/// Gives the cluster an image it does not have yet, and returns the name by digest.
+///
+/// What this very cluster was given is remembered under a key made of its kubeconfig, which a new cluster has anew.
+fn deliver(cluster: &Cluster, image: &BuiltImage) -> Result<String> {
+    let key = Sha256::digest(fs_err::read(&cluster.kubeconfig)?);
+    let folder = workspace::root().join("target/cluster/delivered").join(format!("{key:x}"));
+    fs_err::create_dir_all(&folder)?;
+    let mark = folder.join(image.digest.replace(':', "-"));
+    if mark.exists() {
+        return Ok(fs_err::read_to_string(mark)?);
+    }
+    let reference = cluster.deliver_image(&image.archive, &image.name, &image.digest)?;
+    fs_err::write(mark, &reference)?;
+    Ok(reference)
 }
 
 impl Deployed {
-    /// The image of the git host and the scripted model, by digest.
-    pub fn testbed_image(&self) -> String {
-        self.images.testbed.reference()
-    }
-
     /// What the end-to-end tests are told by environment variables.
     pub fn environment(&self) -> Result<Vec<(&'static str, String)>> {
-        let audit = self
-            .cluster
-            .audit_log()
-            .context("the end-to-end tests need the kind cluster's audit log")?;
+        let audit = self.cluster.audit_log().context("the end-to-end tests need the kind cluster's audit log")?;
         Ok(vec![
-            ("GASTOWN_TESTBED_IMAGE", self.images.testbed.reference()),
-            ("GASTOWN_AGENT_IMAGE", self.images.agent.reference()),
+            ("GASTOWN_TESTBED_IMAGE", self.testbed_image.clone()),
+            ("GASTOWN_AGENT_IMAGE", self.agent_image.clone()),
             ("GASTOWN_AUDIT_LOG", audit.display().to_string()),
         ])
     }
 
-    fn load_images(&self) -> Result<()> {
-        for image in [&self.images.operator, &self.images.agent, &self.images.testbed] {
-            let mark = self.loaded_mark(image)?;
-            if !mark.exists() {
-                self.cluster.load_image(&image.archive)?;
-                fs_err::write(mark, "")?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A file that exists when this very cluster has the image: a new cluster has a new kubeconfig.
-    fn loaded_mark(&self, image: &BuiltImage) -> Result<PathBuf> {
-        let cluster = Sha256::digest(fs_err::read(&self.cluster.kubeconfig)?);
-        let folder = workspace::root()
-            .join("target/cluster/loaded")
-            .join(format!("{cluster:x}"));
-        fs_err::create_dir_all(&folder)?;
-        Ok(folder.join(image.digest.replace(':', "-")))
-    }
-
     /// Helm installs CRDs but never changes them, so they are applied before it.
-    fn install(&self, values: &str) -> Result<()> {
+    fn install(&self, operator: &str, values: &str) -> Result<()> {
         let chart = workspace::root().join(CHART);
         let apply = ["apply", "--server-side", "--force-conflicts", "--filename"];
-        self.cluster
-            .kubectl()?
-            .args(apply)
-            .arg(chart.join("crds"))
-            .output()?;
-        progress::step("install the chart", || self.helm(&chart, values))
+        self.cluster.kubectl()?.args(apply).arg(chart.join("crds")).output()?;
+        self.helm(&chart, operator, values)
     }
 
-    fn helm(&self, chart: &Path, values: &str) -> Result<()> {
-        let set = |path: &str, value: &str| ["--set-string".to_owned(), format!("{path}={value}")];
-        let (operator, agent) = (&self.images.operator, &self.images.agent);
-        let helm = self
-            .cluster
-            .helm()?
-            .args(["upgrade", "--install", RELEASE])
-            .arg(chart);
-        helm.args([
-            "--namespace",
-            NAMESPACE,
-            "--create-namespace",
-            "--skip-crds",
-            "--wait",
-            "--timeout",
-            "120s",
-        ])
-        .arg("--values")
-        .arg(workspace::root().join(values))
-        .args(set("image.repository", &operator.name))
-        .args(set("image.digest", &operator.digest))
-        .args(set("agentImage.repository", &agent.name))
-        .args(set("agentImage.digest", &agent.digest))
-        .output()?;
+    fn helm(&self, chart: &Path, operator: &str, values: &str) -> Result<()> {
+        let helm = self.cluster.helm()?.args(["upgrade", "--install", RELEASE]).arg(chart);
+        helm.args(["--namespace", NAMESPACE, "--create-namespace", "--skip-crds", "--wait", "--timeout", "120s"])
+            .arg("--values")
+            .arg(workspace::root().join(values))
+            .args(set_image("image", operator)?)
+            .args(set_image("agentImage", &self.agent_image)?)
+            .output()?;
         Ok(())
     }
+}
+
+/// `--set` flags that name an image by digest.
+fn set_image(value: &str, reference: &str) -> Result<[String; 4]> {
+    let (repository, digest) = reference.split_once('@').context("an image is delivered by digest")?;
+    let set = "--set-string".to_owned();
+    Ok([set.clone(), format!("{value}.repository={repository}"), set, format!("{value}.digest={digest}")])
 }

@@ -138,7 +138,7 @@ impl<'a> Scene<'a> {
                 .output()?;
         }
         let manifest = fs_err::read_to_string(tests.join("testbed/testbed.yaml"))?;
-        let manifest = manifest.replace("TESTBED_IMAGE", &self.deployed.testbed_image());
+        let manifest = manifest.replace("TESTBED_IMAGE", &self.deployed.testbed_image);
         self.kubectl()?
             .args(["apply", "--filename", "-"])
             .input(manifest)
