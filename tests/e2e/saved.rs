@@ -108,6 +108,24 @@ async fn stops(phase: PolecatPhase, world_name: &str, name: &str) {
 }
 
 #[tokio::test]
+async fn an_idle_polecat_that_is_wanted_working_again_goes_on() {
+    with_world("again", async |world: &World| {
+        let (_, wip) = half_way_through(world, "quint").await;
+        world.patch::<Polecat>("quint", json!({"spec": {"desiredState": "Idle"}})).await;
+        let idle = |polecat: &Polecat| polecat.status.as_ref().and_then(|status| status.phase) == Some(PolecatPhase::Idle);
+        world.polecat_until("quint", "it is Idle", idle).await;
+        let again = json!({"spec": {"desiredState": "Working", "task": {"description": "Go on. [[script:fix-bug]]"}}});
+        world.patch::<Polecat>("quint", again).await;
+        let done = |polecat: &Polecat| polecat.status.as_ref().and_then(|status| status.phase) == Some(PolecatPhase::Done);
+        let polecat = world.polecat_until("quint", "its second attempt is Done", done).await;
+        let status = polecat.status.unwrap();
+        assert_eq!(status.attempts.len(), 2);
+        assert_eq!(status.wip.map(|saved| saved.name), Some(wip), "what was saved is still named");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_deleted_pod_saves_what_it_had_not_committed() {
     with_world("drained", async |world: &World| {
         let (remote, wip) = half_way_through(world, "corpus").await;

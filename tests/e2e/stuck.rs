@@ -1,6 +1,6 @@
 //! What ends without delivered work, and why.
 
-use gastown_api::polecat::{AttemptOutcome, PolecatPhase};
+use gastown_api::polecat::{AttemptOutcome, Polecat, PolecatPhase};
 use gastown_tests::harness::{World, polecat, with_world};
 use serde_json::json;
 
@@ -35,6 +35,42 @@ async fn a_commit_that_the_upstream_refuses_is_stuck_with_its_words() {
         let (_, sha) = wip.unwrap_or_else(|| panic!("no WIP ref in {refs:?}"));
         let files = remote.files(sha).await;
         assert!(String::from_utf8_lossy(&files["calculator.py"].bytes).contains("return a + b"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stuck_polecat_is_tried_again_on_the_same_branch_when_asked() {
+    with_world("retry", async |world: &World| {
+        let remote = world.testbed().await;
+        world.credentials().await;
+        world.sling(polecat("the-dag", "nothing")).await;
+        let (first, _) = world.is_stuck("the-dag", "NothingChanged").await;
+        let retry = json!({
+            "metadata": {"annotations": {"gastown.io/retry-requested-at": "2026-01-05T09:00:00Z"}},
+            "spec": {"task": {"description": "Fix it this time. [[script:fix-bug]]"}},
+        });
+        world.patch::<Polecat>("the-dag", retry).await;
+        let done = |polecat: &Polecat| {
+            let status = polecat.status.as_ref();
+            status
+                .is_some_and(|status| status.attempts.len() == 2 && status.phase == Some(PolecatPhase::Done))
+        };
+        let second = world
+            .polecat_until("the-dag", "its second attempt is Done", done)
+            .await;
+        let (first, second) = (first.status.unwrap(), second.status.unwrap());
+        assert_eq!(second.branch, first.branch);
+        assert_eq!(second.base, first.base);
+        assert_ne!(second.attempts[1].pod_uid, second.attempts[0].pod_uid);
+        assert!(
+            second.usage.unwrap().tokens() > first.usage.unwrap().tokens(),
+            "usage is of both attempts"
+        );
+        let head = remote
+            .sha(&format!("refs/heads/{}", second.branch.unwrap()))
+            .await;
+        assert_eq!(second.head, Some(head));
     })
     .await;
 }

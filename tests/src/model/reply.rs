@@ -37,12 +37,13 @@ fn blocks(turn: &Turn, number: usize) -> Vec<Value> {
     text.into_iter().chain(tool).collect()
 }
 
-fn stop_reason(turn: &Turn) -> &'static str {
-    if turn.tool.is_some() {
+fn stop_reason(turn: &Turn) -> &str {
+    let usual = if turn.tool.is_some() {
         "tool_use"
     } else {
         "end_turn"
-    }
+    };
+    turn.stop.as_deref().unwrap_or(usual)
 }
 
 fn usage(figures: UsageFigures) -> Value {

@@ -20,8 +20,12 @@ pub struct Script {
 pub struct Turn {
     /// Text.
     pub say: Option<String>,
+    /// Words that the message answered must hold, such as a tool's result; else the model says so and ends.
+    pub matches: Option<String>,
     /// A tool to use; the agent runs it and asks for the next turn.
     pub tool: Option<Tool>,
+    /// Why the model stops; else `tool_use` with a tool and `end_turn` without.
+    pub stop: Option<String>,
     /// What the answer is said to have used.
     pub usage: UsageFigures,
     /// Answer with this status instead.
@@ -44,7 +48,7 @@ pub struct Turn {
 pub struct Tool {
     /// Its name, such as `Bash`.
     pub name: String,
-    /// Its input.
+    /// Its input, in which `{{cwd}}` stands for the agent's folder and `{{result}}` for the last tool's result.
     pub input: Value,
 }
 
@@ -81,6 +85,17 @@ impl Turn {
             say: Some(text.to_owned()),
             ..Self::default()
         }
+    }
+
+    /// What to say when `last`, the message that is answered, does not hold what this turn wants.
+    pub(super) fn unmet(&self, last: Option<&Value>) -> Option<String> {
+        let wanted = self.matches.as_deref()?;
+        let content = last.map_or(&Value::Null, |last| &last["content"]);
+        // As it stands in the JSON, so that one look finds it in text and in blocks alike.
+        let quoted = Value::from(wanted).to_string();
+        let inner = quoted.trim_matches('"');
+        (!content.to_string().contains(inner))
+            .then(|| format!("The script wants {wanted:?}, and it did not come."))
     }
 }
 

@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 
 use super::classify::GatewayFailure;
 use super::secret::Credential;
+use crate::broker::serve::serve;
 use crate::broker::tls;
 
 /// The header by which git proves to the gateway that the broker started it: the agent shares the network, and must
@@ -31,6 +32,9 @@ const GATE: HeaderName = HeaderName::from_static("x-gastown-gate");
 
 /// The longest the upstream may take to begin its answer; hooks of a push run before it.
 const ANSWER: Duration = Duration::from_mins(10);
+
+/// git needs two; strangers are answered 403, and must neither fill the memory nor take all places.
+const CONNECTIONS: usize = 128;
 
 /// What of git's request reaches the upstream; HTTP's own framing is made anew.
 const REQUEST_HEADERS: [&str; 5] = [
@@ -103,11 +107,7 @@ impl Gateway {
             failure: Mutex::new(None),
         });
         let router = Router::new().fallback(pass).with_state(Arc::clone(&shared));
-        tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(cause = %error, "the gateway to the git host ended");
-            }
-        });
+        tokio::spawn(serve(listener, router, CONNECTIONS));
         Ok(Self {
             address,
             gate,

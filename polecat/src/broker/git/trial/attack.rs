@@ -373,6 +373,27 @@ async fn garbage_is_answered_and_never_forwarded() {
     git(&clone, &["push", "-q", "origin", "HEAD"]).await.unwrap();
 }
 
+/// A pack of two objects in 186 bytes: 64 KiB of zeros, and a delta that repeats them 14,000 times.
+const DELTA_BOMB: &str = "\
+    5041434b0000000200000002b0802078daedc101010000008090feafee080a0000000000000000000000000000000000\
+    000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000006a00\
+    0f0001f8eb06c97c12f9b0a24bfc19c74a2b265a97c92413777578daedc1310100200cc0b08309af297ea4cd0467929a\
+    7af704000000000000000000000000001f2c9d775d12dc7acfdfa941e8cff0d5decff8c4adf863ed0fc0";
+
+#[tokio::test]
+async fn a_small_pack_that_makes_a_huge_object_is_refused() {
+    let trial = Trial::new().await;
+    let mut body = line(&format!("{ZERO} {} {WORK}\0report-status", "a".repeat(40))).into_bytes();
+    body.extend_from_slice(b"0000");
+    let digits = DELTA_BOMB.as_bytes().chunks(2);
+    body.extend(digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()));
+    let calls = trial.remote.calls();
+    let (status, text) = trial.post(body, "identity").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(text.contains("over limit"), "{text}");
+    assert_eq!(trial.remote.calls(), calls);
+}
+
 #[tokio::test]
 async fn nothing_else_of_the_brokers_folder_is_served() {
     let trial = Trial::new().await;
