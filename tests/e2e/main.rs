@@ -8,9 +8,10 @@
 
 mod confined;
 mod done;
-mod idle;
 mod parked;
 mod refused;
 mod saved;
 mod stuck;
 mod task;
+// Runs alone; by its name it comes last, when nobody waits for it.
+mod undisturbed;
