@@ -6,8 +6,6 @@ mod cluster;
 mod config;
 mod controller;
 mod leader;
-#[cfg(test)]
-mod measure;
 mod metrics;
 mod pod_view;
 mod run;
