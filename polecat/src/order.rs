@@ -29,6 +29,9 @@ pub enum ReadOrder {
 /// The work order of this pod.
 pub fn read() -> Result<WorkOrder, ReadOrder> {
     let path = PathBuf::from(ORDER_FILE);
-    let json = std::fs::read(&path).map_err(|source| ReadOrder::ReadFile { path: path.clone(), source })?;
+    let json = std::fs::read(&path).map_err(|source| ReadOrder::ReadFile {
+        path: path.clone(),
+        source,
+    })?;
     serde_json::from_slice(&json).map_err(|source| ReadOrder::Parse { path, source })
 }

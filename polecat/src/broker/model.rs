@@ -13,6 +13,8 @@ mod proxy;
 mod sse;
 mod stream;
 mod strict;
+#[cfg(test)]
+mod trial;
 mod upstream;
 
 use std::path::PathBuf;
@@ -47,7 +49,13 @@ pub struct Context {
 
 /// Serves for good.
 pub async fn serve(context: Context) -> Result<(), OpenUpstream> {
-    let Context { order, record, secret_dir, system_roots, listener } = context;
+    let Context {
+        order,
+        record,
+        secret_dir,
+        system_roots,
+        listener,
+    } = context;
     let upstream = upstream::Upstream::open(&order, &secret_dir, &system_roots)?;
     let proxy = Arc::new(proxy::Proxy::new(order, record, upstream));
     let answer = move |request| {

@@ -30,7 +30,12 @@ pub fn ensure(values: &str) -> Result<Deployed> {
     let (cluster, images) = thread::scope(|scope| {
         let cluster = scope.spawn(cluster::ensure_up);
         let images = build_images();
-        (cluster.join().map_err(|_| anyhow!("bringing the cluster up panicked")), images)
+        (
+            cluster
+                .join()
+                .map_err(|_| anyhow!("bringing the cluster up panicked")),
+            images,
+        )
     });
     let (cluster, [operator, agent, testbed]) = (cluster??, images?);
     let operator = deliver(&cluster, &operator)?;
@@ -45,7 +50,11 @@ pub fn ensure(values: &str) -> Result<Deployed> {
 
 fn build_images() -> Result<[BuiltImage; 3]> {
     let build = |name| image::build(name, image::Profile::Dev);
-    Ok([build(image::Name::Operator)?, build(image::Name::PolecatAgent)?, build(image::Name::Testbed)?])
+    Ok([
+        build(image::Name::Operator)?,
+        build(image::Name::PolecatAgent)?,
+        build(image::Name::Testbed)?,
+    ])
 }
 
 /// Gives the cluster an image it does not have yet, and returns the name by digest.
@@ -53,7 +62,9 @@ fn build_images() -> Result<[BuiltImage; 3]> {
 /// What this very cluster was given is remembered under a key made of its kubeconfig, which a new cluster has anew.
 fn deliver(cluster: &Cluster, image: &BuiltImage) -> Result<String> {
     let key = Sha256::digest(fs_err::read(&cluster.kubeconfig)?);
-    let folder = workspace::root().join("target/cluster/delivered").join(format!("{key:x}"));
+    let folder = workspace::root()
+        .join("target/cluster/delivered")
+        .join(format!("{key:x}"));
     fs_err::create_dir_all(&folder)?;
     let mark = folder.join(image.digest.replace(':', "-"));
     if mark.exists() {
@@ -67,7 +78,10 @@ fn deliver(cluster: &Cluster, image: &BuiltImage) -> Result<String> {
 impl Deployed {
     /// What the end-to-end tests are told by environment variables.
     pub fn environment(&self) -> Result<Vec<(&'static str, String)>> {
-        let audit = self.cluster.audit_log().context("the end-to-end tests need the kind cluster's audit log")?;
+        let audit = self
+            .cluster
+            .audit_log()
+            .context("the end-to-end tests need the kind cluster's audit log")?;
         Ok(vec![
             ("GASTOWN_TESTBED_IMAGE", self.testbed_image.clone()),
             ("GASTOWN_AGENT_IMAGE", self.agent_image.clone()),
@@ -79,25 +93,48 @@ impl Deployed {
     fn install(&self, operator: &str, values: &str) -> Result<()> {
         let chart = workspace::root().join(CHART);
         let apply = ["apply", "--server-side", "--force-conflicts", "--filename"];
-        self.cluster.kubectl()?.args(apply).arg(chart.join("crds")).output()?;
+        self.cluster
+            .kubectl()?
+            .args(apply)
+            .arg(chart.join("crds"))
+            .output()?;
         self.helm(&chart, operator, values)
     }
 
     fn helm(&self, chart: &Path, operator: &str, values: &str) -> Result<()> {
-        let helm = self.cluster.helm()?.args(["upgrade", "--install", RELEASE]).arg(chart);
-        helm.args(["--namespace", NAMESPACE, "--create-namespace", "--skip-crds", "--wait", "--timeout", "120s"])
-            .arg("--values")
-            .arg(workspace::root().join(values))
-            .args(set_image("image", operator)?)
-            .args(set_image("agentImage", &self.agent_image)?)
-            .output()?;
+        let helm = self
+            .cluster
+            .helm()?
+            .args(["upgrade", "--install", RELEASE])
+            .arg(chart);
+        helm.args([
+            "--namespace",
+            NAMESPACE,
+            "--create-namespace",
+            "--skip-crds",
+            "--wait",
+            "--timeout",
+            "120s",
+        ])
+        .arg("--values")
+        .arg(workspace::root().join(values))
+        .args(set_image("image", operator)?)
+        .args(set_image("agentImage", &self.agent_image)?)
+        .output()?;
         Ok(())
     }
 }
 
 /// `--set` flags that name an image by digest.
 fn set_image(value: &str, reference: &str) -> Result<[String; 4]> {
-    let (repository, digest) = reference.split_once('@').context("an image is delivered by digest")?;
+    let (repository, digest) = reference
+        .split_once('@')
+        .context("an image is delivered by digest")?;
     let set = "--set-string".to_owned();
-    Ok([set.clone(), format!("{value}.repository={repository}"), set, format!("{value}.digest={digest}")])
+    Ok([
+        set.clone(),
+        format!("{value}.repository={repository}"),
+        set,
+        format!("{value}.digest={digest}"),
+    ])
 }

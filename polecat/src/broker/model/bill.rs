@@ -29,9 +29,19 @@ pub(super) enum Ending {
 }
 
 impl Bill {
-    pub(super) fn open(record: Record, model: String, price: Option<Price>, reservation: Reservation) -> Self {
+    pub(super) fn open(
+        record: Record,
+        model: String,
+        price: Option<Price>,
+        reservation: Reservation,
+    ) -> Self {
         let reservation = Some(reservation);
-        Self { record, model, price, reservation }
+        Self {
+            record,
+            model,
+            price,
+            reservation,
+        }
     }
 
     /// Charges what an answer cost.
@@ -72,7 +82,10 @@ fn charge(told: &Told, ending: Ending, reserved: &Usage) -> Usage {
         Some(usage) if told.whole => return usage,
         _ => {}
     }
-    let known = told.usage.unwrap_or(Usage { output_tokens: 0, ..*reserved });
+    let known = told.usage.unwrap_or(Usage {
+        output_tokens: 0,
+        ..*reserved
+    });
     let output = match ending {
         Ending::Provider => body::estimate(told.bytes).min(reserved.output_tokens),
         Ending::Agent => reserved.output_tokens,
@@ -101,8 +114,16 @@ mod tests {
     };
 
     fn told(usage: Option<(u64, u64)>, whole: bool) -> Told {
-        let usage = usage.map(|(input_tokens, output_tokens)| Usage { input_tokens, output_tokens, ..RESERVED });
-        Told { usage, whole, bytes: 90 }
+        let usage = usage.map(|(input_tokens, output_tokens)| Usage {
+            input_tokens,
+            output_tokens,
+            ..RESERVED
+        });
+        Told {
+            usage,
+            whole,
+            bytes: 90,
+        }
     }
 
     fn charged(told: &Told, ending: Ending) -> (u64, u64) {
@@ -133,7 +154,12 @@ mod tests {
         let order = fixture::order();
         let record = Record::open(dir.path(), dir.path().join("t"), &order).unwrap();
         let budget = Arc::new(Budget::new(&order.model));
-        let call = Call { model: "claude-x".to_owned(), max_tokens: 100, stream: true, input_estimate: 10 };
+        let call = Call {
+            model: "claude-x".to_owned(),
+            max_tokens: 100,
+            stream: true,
+            input_estimate: 10,
+        };
         let nothing = || Amount { tokens: 0, micros: 0 };
         for vanish in [false, true] {
             let reservation = budget.reserve(&call, &order.model, nothing).await.unwrap();

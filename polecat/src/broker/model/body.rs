@@ -104,7 +104,10 @@ fn model(body: &Map<String, Value>, order: &ModelOrder) -> Result<String, Refusa
     if !order.allows(model) {
         Err(refuse("model", &format!("{named} is not on the operator's list")))
     } else if order.micros_left.is_some() && order.price(model).is_none() {
-        Err(refuse("model", &format!("{named} has no price, and the budget is in dollars")))
+        Err(refuse(
+            "model",
+            &format!("{named} has no price, and the budget is in dollars"),
+        ))
     } else {
         Ok(model.to_owned())
     }
@@ -122,7 +125,10 @@ fn max_tokens(body: &Map<String, Value>, endpoint: Endpoint) -> Result<u64, Refu
 fn check_fields(object: &Map<String, Value>, allowed: &[&str], at: &str) -> Result<(), Refusal> {
     let strange = object.keys().find(|key| !allowed.contains(&key.as_str()));
     strange.map_or(Ok(()), |key| {
-        Err(refuse(&format!("{at}{}", shown(key)), "this field is not allowed here"))
+        Err(refuse(
+            &format!("{at}{}", shown(key)),
+            "this field is not allowed here",
+        ))
     })
 }
 
@@ -145,8 +151,11 @@ fn check_tool(at: &str, tool: Option<&Value>) -> Result<(), Refusal> {
         None | Some(Value::Null) => Ok(()),
         Some(kind) if kind == "custom" => Ok(()),
         Some(kind) => {
-            let kind = shown(&kind.to_string());
-            Err(refuse(at, &format!("only tools that run in the pod are allowed, not of type {kind}")))
+            let kind = kind.as_str().map_or_else(|| kind.to_string(), shown);
+            Err(refuse(
+                at,
+                &format!("only tools that run in the pod are allowed, not of type {kind}"),
+            ))
         }
     }
 }
@@ -157,11 +166,18 @@ fn check_edits(management: Option<&Value>) -> Result<(), Refusal> {
         None | Some(Value::Null) => return Ok(()),
         Some(management) => management.get("edits").and_then(Value::as_array),
     };
-    let clears = |edit: &Value| edit["type"].as_str().is_some_and(|kind| kind.starts_with("clear_"));
+    let clears = |edit: &Value| {
+        edit["type"]
+            .as_str()
+            .is_some_and(|kind| kind.starts_with("clear_"))
+    };
     if edits.is_none_or(|edits| edits.iter().all(clears)) {
         Ok(())
     } else {
-        Err(refuse("context_management.edits", "only edits that clear are allowed"))
+        Err(refuse(
+            "context_management.edits",
+            "only edits that clear are allowed",
+        ))
     }
 }
 
@@ -200,14 +216,22 @@ fn check_block(at: &str, block: &Value) -> Result<(), Refusal> {
         "tool_result" => check_content(&format!("{at}.content"), block.get("content")),
         "tool_addition" => check_addition(&format!("{at}.tool"), block.get("tool")),
         kind if PLAIN_BLOCKS.contains(&kind) => Ok(()),
-        kind => Err(refuse(at, &format!("blocks of type {} are not allowed here", shown(kind)))),
+        kind => Err(refuse(
+            at,
+            &format!("blocks of type {} are not allowed here", shown(kind)),
+        )),
     }
 }
 
 fn check_source(at: &str, source: Option<&Value>) -> Result<(), Refusal> {
-    let kind = source.and_then(|source| source.get("type")).and_then(Value::as_str);
+    let kind = source
+        .and_then(|source| source.get("type"))
+        .and_then(Value::as_str);
     if kind.is_some_and(|kind| SOURCES.contains(&kind)) {
-        check_content(&format!("{at}.content"), source.and_then(|source| source.get("content")))
+        check_content(
+            &format!("{at}.content"),
+            source.and_then(|source| source.get("content")),
+        )
     } else {
         Err(refuse(at, "must hold the data itself, not a URL or a file id"))
     }
@@ -309,16 +333,36 @@ mod tests {
             ("max_tokens", json!(null), "max_tokens: "),
             ("max_tokens", json!(-1), "max_tokens: "),
             ("stream", json!("true"), "stream: "),
-            ("tools", json!([{}, {"type": "web_search_20250305", "name": "x"}]), "tools.1: "),
-            ("tools", json!([{"type": "bash_20250124", "name": "bash"}]), "tools.0: "),
+            (
+                "tools",
+                json!([{}, {"type": "web_search_20250305", "name": "x"}]),
+                "tools.1: ",
+            ),
+            (
+                "tools",
+                json!([{"type": "bash_20250124", "name": "bash"}]),
+                "tools.0: ",
+            ),
             ("tools", json!([{"type": ["custom"]}]), "tools.0: "),
             ("tools", json!([5]), "tools.0: "),
             ("tools", json!({}), "tools: "),
-            ("context_management", json!({"edits": [{"type": "compact_20260112"}]}), "context_management.edits: "),
-            ("system", json!([{"type": "document", "source": {"type": "url"}}]), "system.0.source: "),
+            (
+                "context_management",
+                json!({"edits": [{"type": "compact_20260112"}]}),
+                "context_management.edits: ",
+            ),
+            (
+                "system",
+                json!([{"type": "document", "source": {"type": "url"}}]),
+                "system.0.source: ",
+            ),
             ("messages", json!("x"), "messages: "),
             ("messages", json!([7]), "messages.0: "),
-            ("messages", json!([{"role": "system", "tool_changes": []}]), "messages.0.\"tool_changes\": "),
+            (
+                "messages",
+                json!([{"role": "system", "tool_changes": []}]),
+                "messages.0.\"tool_changes\": ",
+            ),
         ];
         for (field, value, named) in cases {
             let error = ask(field, value.clone()).unwrap_err();
@@ -333,22 +377,39 @@ mod tests {
             {"type": "document", "source": {"type": "url", "url": "http://x"}}]}]);
         let content = json!([{"type": "document", "source": {"type": "content", "content": [
             {"type": "image", "source": {"type": "url"}}]}}]);
-        let defined = |definition: Value| json!([{"type": "tool_addition",
-            "tool": {"type": "tool_definition", "definition": definition}}]);
+        let defined = |definition: Value| {
+            json!([{"type": "tool_addition",
+            "tool": {"type": "tool_definition", "definition": definition}}])
+        };
         let cases = [
-            (image(json!({"type": "url", "url": "http://x"})), "messages.0.content.0.source: "),
-            (image(json!({"type": "file", "file_id": "x"})), "messages.0.content.0.source: "),
+            (
+                image(json!({"type": "url", "url": "http://x"})),
+                "messages.0.content.0.source: ",
+            ),
+            (
+                image(json!({"type": "file", "file_id": "x"})),
+                "messages.0.content.0.source: ",
+            ),
             (image(json!({"type": ["url"]})), "messages.0.content.0.source: "),
             (image(json!("http://x")), "messages.0.content.0.source: "),
             (nested, "messages.0.content.0.content.0.source: "),
             (content, "messages.0.content.0.source.content.0.source: "),
             (json!([{"type": "mcp_tool_use"}]), "messages.0.content.0: "),
-            (json!([{"type": "container_upload", "file_id": "x"}]), "messages.0.content.0: "),
+            (
+                json!([{"type": "container_upload", "file_id": "x"}]),
+                "messages.0.content.0: ",
+            ),
             (json!([{"type": 7}]), "messages.0.content.0: "),
             (json!([{"source": {"type": "url"}}]), "messages.0.content.0: "),
             (json!(7), "messages.0.content: "),
-            (defined(json!({"type": "web_fetch_20250910"})), "messages.0.content.0.tool.definition: "),
-            (json!([{"type": "tool_addition", "tool": {"type": "mcp_toolset"}}]), "messages.0.content.0.tool: "),
+            (
+                defined(json!({"type": "web_fetch_20250910"})),
+                "messages.0.content.0.tool.definition: ",
+            ),
+            (
+                json!([{"type": "tool_addition", "tool": {"type": "mcp_toolset"}}]),
+                "messages.0.content.0.tool: ",
+            ),
         ];
         for (content, named) in cases {
             let error = ask("messages", blocks(&content)).unwrap_err();

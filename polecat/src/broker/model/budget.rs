@@ -69,7 +69,9 @@ impl Budget {
         };
         let amount = Amount {
             tokens: usage.tokens(),
-            micros: order.price(&call.model).map_or(0, |price| dearest(price).micros(&usage)),
+            micros: order
+                .price(&call.model)
+                .map_or(0, |price| dearest(price).micros(&usage)),
         };
         loop {
             let released = self.released.notified();

@@ -55,9 +55,11 @@ const BETA: &str = "anthropic-beta";
 
 /// Refuses what could make two parsers see two requests.
 pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
-    if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
+    // The server takes a chunked body with a length too, and drops the length before this sees it. Claude Code sends a
+    // length alone, so nothing is lost by refusing whatever is chunked.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
         return Err(Refusal::bad_request(
-            "transfer-encoding and content-length must not stand together",
+            "transfer-encoding is not served; send the body with content-length",
         ));
     }
     if headers.contains_key(header::UPGRADE) {
@@ -105,9 +107,7 @@ fn betas(headers: &HeaderMap) -> Option<HeaderValue> {
         .flat_map(|value| value.split(','))
         .map(str::trim)
         .filter(|name| !name.is_empty());
-    let passed: Vec<&str> = names
-        .filter(|name| BETAS.contains(&undated(name)))
-        .collect();
+    let passed: Vec<&str> = names.filter(|name| BETAS.contains(&undated(name))).collect();
     HeaderValue::try_from(passed.join(","))
         .ok()
         .filter(|value| !value.is_empty())
@@ -151,19 +151,26 @@ mod tests {
         const SEEN: &str = "claude-code-20250219,interleaved-thinking-2025-05-14,context-management-2025-06-27,\
             per-turn-control-2026-07-01,mid-conversation-tool-changes-2026-07-01,thinking-token-count-2026-05-13,\
             advanced-tool-use-2025-11-20,effort-2025-11-24,thinking-display-updates-2026-08-18,context-1m-2025-08-07";
-        assert_eq!(request(&map(&[("anthropic-beta", SEEN)])).get(BETA).unwrap(), SEEN);
+        assert_eq!(
+            request(&map(&[("anthropic-beta", SEEN)])).get(BETA).unwrap(),
+            SEEN
+        );
         let sent = map(&[(
             "anthropic-beta",
             "mcp-client-2025-04-04, effort-2025-11-24 ,web-fetch-2025-09-10,advisor-tool-2026-03-01,effort-x",
         )]);
         assert_eq!(request(&sent).get(BETA).unwrap(), "effort-2025-11-24");
-        let none = request(&map(&[("anthropic-beta", "files-api-2025-04-14,fast-mode-2026-02-01")]));
+        let none = request(&map(&[(
+            "anthropic-beta",
+            "files-api-2025-04-14,fast-mode-2026-02-01",
+        )]));
         assert!(none.get(BETA).is_none());
     }
 
     #[test]
     fn what_two_parsers_could_read_differently_is_refused() {
         assert!(check(&map(&[("transfer-encoding", "chunked"), ("content-length", "5")])).is_err());
+        assert!(check(&map(&[("transfer-encoding", "chunked")])).is_err());
         assert!(check(&map(&[("upgrade", "websocket")])).is_err());
         assert!(check(&map(&[("content-length", "5")])).is_ok());
     }

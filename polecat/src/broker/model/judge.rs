@@ -44,9 +44,9 @@ pub(super) fn judge(status: StatusCode, headers: &HeaderMap, tries: u32, now: Ti
     };
     match status.as_u16() {
         // A compressed answer would hide its usage; it was not asked for.
-        200..=299 if headers.contains_key(header::CONTENT_ENCODING) => {
-            Verdict::Fail(Refusal::upstream("the model endpoint compresses its answers unasked"))
-        }
+        200..=299 if headers.contains_key(header::CONTENT_ENCODING) => Verdict::Fail(Refusal::upstream(
+            "the model endpoint compresses its answers unasked",
+        )),
         200..=299 => Verdict::Pass,
         401 | 403 => Verdict::Stop {
             message: format!("the model endpoint answered {status} to the API key"),
@@ -178,7 +178,10 @@ mod tests {
             judged(307, &[("location", "https://evil")], 0),
             Verdict::Fail(_)
         ));
-        assert!(matches!(judged(200, &[("content-encoding", "gzip")], 0), Verdict::Fail(_)));
+        assert!(matches!(
+            judged(200, &[("content-encoding", "gzip")], 0),
+            Verdict::Fail(_)
+        ));
         assert_eq!(judged(200, &[], 0), Verdict::Pass);
     }
 
@@ -186,7 +189,11 @@ mod tests {
     fn the_upstreams_words_never_carry_the_key() {
         let body = br#"{"error":{"message":"bad key sk-secret\u001b[2J"}}"#;
         assert!(!format!("{:?}", redact(StatusCode::BAD_REQUEST, body, "sk-secret")).contains("sk-secret"));
-        let ends = redact(StatusCode::BAD_REQUEST, br#"{"error":{"message":"key ...56789abc"}}"#, "sk-0123456789abc");
+        let ends = redact(
+            StatusCode::BAD_REQUEST,
+            br#"{"error":{"message":"key ...56789abc"}}"#,
+            "sk-0123456789abc",
+        );
         assert!(ends.message.contains("withheld"), "{ends:?}");
         let shown = format!("{:?}", redact(StatusCode::BAD_REQUEST, body, "something-else"));
         assert!(shown.contains("bad key") && !shown.contains("\\u{1b}"), "{shown}");

@@ -113,3 +113,36 @@ pub(super) fn stopped(record: &Record) -> Option<String> {
 pub(super) fn is_stopped(record: &Record) -> bool {
     stopped(record).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::fixture;
+
+    #[test]
+    fn the_first_long_wait_parks_and_the_end_of_the_last_resumes() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = Record::open(dir.path(), dir.path().join("t"), &fixture::order()).unwrap();
+        let parking = Parking::default();
+        let park = |seconds| {
+            let delay = Duration::from_secs(seconds);
+            parking.park(&record, Reason::RateLimited, "m".to_owned(), delay)
+        };
+        let parked = || {
+            matches!(
+                record.evidence().state,
+                BrokerState::Parked { until: Some(_), .. }
+            )
+        };
+        assert!(
+            park(5).is_none() && !parked(),
+            "nobody needs to hear of a short wait"
+        );
+        let (first, second) = (park(6), park(60));
+        assert!(parked());
+        drop(second);
+        assert!(parked());
+        drop(first);
+        assert_eq!(record.evidence().state, BrokerState::Serving);
+    }
+}

@@ -129,8 +129,14 @@ impl Proxy {
 
     async fn read(&self, body: Body) -> Result<(Bytes, OwnedSemaphorePermit), Refusal> {
         let broken = || Refusal::bad_request("the body broke off, or is larger than 32 MiB");
-        let size = body.size_hint().exact().map_or(Ok(body::MAX_BYTES), usize::try_from);
-        let size = size.ok().filter(|size| *size <= body::MAX_BYTES).ok_or_else(broken)?;
+        let size = body
+            .size_hint()
+            .exact()
+            .map_or(Ok(body::MAX_BYTES), usize::try_from);
+        let size = size
+            .ok()
+            .filter(|size| *size <= body::MAX_BYTES)
+            .ok_or_else(broken)?;
         let room = permits(&self.room, size.div_ceil(1024 * 1024).max(1)).await?;
         let mut body = Limited::new(body, body::MAX_BYTES);
         let read = async {
@@ -142,7 +148,9 @@ impl Proxy {
             }
             Ok(bytes.freeze())
         };
-        let bytes = tokio::time::timeout(SEND_BODY, read).await.map_err(|_| broken())??;
+        let bytes = tokio::time::timeout(SEND_BODY, read)
+            .await
+            .map_err(|_| broken())??;
         Ok((bytes, room))
     }
 
@@ -172,7 +180,11 @@ impl Proxy {
                     tracing::warn!(%message, failures, "a model call did not reach its endpoint");
                     parking::wait(&self.record, Duration::from_secs(u64::from(failures))).await;
                 }
-                Outcome::Wait { status, reason, delay } => {
+                Outcome::Wait {
+                    status,
+                    reason,
+                    delay,
+                } => {
                     waits += 1;
                     let message = format!("the model endpoint answered {status}");
                     tracing::info!(%status, seconds = delay.as_secs(), "a model call waits");
@@ -206,7 +218,11 @@ impl Proxy {
                 return Outcome::Unreached(message);
             }
             // It may have been carried out and billed all the same: the dropped bill charges it.
-            Err(_) => return Outcome::Fail(Refusal::timed_out("the model endpoint did not answer in 15 minutes")),
+            Err(_) => {
+                return Outcome::Fail(Refusal::timed_out(
+                    "the model endpoint did not answer in 15 minutes",
+                ));
+            }
         };
         let status = response.status();
         let verdict = judge::judge(status, response.headers(), waits, Timestamp::now());
@@ -217,7 +233,11 @@ impl Proxy {
             waive(bill);
         }
         match verdict {
-            Verdict::Wait { reason, delay } => Outcome::Wait { status, reason, delay },
+            Verdict::Wait { reason, delay } => Outcome::Wait {
+                status,
+                reason,
+                delay,
+            },
             Verdict::Stop { message } => Outcome::Stop(self.credential_words(&message)),
             Verdict::Fail(refusal) => Outcome::Fail(explain(refusal, response, &key).await),
             Verdict::Pass => Outcome::Fail(Refusal::upstream("the answer was lost")),
@@ -265,7 +285,8 @@ impl Proxy {
         };
         self.check_still_on()?;
         let price = self.order.price(&call.model);
-        Ok(reservation.map(|reservation| Bill::open(self.record.clone(), call.model.clone(), price, reservation)))
+        Ok(reservation
+            .map(|reservation| Bill::open(self.record.clone(), call.model.clone(), price, reservation)))
     }
 
     fn check_still_on(&self) -> Result<(), Refusal> {
@@ -320,6 +341,9 @@ async fn explain(refusal: Refusal, response: http::Response<Incoming>, key: &Key
     }
     let body = Limited::new(response.into_body(), MAX_ERROR).collect();
     let body = tokio::time::timeout(READ_ERROR, body).await;
-    let body = body.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes);
+    let body = body
+        .ok()
+        .and_then(Result::ok)
+        .map(http_body_util::Collected::to_bytes);
     judge::redact(status, &body.unwrap_or_default(), key.reveal())
 }

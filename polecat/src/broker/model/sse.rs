@@ -85,7 +85,9 @@ impl UsageReader {
         match &mut self.kind {
             Kind::Events(events) => events.feed(chunk),
             Kind::Document(kept) => {
-                *kept = kept.take().filter(|kept| kept.len() + chunk.len() <= MAX_DOCUMENT);
+                *kept = kept
+                    .take()
+                    .filter(|kept| kept.len() + chunk.len() <= MAX_DOCUMENT);
                 if let Some(kept) = kept {
                     kept.extend_from_slice(chunk);
                 }
@@ -98,11 +100,17 @@ impl UsageReader {
         let (figures, whole) = match &self.kind {
             Kind::Events(events) => (events.found, events.ended),
             Kind::Document(kept) => {
-                let document = kept.as_ref().and_then(|kept| serde_json::from_slice::<Event>(kept).ok());
+                let document = kept
+                    .as_ref()
+                    .and_then(|kept| serde_json::from_slice::<Event>(kept).ok());
                 (document.and_then(|document| document.usage), true)
             }
         };
-        Told { usage: figures.map(Figures::usage), whole, bytes: self.bytes }
+        Told {
+            usage: figures.map(Figures::usage),
+            whole,
+            bytes: self.bytes,
+        }
     }
 }
 
@@ -136,7 +144,9 @@ impl Events {
             return;
         };
         self.ended |= event.kind.as_deref() == Some("message_stop");
-        let told = event.usage.or_else(|| event.message.and_then(|message| message.usage));
+        let told = event
+            .usage
+            .or_else(|| event.message.and_then(|message| message.usage));
         if let Some(new) = told {
             self.found = Some(self.found.unwrap_or_default().followed_by(new));
         }
@@ -148,7 +158,9 @@ impl Figures {
         Self {
             input_tokens: new.input_tokens.or(self.input_tokens),
             output_tokens: new.output_tokens.or(self.output_tokens),
-            cache_creation_input_tokens: new.cache_creation_input_tokens.or(self.cache_creation_input_tokens),
+            cache_creation_input_tokens: new
+                .cache_creation_input_tokens
+                .or(self.cache_creation_input_tokens),
             cache_read_input_tokens: new.cache_read_input_tokens.or(self.cache_read_input_tokens),
         }
     }
@@ -201,7 +213,15 @@ mod tests {
         let bytes = STREAM.as_bytes();
         for cut in 0..=bytes.len() {
             let told = read(&[&bytes[..cut], &bytes[cut..]]);
-            assert_eq!(told, Told { usage: Some(expected()), whole: true, bytes: bytes.len() }, "cut at {cut}");
+            assert_eq!(
+                told,
+                Told {
+                    usage: Some(expected()),
+                    whole: true,
+                    bytes: bytes.len()
+                },
+                "cut at {cut}"
+            );
         }
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
         assert_eq!(read(&single).usage, Some(expected()));
@@ -212,13 +232,19 @@ mod tests {
         let begin = STREAM.find("event: message_delta").unwrap();
         let told = read(&[&STREAM.as_bytes()[..begin]]);
         assert!(!told.whole);
-        assert_eq!(told.usage.map(|usage| (usage.input_tokens, usage.output_tokens)), Some((10, 1)));
+        assert_eq!(
+            told.usage.map(|usage| (usage.input_tokens, usage.output_tokens)),
+            Some((10, 1))
+        );
     }
 
     #[test]
     fn an_overlong_line_is_passed_and_the_next_is_read() {
         let overlong = b"data: {\"usage\":".repeat(MAX_LINE);
-        assert_eq!(read(&[&overlong, b"\n", STREAM.as_bytes()]).usage, Some(expected()));
+        assert_eq!(
+            read(&[&overlong, b"\n", STREAM.as_bytes()]).usage,
+            Some(expected())
+        );
     }
 
     #[test]
@@ -242,6 +268,9 @@ mod tests {
         reader.feed(br#"{"id":"m","usage":{"input_tokens":3,"out"#);
         reader.feed(br#"put_tokens":4}}"#);
         let told = reader.finish();
-        assert_eq!((told.usage.map(|usage| usage.tokens()), told.whole), (Some(7), true));
+        assert_eq!(
+            (told.usage.map(|usage| usage.tokens()), told.whole),
+            (Some(7), true)
+        );
     }
 }

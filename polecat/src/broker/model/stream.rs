@@ -32,12 +32,7 @@ const SILENCE: Duration = Duration::from_mins(5);
 type Chunk = Result<Bytes, io::Error>;
 
 /// Starts passing `answer` on. The bill is settled at its end, and `slot` is kept until then.
-pub(super) fn pass(
-    answer: Incoming,
-    stream: bool,
-    bill: Option<Bill>,
-    slot: impl Send + 'static,
-) -> Body {
+pub(super) fn pass(answer: Incoming, stream: bool, bill: Option<Bill>, slot: impl Send + 'static) -> Body {
     let (sender, receiver) = mpsc::channel::<Chunk>(WAITING);
     tokio::spawn(async move {
         let mut reader = UsageReader::new(stream);
