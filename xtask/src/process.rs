@@ -11,7 +11,14 @@ use anyhow::{Context as _, Result, bail};
 /// A program to run, with its arguments and environment.
 pub struct Command {
     inner: std::process::Command,
-    input: Option<Vec<u8>>,
+    input: Input,
+}
+
+/// What a program reads on its standard input.
+enum Input {
+    Nothing,
+    Bytes(Vec<u8>),
+    File(fs_err::File),
 }
 
 impl Command {
@@ -19,7 +26,7 @@ impl Command {
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
             inner: std::process::Command::new(program),
-            input: None,
+            input: Input::Nothing,
         }
     }
 
@@ -49,13 +56,20 @@ impl Command {
 
     /// Bytes to write to the program's standard input.
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
-        self.input = Some(input.into());
+        self.input = Input::Bytes(input.into());
         self
+    }
+
+    /// A file that the program reads as its standard input.
+    pub fn input_file(mut self, path: &Path) -> Result<Self> {
+        self.input = Input::File(fs_err::File::open(path)?);
+        Ok(self)
     }
 
     /// Runs with inherited output and fails unless the program succeeds.
     pub fn run(mut self) -> Result<()> {
-        self.inner.stdin(self.stdin());
+        let stdin = self.stdin();
+        self.inner.stdin(stdin);
         let mut child = self
             .inner
             .spawn()
@@ -69,8 +83,9 @@ impl Command {
 
     /// Runs with captured output, fails unless the program succeeds, and returns its standard output.
     pub fn output(mut self) -> Result<Vec<u8>> {
+        let stdin = self.stdin();
         self.inner
-            .stdin(self.stdin())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = self
@@ -108,18 +123,22 @@ impl Command {
         self.inner
     }
 
-    fn stdin(&self) -> Stdio {
-        if self.input.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
+    /// What [`Self::feed`] has to write stays.
+    fn stdin(&mut self) -> Stdio {
+        match std::mem::replace(&mut self.input, Input::Nothing) {
+            Input::Nothing => Stdio::null(),
+            Input::File(file) => file.into_file().into(),
+            bytes @ Input::Bytes(_) => {
+                self.input = bytes;
+                Stdio::piped()
+            }
         }
     }
 
     fn feed(&mut self, child: &mut std::process::Child) -> Result<()> {
-        if let (Some(input), Some(mut stdin)) = (self.input.take(), child.stdin.take()) {
+        if let (Input::Bytes(input), Some(mut stdin)) = (&self.input, child.stdin.take()) {
             stdin
-                .write_all(&input)
+                .write_all(input)
                 .with_context(|| format!("failed to write to `{self}`"))?;
         }
         Ok(())
@@ -167,6 +186,19 @@ fn quote(word: &OsStr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_reads_bytes_or_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs_err::write(file.path(), "from a file").unwrap();
+        let cat = || Command::new("cat");
+        assert_eq!(cat().input("bytes").text().unwrap(), "bytes");
+        assert_eq!(
+            cat().input_file(file.path()).unwrap().text().unwrap(),
+            "from a file"
+        );
+        assert_eq!(cat().text().unwrap(), "");
+    }
 
     #[test]
     fn a_failing_command_is_shown_so_that_it_can_be_pasted() {

@@ -7,13 +7,14 @@ mod follow;
 mod report;
 mod scene;
 
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
 use self::scene::{Model, Scene};
 use super::cluster::{self, Cluster};
-use super::deploy;
+use super::deploy::{self, Deployed};
 
 /// How to run the demonstration.
 #[derive(Debug, clap::Args)]
@@ -33,8 +34,8 @@ pub fn run(args: Args) -> Result<()> {
     let start = Instant::now();
     let model = Model::choose(args.model_key_from.as_deref())?;
     let was_up = cluster::remembered()?.is_some();
-    let deployed = deploy::ensure("tests/testbed/values.yaml")?;
-    let scene = Scene::set(&deployed, &model)?;
+    let deployed = deploy::images()?;
+    let scene = set_up(&deployed, &model)?;
     let outcome = play(&deployed.cluster, &scene, start, args.keep);
     if !args.keep {
         scene.strike()?;
@@ -43,6 +44,18 @@ pub fn run(args: Args) -> Result<()> {
         }
     }
     outcome
+}
+
+/// The git host needs no operator, so both are set up at the same time.
+fn set_up<'a>(deployed: &'a Deployed, model: &'a Model) -> Result<Scene<'a>> {
+    thread::scope(|scope| {
+        let chart = scope.spawn(|| deployed.install_chart("tests/testbed/values.yaml"));
+        let scene = Scene::set(deployed, model);
+        chart
+            .join()
+            .map_err(|_| anyhow!("installing the chart panicked"))??;
+        scene
+    })
 }
 
 fn play(cluster: &Cluster, scene: &Scene<'_>, start: Instant, keep: bool) -> Result<()> {

@@ -15,18 +15,25 @@ const CHART: &str = "helm/gastown-operator";
 const RELEASE: &str = "gastown-operator";
 const NAMESPACE: &str = "gastown-system";
 
-/// A cluster with the operator on it.
+/// A cluster that has the images.
 pub struct Deployed {
     /// The cluster.
     pub cluster: Cluster,
     /// The image of the git host and the scripted model, by digest.
     pub testbed_image: String,
     agent_image: String,
+    operator_image: String,
 }
 
-/// Brings the cluster up and builds the images at the same time, then installs the chart with `values`, a file below
-/// the root.
+/// A cluster that has the images, with the chart installed with `values`, a file below the root.
 pub fn ensure(values: &str) -> Result<Deployed> {
+    let deployed = images()?;
+    deployed.install_chart(values)?;
+    Ok(deployed)
+}
+
+/// Brings the cluster up and builds the images at the same time, then gives it them.
+pub fn images() -> Result<Deployed> {
     let (cluster, images) = thread::scope(|scope| {
         let cluster = scope.spawn(cluster::ensure_up);
         let images = build_images();
@@ -38,14 +45,12 @@ pub fn ensure(values: &str) -> Result<Deployed> {
         )
     });
     let (cluster, [operator, agent, testbed]) = (cluster??, images?);
-    let operator = deliver(&cluster, &operator)?;
-    let deployed = Deployed {
+    Ok(Deployed {
+        operator_image: deliver(&cluster, &operator)?,
         agent_image: deliver(&cluster, &agent)?,
         testbed_image: deliver(&cluster, &testbed)?,
         cluster,
-    };
-    progress::step("install the chart", || deployed.install(&operator, values))?;
-    Ok(deployed)
+    })
 }
 
 fn build_images() -> Result<[BuiltImage; 3]> {
@@ -89,8 +94,13 @@ impl Deployed {
         ])
     }
 
+    /// Installs the chart with `values`, a file below the root.
+    pub fn install_chart(&self, values: &str) -> Result<()> {
+        progress::step("install the chart", || self.install(values))
+    }
+
     /// Helm installs CRDs but never changes them, so they are applied before it.
-    fn install(&self, operator: &str, values: &str) -> Result<()> {
+    fn install(&self, values: &str) -> Result<()> {
         let chart = workspace::root().join(CHART);
         let apply = ["apply", "--server-side", "--force-conflicts", "--filename"];
         self.cluster
@@ -98,10 +108,10 @@ impl Deployed {
             .args(apply)
             .arg(chart.join("crds"))
             .output()?;
-        self.helm(&chart, operator, values)
+        self.helm(&chart, values)
     }
 
-    fn helm(&self, chart: &Path, operator: &str, values: &str) -> Result<()> {
+    fn helm(&self, chart: &Path, values: &str) -> Result<()> {
         let helm = self
             .cluster
             .helm()?
@@ -118,7 +128,7 @@ impl Deployed {
         ])
         .arg("--values")
         .arg(workspace::root().join(values))
-        .args(set_image("image", operator)?)
+        .args(set_image("image", &self.operator_image)?)
         .args(set_image("agentImage", &self.agent_image)?)
         .output()?;
         Ok(())

@@ -58,10 +58,13 @@ impl Cluster {
             .to_string_lossy()
             .into_owned();
         progress::step(format!("load {name} into the cluster"), || {
-            let load = engine
+            let nodes = engine
                 .kind()
-                .args(["load", "image-archive", "--name", &state::cluster_name()]);
-            load.arg(archive).output().map(drop)
+                .args(["get", "nodes", "--name", &state::cluster_name()]);
+            nodes
+                .text()?
+                .lines()
+                .try_for_each(|node| import(&engine, node, archive))
         })
     }
 
@@ -259,6 +262,17 @@ fn create(recipe: String) -> Result<Cluster> {
     }
     .write()?;
     Ok(cluster)
+}
+
+/// As `kind load image-archive` does, but without its `--digests`: that gives each image a second name made of the
+/// day, `import-DATE@sha256:…`, which containerd may prefer to the image's own and does not always find again.
+fn import(engine: &Engine, node: &str, archive: &Path) -> Result<()> {
+    let ctr = engine.docker().args(["exec", "--interactive", node, "ctr"]);
+    ctr.args(["--namespace", "k8s.io", "images", "import"])
+        .args(["--all-platforms", "--snapshotter", "overlayfs", "-"])
+        .input_file(archive)?
+        .output()
+        .map(drop)
 }
 
 fn delete(engine: &Engine, name: &str) -> Result<()> {

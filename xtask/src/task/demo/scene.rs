@@ -54,21 +54,27 @@ impl<'a> Scene<'a> {
         self.apply(&polecat(self.model))
     }
 
-    /// Removes the namespace with all that is in it, and the Rig.
+    /// Removes the Rig and the namespace with all that is in it. The namespace goes last: without it nothing is left.
     pub fn strike(&self) -> Result<()> {
-        let gone = ["--ignore-not-found", "--wait"];
-        self.kubectl()?
-            .args(["delete", "polecats", "--all"])
-            .args(gone)
-            .output()?;
-        self.kubectl()?
-            .args(["delete", "namespace", NAMESPACE])
-            .args(gone)
-            .output()?;
-        self.kubectl()?
-            .args(["delete", "rig", "calculator"])
-            .args(gone)
-            .output()?;
+        let there = [
+            "get",
+            "namespace",
+            NAMESPACE,
+            "--ignore-not-found",
+            "--output",
+            "name",
+        ];
+        if self.kubectl()?.args(there).text()?.is_empty() {
+            return Ok(());
+        }
+        for what in [
+            ["polecats", "--all"],
+            ["rig", "calculator"],
+            ["namespace", NAMESPACE],
+        ] {
+            let delete = self.kubectl()?.arg("delete").args(what);
+            delete.args(["--ignore-not-found", "--wait"]).output()?;
+        }
         Ok(())
     }
 
