@@ -40,11 +40,11 @@ impl Xtask {
         match self.command {
             Command::Cluster(args) => task::cluster::run(args),
             Command::Image(args) => task::image::run(args),
-            Command::Demo(args) => task::demo::run(args),
+            Command::Demo(args) => task::demo::run(&args),
             Command::Test(args) => task::test::run(args),
             Command::Lint(args) => task::lint::run(args),
-            Command::Generate(args) => task::generate::run(args),
-            Command::Bench(args) => task::bench::run(args),
+            Command::Generate(args) => task::generate::run(&args),
+            Command::Bench(args) => task::bench::run(&args),
             Command::RuntimeShim(args) => task::cluster::runtime_shim::run(args),
         }
     }

@@ -37,7 +37,7 @@ struct Machine {
 }
 
 /// Measures, prints the bars, and keeps the report. That a bar is missed is no failure.
-pub fn run(args: Args) -> Result<()> {
+pub fn run(args: &Args) -> Result<()> {
     let operator = compile("gastown-operator", "gastown-operator")?;
     let model_proxy = compile("gastown-tests", "bench-model-proxy")?;
     let bench = compile("gastown-tests", "bench")?;

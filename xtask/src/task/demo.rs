@@ -28,9 +28,9 @@ pub struct Args {
 }
 
 /// The polecat works for seconds against the script; a real model thinks.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_mins(15);
 
-pub fn run(args: Args) -> Result<()> {
+pub fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     let model = Model::choose(args.model_key_from.as_deref())?;
     let was_up = cluster::remembered()?.is_some();

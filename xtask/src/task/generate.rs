@@ -16,7 +16,7 @@ pub struct Args {
 /// The chart's custom resource definitions, below the root.
 const CRDS: &str = "helm/gastown-operator/crds";
 
-pub fn run(args: Args) -> Result<()> {
+pub fn run(args: &Args) -> Result<()> {
     if args.check {
         check()
     } else {

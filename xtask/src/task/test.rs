@@ -58,10 +58,9 @@ pub fn run(args: Args) -> Result<()> {
     let failed = total.failed.max(usize::from(!broken.is_empty()));
     println!("\n{} passed, {failed} failed", total.passed);
     if failed > 0 {
-        bail!("not all tests passed")
-    } else {
-        Ok(())
+        bail!("not all tests passed");
     }
+    Ok(())
 }
 
 impl Suite {

@@ -150,13 +150,13 @@ mod tests {
     fn sources_follow_the_machines_mirrors_and_the_nodes_release() {
         let targets = "http://m/debian|Debian|main\nhttp://other/debian|Debian|contrib\nhttp://m/debian|Debian|main\n\
                        http://m/security|Debian-Security|main\nhttps://elsewhere|Other|main";
-        let expected = "http://m/debian bookworm main,http://m/debian bookworm-updates main,\
-                        http://m/security bookworm-security main";
-        let expected: String = expected
-            .split(',')
-            .map(|line| format!("deb [signed-by={KEYRING}] {line}\n"))
-            .collect();
-        assert_eq!(sources(targets), expected);
+        let expected = [
+            "http://m/debian bookworm main",
+            "http://m/debian bookworm-updates main",
+            "http://m/security bookworm-security main",
+        ];
+        let expected = expected.map(|line| format!("deb [signed-by={KEYRING}] {line}\n"));
+        assert_eq!(sources(targets), expected.concat());
         assert_eq!(sources("https://elsewhere|Other|main"), "");
     }
 }
