@@ -15,6 +15,7 @@ pub mod repository;
 pub mod resources;
 pub mod rig;
 mod rules;
+pub mod text;
 pub mod usage;
 pub mod work_order;
 

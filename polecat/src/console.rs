@@ -4,36 +4,12 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+pub use gastown_api::text::escape;
+
 /// Writes one line to standard output. A reader that went away is no reason to stop working.
 pub fn say(line: &str) {
     let mut stdout = std::io::stdout().lock();
     let _reader_is_gone = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
-}
-
-/// `text` with every character escaped that moves a terminal's cursor, colours, reorders or hides text. Line breaks
-/// and tabs are escaped too.
-#[must_use]
-pub fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        if is_harmful(character) {
-            let _strings_take_everything = write!(safe, "{}", character.escape_default());
-        } else {
-            safe.push(character);
-        }
-    }
-    safe
-}
-
-/// Control characters, line separators, and the bidirectional and invisible formatting characters of Unicode
-/// (<https://trojansource.codes>).
-fn is_harmful(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-        )
 }
 
 /// The first `limit` bytes of `text`, and how many were left out.
@@ -64,12 +40,6 @@ pub fn explain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_text_can_start_a_line_or_drive_a_terminal() {
-        let text = "a\nb\r\u{1b}[2J\u{202e}\u{9b}\t\u{2028}é✓";
-        assert_eq!(escape(text), "a\\nb\\r\\u{1b}[2J\\u{202e}\\u{9b}\\t\\u{2028}é✓");
-    }
 
     #[test]
     fn a_cut_says_what_it_left_out() {

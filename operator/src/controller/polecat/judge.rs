@@ -8,6 +8,7 @@ use gastown_api::git::Sha;
 use gastown_api::pod;
 use gastown_api::polecat::AttemptOutcome;
 use gastown_api::reason::Reason;
+use gastown_api::text::escape;
 
 use crate::pod_view::{PodView, TerminatedView};
 
@@ -83,7 +84,8 @@ pub fn judge(pod: &PodView, attempt: i32, base: Option<&str>, wanted: Wanted) ->
     Verdict {
         outcome,
         reason,
-        message,
+        // Whoever shows a status must not be steered by the agent, which wrote some of these words.
+        message: escape(&message),
         may_be_lost: if delivered {
             None
         } else {

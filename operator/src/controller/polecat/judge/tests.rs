@@ -264,3 +264,20 @@ fn the_words_of_a_restarted_broker_are_still_its_words() {
     );
     assert_eq!(reason(&status), Reason::Delivered);
 }
+
+#[test]
+fn no_words_of_the_agent_drive_a_terminal_or_hide_others() {
+    let words = "\u{1b}[2Jx\nReady\u{202e}\u{200b}";
+    for status in [
+        unchanged(1, report(json!({"agentExit": 1, "message": words}))),
+        unchanged(0, report(json!({"localHead": HEAD, "message": words}))),
+        ended(
+            1,
+            &evidence(json!({"state": {"name": "stopped", "reason": "PushRefused", "message": words}})),
+        ),
+    ] {
+        let message = of(&status).message;
+        assert!(message.contains("[2Jx"), "{message:?}");
+        assert!(!message.chars().any(gastown_api::text::is_harmful), "{message:?}");
+    }
+}
