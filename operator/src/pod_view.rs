@@ -257,10 +257,16 @@ impl PodView {
             (false, true, true) => {
                 let agent = self.terminated(pod::CLAUDE).and_then(|t| t.finished_at.as_ref());
                 let patience = jiff::SignedDuration::from_secs(grace_seconds + 30);
-                agent.map_or(Ending::Ended, |at| Ending::Expected(at.0 + patience))
+                agent.map_or(Ending::Ended, |at| Ending::Expected(later(at.0, patience)))
             }
         }
     }
+}
+
+/// `time` and so much more, or the end of time: what a kubelet reports must not stop the operator.
+#[must_use]
+pub fn later(time: Timestamp, by: jiff::SignedDuration) -> Timestamp {
+    time.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
 /// Whether a pod has ended.

@@ -9,9 +9,13 @@ const MAX_LINE: usize = 256 * 1024;
 /// The most of a JSON answer that is kept to be read.
 const MAX_DOCUMENT: usize = 8 * 1024 * 1024;
 
+/// The most tokens of one kind that an answer is believed to have. The API server keeps no whole number above 2^63, and a
+/// status that it does not take would never say how the attempt ended.
+const MOST_TOKENS: u64 = 1 << 40;
+
 /// What an answer told of its usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub struct Told {
     /// The figures it told.
     pub usage: Option<Usage>,
     /// Whether they are the last ones.
@@ -166,11 +170,12 @@ impl Figures {
     }
 
     fn usage(self) -> Usage {
+        let tokens = |told: Option<u64>| told.unwrap_or_default().min(MOST_TOKENS);
         Usage {
-            input_tokens: self.input_tokens.unwrap_or_default(),
-            output_tokens: self.output_tokens.unwrap_or_default(),
-            cache_write_tokens: self.cache_creation_input_tokens.unwrap_or_default(),
-            cache_read_tokens: self.cache_read_input_tokens.unwrap_or_default(),
+            input_tokens: tokens(self.input_tokens),
+            output_tokens: tokens(self.output_tokens),
+            cache_write_tokens: tokens(self.cache_creation_input_tokens),
+            cache_read_tokens: tokens(self.cache_read_input_tokens),
             requests: 1,
         }
     }
@@ -245,6 +250,13 @@ mod tests {
             read(&[&overlong, b"\n", STREAM.as_bytes()]).usage,
             Some(expected())
         );
+    }
+
+    #[test]
+    fn figures_that_no_status_can_hold_are_not_believed() {
+        let told = read(&[b"data: {\"usage\":{\"input_tokens\":18446744073709551615,\"output_tokens\":9223372036854775808}}\n"]);
+        let usage = told.usage.unwrap();
+        assert!(i64::try_from(usage.tokens()).is_ok(), "{usage:?}");
     }
 
     #[test]

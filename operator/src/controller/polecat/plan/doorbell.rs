@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Word;
 use crate::controller::polecat::judge::evidence_of;
-use crate::pod_view::PodView;
+use crate::pod_view::{PodView, later};
 
 /// A container is not ready before its first probe; that is no ring.
 const FIRST_PROBE: SignedDuration = SignedDuration::from_secs(5);
@@ -51,7 +51,7 @@ pub fn listen(pod: &PodView, attempt: i32, word: Option<&Word>, now: Timestamp) 
         return Ring::Quiet;
     }
     let Some(word) = word.filter(|w| w.pod_uid == pod.uid()) else {
-        let probed = running.started_at.as_ref().map(|at| at.0 + FIRST_PROBE);
+        let probed = running.started_at.as_ref().map(|at| later(at.0, FIRST_PROBE));
         return probed.filter(|at| *at > now).map_or(Ring::Unheard, Ring::Later);
     };
     match word.evidence.as_ref().map(|e| &e.state) {
@@ -61,13 +61,15 @@ pub fn listen(pod: &PodView, attempt: i32, word: Option<&Word>, now: Timestamp) 
             message,
             until,
         }) => parked(word, *reason, message, *until, now),
-        Some(BrokerState::Starting | BrokerState::Serving) | None => again_after(word.read_at + UNCLEAR, now),
+        Some(BrokerState::Starting | BrokerState::Serving) | None => {
+            again_after(later(word.read_at, UNCLEAR), now)
+        }
     }
 }
 
 /// A pod that was parked until a time and is still parked after it has something new to say.
 fn parked(word: &Word, reason: Reason, message: &str, until: Option<Timestamp>, now: Timestamp) -> Ring {
-    let wake = until.map(|until| (until + FIRST_PROBE).max(word.read_at + UNCLEAR));
+    let wake = until.map(|until| later(until, FIRST_PROBE).max(later(word.read_at, UNCLEAR)));
     if wake.is_some_and(|wake| wake <= now) {
         return Ring::Unheard;
     }
@@ -92,5 +94,32 @@ fn restarting(pod: &PodView, attempt: i32) -> Ring {
     match evidence.map(|e| e.state) {
         Some(BrokerState::Stopped { .. }) => Ring::Stopped,
         _ => Ring::Quiet,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::pod_view::Ending;
+    use crate::testing::{at, merge, pod, running};
+
+    #[test]
+    fn a_time_that_no_clock_reaches_stops_nothing() {
+        let end = "9999-12-30T22:00:00Z";
+        let mut status = running();
+        merge(
+            &mut status["initContainerStatuses"][0],
+            json!({"ready": false, "state": {"running": {"startedAt": end}}}),
+        );
+        let rung = listen(&pod(json!({"status": status})), 1, None, at(0));
+        assert!(matches!(rung, Ring::Later(_)), "{rung:?}");
+        status["phase"] = json!("Succeeded");
+        status["containerStatuses"][0]["state"] = json!({"terminated": {"exitCode": 0, "finishedAt": end}});
+        assert_eq!(
+            pod(json!({"status": status})).ending(120),
+            Ending::Expected(Timestamp::MAX)
+        );
     }
 }
