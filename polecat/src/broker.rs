@@ -3,7 +3,7 @@
 mod clock;
 #[cfg(test)]
 pub(crate) mod fixture;
-mod git;
+pub(crate) mod git;
 pub mod model;
 mod ready;
 pub mod record;

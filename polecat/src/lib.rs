@@ -6,6 +6,8 @@ mod console;
 pub mod git;
 pub mod keeper;
 pub mod order;
+#[doc(hidden)]
+pub mod parsers;
 mod report;
 pub mod run;
 #[cfg(test)]

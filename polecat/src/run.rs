@@ -5,6 +5,7 @@
 mod command;
 mod delivery;
 mod lines;
+pub(crate) mod parsers;
 mod supervise;
 mod transcript;
 

@@ -2,5 +2,7 @@
 
 pub mod bench;
 pub mod client;
+#[cfg(test)]
+mod fuzz;
 pub mod harness;
 pub mod model;

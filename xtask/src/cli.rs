@@ -27,6 +27,8 @@ enum Command {
     Lint(task::lint::Args),
     /// Write the generated files (CRDs of the chart), or check them.
     Generate(task::generate::Args),
+    /// Fuzz the parsers that read what an agent or a network sends.
+    Fuzz(task::fuzz::Args),
     /// Measure against the bars of the design.
     Bench(task::bench::Args),
     /// What our Docker engine runs in place of runc.
@@ -44,6 +46,7 @@ impl Xtask {
             Command::Test(args) => task::test::run(args),
             Command::Lint(args) => task::lint::run(args),
             Command::Generate(args) => task::generate::run(&args),
+            Command::Fuzz(args) => task::fuzz::run(args),
             Command::Bench(args) => task::bench::run(&args),
             Command::RuntimeShim(args) => task::cluster::runtime_shim::run(args),
         }

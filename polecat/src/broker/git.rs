@@ -8,6 +8,7 @@ mod gateway;
 mod host;
 mod inbound;
 mod inspect;
+pub(crate) mod parsers;
 mod pkt;
 mod policy;
 mod quarantine;

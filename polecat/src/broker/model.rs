@@ -9,6 +9,7 @@ mod error;
 mod headers;
 mod judge;
 mod parking;
+pub(crate) mod parsers;
 mod proxy;
 mod sse;
 mod stream;

@@ -3,7 +3,7 @@
 //!
 //! The table of `desiredState` against phases is in the documentation of `gastown_api::polecat`.
 
-mod doorbell;
+pub mod doorbell;
 mod pursue;
 mod rest;
 mod signs;

@@ -321,7 +321,7 @@ fn answer(content_type: &'static str, text: String) -> Response {
 }
 
 /// The list of commands, and what came after it.
-async fn read_head(inbound: &mut Inbound) -> Result<(Request, Bytes), Receive> {
+pub(super) async fn read_head(inbound: &mut Inbound) -> Result<(Request, Bytes), Receive> {
     let mut head = BytesMut::new();
     loop {
         if let Some((request, used)) = pkt::parse_request(&head)? {

@@ -1,0 +1,48 @@
+//! The operator: runs Polecats as pods, and says of each what became of it.
+
+mod args;
+mod cache;
+mod cluster;
+mod config;
+mod controller;
+mod leader;
+mod metrics;
+#[doc(hidden)]
+pub mod parsers;
+mod pod_view;
+mod run;
+mod server;
+mod telemetry;
+#[cfg(test)]
+mod testing;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// The program. One thread: the work is waiting for the API server, and every thread's allocator would hold memory of
+/// its own.
+#[tokio::main(flavor = "current_thread")]
+pub async fn main() -> ExitCode {
+    if let Err(error) = gastown_crypto::install() {
+        return fail(&error);
+    }
+    let args = args::Args::parse();
+    if let Err(error) = telemetry::start() {
+        return fail(&error);
+    }
+    match run::run(args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = ?error, "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs have not started yet.
+#[expect(clippy::print_stderr, reason = "logs have not started yet")]
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("gastown-operator: {error}");
+    ExitCode::FAILURE
+}
