@@ -29,6 +29,9 @@ pub struct Evidence {
     /// The last snapshot that reached the remote and was re-read there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wip: Option<WipRef>,
+    /// The snapshot of an earlier attempt that this one started from, as the work order names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Sha>,
     /// The last push that was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<RefusedPush>,
@@ -133,6 +136,7 @@ impl Evidence {
             base: None,
             head: None,
             wip: None,
+            resumed: None,
             refused: None,
             refused_count: 0,
             usage: Usage::default(),

@@ -39,6 +39,9 @@ pub const TMP_DIR: &str = "/tmp";
 /// Where a container's last words go; the kubelet's default.
 pub const TERMINATION_LOG: &str = "/dev/termination-log";
 
+/// The name under which the broker serves the snapshot that an attempt starts from.
+pub const RESUME_REF: &str = "refs/gastown/resume";
+
 /// Environment variable with the pod's UID, from the downward API; part of the name of the pod's WIP ref.
 pub const POD_UID_ENV: &str = "GASTOWN_POD_UID";
 

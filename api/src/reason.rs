@@ -109,8 +109,12 @@ reasons! {
     GitCredentialRefused => "put a working key or token with write access into the git secret, and retry",
     /// The git host's key is not the known one.
     HostKeyUnknown => "add the host's key to known_hosts in the git secret, and retry",
-    /// The git host cannot be reached, or its certificate is not trusted.
-    GitHostUnreachable => "check the repository's URL, the network, and ca.crt in the git secret, and retry",
+    /// The git host cannot be reached.
+    GitHostUnreachable => "check the repository's URL and the network, and retry",
+    /// The certificate of a host is not trusted.
+    CertificateUntrusted => "put the certificate of its issuer into ca.crt of the secret that the message names, and retry",
+    /// The proxy cannot be reached, or refuses the connection.
+    ProxyFailed => "check the chart's value proxy, what the proxy allows, and its credential in the secret, and retry",
     /// The repository does not exist, or the credential may not see it.
     RepositoryNotFound => "check the repository's URL and what the credential may read, and retry",
     /// The base branch does not exist.
@@ -127,6 +131,10 @@ reasons! {
     ModelCredentialRefused => "put a working key into the secret that the message names, and retry",
     /// The agent ended with an error.
     AgentFailed => "read `kubectl logs`, and retry",
+    /// The agent neither called the model nor wrote anything for too long.
+    AgentHung => "read `kubectl logs`, and retry; the chart's value silenceSeconds says how long an agent may be silent",
+    /// A volume of the pod was about to exceed its size limit.
+    DiskFull => "raise the chart's value polecat.volumes or have the task write less, and retry",
     /// A container used more memory than its limit.
     OutOfMemory => "raise spec.kubernetes.resources.limits.memory, and retry",
     /// The attempt took longer than spec.kubernetes.activeDeadlineSeconds.

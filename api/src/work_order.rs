@@ -33,6 +33,21 @@ pub struct WorkOrder {
     pub model: ModelOrder,
     /// How long things may take.
     pub limits: Limits,
+    /// How much the volumes may hold that the kubelet evicts a pod for.
+    pub disk: DiskOrder,
+    /// The proxy through which the broker reaches hosts by HTTPS; none: it reaches them itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxyOrder>,
+}
+
+/// A proxy that takes `CONNECT`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProxyOrder {
+    /// `http://HOST:PORT`.
+    pub url: String,
+    /// Hosts that are reached without it: a name stands for its subdomains too, `*` for every host.
+    pub except: Vec<String>,
 }
 
 /// The repository, its branches, and who may be sent the git credential.
@@ -48,6 +63,9 @@ pub struct GitOrder {
     /// What the first attempt found as base; none in the first attempt, which finds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Sha>,
+    /// What an earlier attempt left unfinished; this one starts from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<ResumeOrder>,
     /// The name of the git secret, for messages.
     pub secret: String,
     /// Hosts that may be sent the token besides those in the secret's key `hosts`: the Rig's own and the chart's list.
@@ -59,6 +77,16 @@ pub struct GitOrder {
     pub denied_paths: Vec<String>,
     /// The most bytes one push may have.
     pub max_push_bytes: u64,
+}
+
+/// A snapshot of an earlier attempt, as the status names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResumeOrder {
+    /// The full name of the ref on the remote.
+    pub name: String,
+    /// The commit it pointed at.
+    pub sha: Sha,
 }
 
 /// The model endpoint and the budget that is left.
@@ -96,6 +124,28 @@ pub struct Limits {
     pub parking_seconds: u64,
     /// The pod's grace period: agent stop, snapshot and push.
     pub grace_seconds: u64,
+    /// How long the keeper waits at most before it saves what changed.
+    pub checkpoint_seconds: u64,
+    /// After how many model turns it does so earlier.
+    pub checkpoint_turns: u64,
+    /// How long the agent may neither call the model nor write anything before it counts as hung.
+    pub silence_seconds: u64,
+}
+
+/// Size limits of the volumes that the agent can fill, in bytes: a pod that exceeds one is evicted without a grace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DiskOrder {
+    /// The clone.
+    pub workspace: u64,
+    /// The agent's home.
+    pub home: u64,
+    /// The scratch space of agent and keeper.
+    pub tmp: u64,
+    /// The keeper's repository, which grows with what the agent changes.
+    pub keeper: u64,
+    /// The broker's repository, which grows with what is pushed.
+    pub broker: u64,
 }
 
 impl ModelOrder {

@@ -1,13 +1,18 @@
 //! What the administrator decides: the chart writes it into a ConfigMap. What is left out there is in
 //! `config/defaults.yaml`.
 
+mod size;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use gastown_api::resources::ResourceRequirements;
 use gastown_api::usage::Price;
+use gastown_api::work_order::ProxyOrder;
 use serde::Deserialize;
 use serde_yaml_ng::{Mapping, Value};
+
+pub use size::Size;
 
 const DEFAULTS: &str = include_str!("config/defaults.yaml");
 
@@ -39,6 +44,14 @@ pub struct Config {
     pub parking_seconds: u32,
     /// The pod's grace period.
     pub grace_seconds: u32,
+    /// The longest time between two checkpoints of a work tree that changes.
+    pub checkpoint_seconds: u32,
+    /// The most model turns between them.
+    pub checkpoint_turns: u32,
+    /// The longest silence of an agent.
+    pub silence_seconds: u32,
+    /// The proxy of the brokers.
+    pub proxy: Option<ProxyOrder>,
     /// `pod.spec.hostUsers`.
     pub host_users: Option<bool>,
     /// Names of secrets.
@@ -63,20 +76,20 @@ pub struct Resources {
     pub git_init: ResourceRequirements,
 }
 
-/// Size limits of the volumes, as quantities.
+/// Size limits of the volumes.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Volumes {
     /// The clone.
-    pub workspace: String,
+    pub workspace: Size,
     /// The agent's home.
-    pub home: String,
+    pub home: Size,
     /// `/tmp` of the agent and the keeper, and that of the broker.
-    pub tmp: String,
+    pub tmp: Size,
     /// The broker's mirror and ledger.
-    pub broker: String,
+    pub broker: Size,
     /// The keeper's repository.
-    pub keeper: String,
+    pub keeper: Size,
 }
 
 /// Why the configuration cannot be used.
@@ -173,6 +186,21 @@ impl Config {
             }
             *endpoint = trimmed;
         }
+        if let Some(proxy) = &self.proxy
+            && !is_proxy(&proxy.url)
+        {
+            let flaw = "write http://HOST:PORT; a user and password go into the secrets' key proxy";
+            return Err(refuse("proxy.url", &proxy.url, flaw));
+        }
+        for (key, value) in [
+            ("checkpointSeconds", self.checkpoint_seconds),
+            ("checkpointTurns", self.checkpoint_turns),
+            ("silenceSeconds", self.silence_seconds),
+        ] {
+            if value == 0 {
+                return Err(refuse(key, "0", "write a number above 0; a large one for never"));
+            }
+        }
         if let Some(path) = self
             .denied_paths
             .iter()
@@ -198,6 +226,15 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Scheme, host and port, and nothing else: above all no password, which every polecat's pod would show.
+fn is_proxy(url: &str) -> bool {
+    let Some((host, port)) = url.strip_prefix("http://").and_then(|rest| rest.rsplit_once(':')) else {
+        return false;
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    !host.is_empty() && host.chars().all(plain) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// A key replaces its default whole, but `resources` and `volumes` are tables of parts that stand for themselves.
@@ -247,8 +284,8 @@ mod tests {
         assert_eq!(config.resources.agent.requests, None);
         assert_eq!(config.resources.broker, default.resources.broker);
         assert_eq!(
-            (config.volumes.home.as_str(), config.volumes.tmp),
-            ("1Gi", default.volumes.tmp)
+            (config.volumes.home.bytes(), config.volumes.tmp),
+            (1 << 30, default.volumes.tmp)
         );
     }
 
@@ -272,6 +309,14 @@ mod tests {
                 "prices",
             ),
             ("graceSeconds: soon", "graceSeconds"),
+            ("checkpointTurns: 0", "checkpointTurns"),
+            ("proxy: {url: https://proxy:3128, except: []}", "proxy.url"),
+            (
+                "proxy: {url: http://user:word@proxy:3128, except: []}",
+                "proxy.url",
+            ),
+            ("proxy: {url: http://proxy, except: []}", "proxy.url"),
+            ("volumes: {home: 2 GB}", "volumes.home"),
             ("resources: {agent: {limits: 4Gi}}", "resources.agent.limits"),
             ("- a", "configuration"),
         ] {

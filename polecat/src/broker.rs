@@ -5,6 +5,8 @@ mod clock;
 pub(crate) mod fixture;
 pub(crate) mod git;
 pub mod model;
+mod notices;
+mod outward;
 mod ready;
 pub mod record;
 mod serve;
@@ -127,9 +129,16 @@ pub async fn run(setup: Setup) -> Result<(), RunBroker> {
     ));
     let host = Host::new(record.clone());
     let listener = listen(&record, setup.git_listen).await?;
-    tokio::spawn(serve::serve(listener, host.clone().router(), GIT_CONNECTIONS));
+    let notices = notices::router(record.clone(), setup.order.disk);
+    let router = host.clone().router().merge(notices);
+    tokio::spawn(serve::serve(listener, router, GIT_CONNECTIONS));
     let model_listener = listen(&record, setup.model_listen).await?;
     tokio::spawn(clock::watch(record.clone(), setup.order.limits));
+    tokio::spawn(notices::watch_volume(
+        record.clone(),
+        setup.dir.clone(),
+        setup.order.disk,
+    ));
     tokio::select! {
         () = work(&setup, &record, &host, model_listener) => {}
         _ = terminate.recv() => {}
@@ -225,6 +234,7 @@ async fn open_repository(setup: &Setup, record: &Record) -> Result<Repository, g
         known_hosts: setup.known_hosts.clone(),
         private: setup.dir.join("upstream"),
         system_roots: setup.system_roots.clone(),
+        proxy: order.proxy.clone(),
     };
     let upstream = Upstream::new(order.git.clone(), places).await;
     let upstream =

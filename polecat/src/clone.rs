@@ -5,6 +5,8 @@ mod bead;
 mod home;
 mod prompt;
 mod repository;
+mod resume;
+mod unbundle;
 pub(crate) mod wait;
 
 use std::error::Error;
@@ -19,13 +21,17 @@ use gastown_api::work_order::WorkOrder;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::console::{explain, say};
-use crate::{order, report};
+use crate::{loopback, order, report};
 
 pub use home::PROMPT_FILE;
 pub use repository::mail_address;
+use resume::Resumed;
 
 /// What is added to the longest parking before `clone` gives up on a broker that says nothing at all.
 const PATIENCE_BEYOND_PARKING: Duration = Duration::from_mins(3);
+
+/// How often the broker hears that the clone goes on.
+const ALIVE_EVERY: Duration = Duration::from_secs(30);
 
 /// How `clone` ends when it is told to stop: 128 and SIGTERM.
 const STOPPED: u8 = 143;
@@ -121,8 +127,15 @@ async fn prepare(order: WorkOrder, home: PathBuf) -> Result<(), Prepare> {
     let url = format!("http://127.0.0.1:{GIT_PORT}/repo.git");
     let patience = Duration::from_secs(order.limits.parking_seconds) + PATIENCE_BEYOND_PARKING;
     wait::for_broker(GIT_PORT, patience).await?;
-    let cloned =
-        tokio::task::spawn_blocking(move || furnish(&order, &url, Path::new(WORKSPACE_DIR), &home)).await;
+    let mut work =
+        tokio::task::spawn_blocking(move || furnish(&order, &url, Path::new(WORKSPACE_DIR), &home));
+    // A large repository takes its time, and the agent is not hung before it runs.
+    let cloned = loop {
+        tokio::select! {
+            cloned = &mut work => break cloned,
+            () = tokio::time::sleep(ALIVE_EVERY) => loopback::alive(GIT_PORT).await,
+        }
+    };
     match cloned {
         Ok(Ok(())) => Ok(()),
         // The broker may have stopped for good in the middle of the clone; its reason says more than git's.
@@ -148,7 +161,11 @@ fn furnish(order: &WorkOrder, url: &str, workspace: &Path, home: &Path) -> Resul
         REPO_DIR, repository.head, order.git.work_branch
     ));
     let bead = bead::of_order(order, &workspace.join("repo"))?;
-    home::write(home, &prompt::compose(order, bead.as_ref()))?;
+    let resumed = Resumed::of_clone(&workspace.join("repo"));
+    if let Some(resumed) = &resumed {
+        say(&format!("polecat clone: {}", prompt::resumption(resumed)));
+    }
+    home::write(home, &prompt::compose(order, bead.as_ref(), resumed.as_ref()))?;
     Ok(())
 }
 

@@ -2,14 +2,18 @@
 //! makes it read or run gains nothing.
 
 mod bundle;
-mod hold;
+pub(crate) mod disk;
+pub(crate) mod hold;
 mod import;
-mod message;
+mod known;
+pub(crate) mod message;
 mod name;
 mod rules;
+mod schedule;
 mod serve;
-mod snapshot;
+pub(crate) mod snapshot;
 mod store;
+mod survey;
 mod walk;
 
 use std::error::Error;
@@ -17,12 +21,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gastown_api::pod::{GIT_PORT, KEEPER_DIR, POD_UID_ENV, REPO_DIR};
 
 use crate::console::say;
 use crate::order;
+use disk::Disk;
 use serve::Keeper;
 use store::Store;
 
@@ -71,16 +77,18 @@ fn run(socket: PathBuf) -> Result<ExitCode, Box<dyn Error>> {
     let pod_uid = std::env::var(POD_UID_ENV).map_err(|source| ReadPodUid { source })?;
     let url = format!("http://127.0.0.1:{GIT_PORT}/repo.git");
     let store = Store::open(Path::new(KEEPER_DIR), &url, &order, &pod_uid)?;
+    let disk = Disk::of_pod(order.disk);
     let keeper = Keeper {
         order,
         store,
         work_tree: REPO_DIR.into(),
         socket,
+        port: GIT_PORT,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let saved = runtime.block_on(keeper.serve())?;
+    let saved = runtime.block_on(Arc::new(keeper).serve(disk))?;
     Ok(if saved {
         ExitCode::SUCCESS
     } else {

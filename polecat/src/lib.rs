@@ -5,6 +5,7 @@ pub mod clone;
 mod console;
 pub mod git;
 pub mod keeper;
+mod loopback;
 pub mod order;
 #[doc(hidden)]
 pub mod parsers;

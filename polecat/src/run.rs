@@ -6,6 +6,7 @@ mod command;
 mod delivery;
 mod lines;
 pub(crate) mod parsers;
+mod pulse;
 mod supervise;
 mod transcript;
 
@@ -22,6 +23,7 @@ use crate::clone::PROMPT_FILE;
 use crate::console::{explain, say};
 use crate::{order, report};
 use delivery::Delivery;
+use pulse::Pulse;
 use supervise::Ended;
 
 /// How long delivery may take when the agent ended by itself, and when the pod is being stopped: then the keeper and
@@ -64,7 +66,10 @@ fn attempt() -> Result<ExitCode, Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(supervise::supervise(agent))?;
+    let ended = runtime.block_on(async {
+        let pulse = Pulse::start(GIT_PORT);
+        supervise::supervise(agent, || pulse.beat()).await
+    })?;
     say(&format!("polecat run: the agent ended with {}", ended.exit));
     let delivery = delivery::Context {
         order: &order,

@@ -20,7 +20,9 @@ pub fn order() -> WorkOrder {
             "endpoint": "https://api.anthropic.com", "allowedModels": ["claude-*"], "secret": "claude-creds",
             "secretKey": "ANTHROPIC_API_KEY", "prices": {}
         },
-        "limits": { "deadlineSeconds": 3600, "parkingSeconds": 600, "graceSeconds": 120 }
+        "limits": { "deadlineSeconds": 3600, "parkingSeconds": 600, "graceSeconds": 120,
+            "checkpointSeconds": 300, "checkpointTurns": 20, "silenceSeconds": 1800 },
+        "disk": { "workspace": 1_073_741_824, "home": 1_073_741_824, "tmp": 1_073_741_824, "keeper": 1_073_741_824, "broker": 1_073_741_824 }
     }))
     .unwrap()
 }

@@ -1,4 +1,5 @@
-//! Ends an attempt that takes too long: the deadline counts what was not parked, parking has a limit of its own.
+//! Ends an attempt that takes too long: the deadline counts what was not parked, parking has a limit of its own, and an
+//! agent that neither calls the model nor writes anything counts as hung.
 
 use std::time::Duration;
 
@@ -22,12 +23,10 @@ pub async fn watch(record: Record, limits: Limits) {
     let mut states = record.watch();
     loop {
         let state = states.borrow_and_update().clone();
-        let parked = match state {
-            BrokerState::Stopped { .. } => return,
-            BrokerState::Parked { reason, message, .. } => Some(format!("{reason}: {message}")),
-            BrokerState::Starting | BrokerState::Serving => None,
-        };
-        match due(record.elapsed(), parked.as_deref(), &limits) {
+        if matches!(state, BrokerState::Stopped { .. }) {
+            return;
+        }
+        match due(record.elapsed(), &state, &limits) {
             Due::Stop(reason, message) => record.enter(BrokerState::Stopped { reason, message }),
             Due::Wait(time) => {
                 let wait = tokio::time::timeout(time, states.changed());
@@ -39,24 +38,34 @@ pub async fn watch(record: Record, limits: Limits) {
     }
 }
 
-fn due(elapsed: Elapsed, parked: Option<&str>, limits: &Limits) -> Due {
-    let (limit, passed) = if parked.is_some() {
-        (limits.parking_seconds, elapsed.parked)
-    } else {
-        (limits.deadline_seconds, elapsed.unparked)
+fn due(elapsed: Elapsed, state: &BrokerState, limits: &Limits) -> Due {
+    let left = |limit, passed| Duration::from_secs(limit).saturating_sub(passed);
+    let deadline = || {
+        let limit = limits.deadline_seconds;
+        let words = format!("the attempt took {limit} s, not counting what it was parked");
+        (left(limit, elapsed.unparked), Reason::DeadlineExceeded, words)
     };
-    let left = Duration::from_secs(limit).saturating_sub(passed);
-    match (left.is_zero(), parked) {
+    let (left, reason, words) = match state {
+        BrokerState::Parked { reason, message, .. } => {
+            let limit = limits.parking_seconds;
+            let words = format!("parked for {limit} s; the last reason was {reason}: {message}");
+            (left(limit, elapsed.parked), Reason::ParkedTooLong, words)
+        }
+        // Nothing is heard of the agent before its repository is there.
+        BrokerState::Starting | BrokerState::Stopped { .. } => deadline(),
+        BrokerState::Serving => {
+            let limit = limits.silence_seconds;
+            let words = format!("the agent neither called the model nor wrote anything for {limit} s");
+            let silence = (left(limit, elapsed.silent), Reason::AgentHung, words);
+            let deadline = deadline();
+            if silence.0 < deadline.0 { silence } else { deadline }
+        }
+    };
+    if left.is_zero() {
+        Due::Stop(reason, words)
+    } else {
         // The sum is of milliseconds; one more makes sure that the next look is not a moment early.
-        (false, _) => Due::Wait(left.saturating_add(Duration::from_millis(1))),
-        (true, None) => Due::Stop(
-            Reason::DeadlineExceeded,
-            format!("the attempt took {limit} s, not counting what it was parked"),
-        ),
-        (true, Some(why)) => Due::Stop(
-            Reason::ParkedTooLong,
-            format!("parked for {limit} s; the last reason was {why}"),
-        ),
+        Due::Wait(left.saturating_add(Duration::from_millis(1)))
     }
 }
 
@@ -68,35 +77,82 @@ mod tests {
         deadline_seconds: 100,
         parking_seconds: 50,
         grace_seconds: 10,
+        checkpoint_seconds: 5,
+        checkpoint_turns: 5,
+        silence_seconds: 20,
     };
 
-    fn elapsed(unparked: u64, parked: u64) -> Elapsed {
+    fn elapsed(unparked: u64, parked: u64, silent: u64) -> Elapsed {
         Elapsed {
             unparked: Duration::from_secs(unparked),
             parked: Duration::from_secs(parked),
+            silent: Duration::from_secs(silent),
+        }
+    }
+
+    fn parked() -> BrokerState {
+        BrokerState::Parked {
+            reason: Reason::RateLimited,
+            message: "x".to_owned(),
+            until: None,
+        }
+    }
+
+    fn reason(due: Due) -> Option<Reason> {
+        match due {
+            Due::Stop(reason, _) => Some(reason),
+            Due::Wait(_) => None,
         }
     }
 
     #[test]
     fn parked_time_does_not_count_towards_the_deadline() {
         let wait = Due::Wait(Duration::from_millis(1001));
-        assert_eq!(due(elapsed(99, 49), None, &LIMITS), wait);
-        assert_eq!(due(elapsed(500, 49), Some("x"), &LIMITS), wait);
+        assert_eq!(due(elapsed(99, 49, 0), &BrokerState::Serving, &LIMITS), wait);
+        assert_eq!(due(elapsed(500, 49, 0), &parked(), &LIMITS), wait);
     }
 
     #[test]
     fn deadline_and_longest_parking_end_the_attempt_by_name() {
-        let reason = |due| match due {
-            Due::Stop(reason, _) => Some(reason),
-            Due::Wait(_) => None,
+        let stopped = |elapsed, state| reason(due(elapsed, &state, &LIMITS));
+        for state in [BrokerState::Starting, BrokerState::Serving] {
+            assert_eq!(stopped(elapsed(100, 0, 0), state), Some(Reason::DeadlineExceeded));
+        }
+        assert_eq!(stopped(elapsed(0, 50, 0), parked()), Some(Reason::ParkedTooLong));
+    }
+
+    #[test]
+    fn a_silent_agent_is_hung_but_not_while_it_is_cloned_or_parked() {
+        let silent = elapsed(30, 0, 20);
+        let hung = due(silent, &BrokerState::Serving, &LIMITS);
+        assert_eq!(reason(hung), Some(Reason::AgentHung));
+        assert_eq!(reason(due(silent, &BrokerState::Starting, &LIMITS)), None);
+        assert_eq!(reason(due(silent, &parked(), &LIMITS)), None);
+        let wait = Due::Wait(Duration::from_millis(5001));
+        assert_eq!(due(elapsed(30, 0, 15), &BrokerState::Serving, &LIMITS), wait);
+    }
+
+    #[tokio::test]
+    async fn a_hung_agent_stops_the_broker() {
+        let dir = tempfile::tempdir().unwrap();
+        let order = crate::broker::fixture::order();
+        let record = Record::open(dir.path(), dir.path().join("t"), &order).unwrap();
+        record.enter(BrokerState::Serving);
+        let limits = Limits {
+            silence_seconds: 0,
+            ..LIMITS
         };
-        assert_eq!(
-            reason(due(elapsed(100, 0), None, &LIMITS)),
-            Some(Reason::DeadlineExceeded)
-        );
-        assert_eq!(
-            reason(due(elapsed(0, 50), Some("x"), &LIMITS)),
-            Some(Reason::ParkedTooLong)
+        watch(record.clone(), limits).await;
+        let state = record.evidence().state;
+        assert!(
+            matches!(
+                state,
+                BrokerState::Stopped {
+                    reason: Reason::AgentHung,
+                    ..
+                }
+            ),
+            "{state:?}"
         );
     }
 }

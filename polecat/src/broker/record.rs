@@ -57,6 +57,8 @@ pub struct Elapsed {
     pub unparked: Duration,
     /// Time parked.
     pub parked: Duration,
+    /// Unparked time since the last sign of life.
+    pub silent: Duration,
 }
 
 /// The broker's memory; clones share it.
@@ -142,6 +144,13 @@ impl Record {
         }
     }
 
+    /// A sign of life of the agent: it called the model, or wrote something.
+    pub fn touch(&self) {
+        let mut ledger = self.inner.lock();
+        ledger.tick(Instant::now());
+        ledger.touch();
+    }
+
     /// The state and its changes, so that calls can be held while it is `Parked`.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<BrokerState> {
@@ -161,6 +170,11 @@ impl Record {
     /// The snapshot as it was re-read from the remote; none: it was deleted.
     pub fn set_wip(&self, wip: Option<WipRef>) {
         self.change(|evidence| evidence.wip = wip);
+    }
+
+    /// The snapshot of an earlier attempt that is served.
+    pub fn set_resumed(&self, resumed: Sha) {
+        self.change(|evidence| evidence.resumed = Some(resumed));
     }
 
     /// Remembers a push that was refused.

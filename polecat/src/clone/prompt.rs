@@ -6,10 +6,11 @@ use gastown_api::pod::REPO_DIR;
 use gastown_api::work_order::WorkOrder;
 
 use super::bead::Bead;
+use super::resume::Resumed;
 
 /// The prompt of an order, with the text of its bead if one was found.
 #[must_use]
-pub fn compose(order: &WorkOrder, bead: Option<&Bead>) -> String {
+pub fn compose(order: &WorkOrder, bead: Option<&Bead>, resumed: Option<&Resumed>) -> String {
     let mut prompt = format!(
         "You are {}, a polecat of the rig {}. You work alone on one task; nobody can answer questions.\n",
         order.polecat, order.rig
@@ -27,8 +28,36 @@ pub fn compose(order: &WorkOrder, bead: Option<&Bead>) -> String {
             ),
         }
     }
+    if let Some(resumed) = resumed {
+        section(&mut prompt, "Work that was begun", &resumption(resumed));
+    }
     section(&mut prompt, "How your work is delivered", &delivery(order));
     prompt
+}
+
+/// What an earlier attempt left and where it is now.
+#[must_use]
+pub fn resumption(resumed: &Resumed) -> String {
+    if !resumed.found {
+        return format!(
+            "An earlier attempt was interrupted, but what it had left on {} is no longer on the remote.",
+            resumed.name
+        );
+    }
+    let mut text = "An earlier attempt was interrupted. What it had changed is in the work tree again, uncommitted: look at it \
+                    with `git status` and `git diff`, and go on from there."
+        .to_owned();
+    if !resumed.branches.is_empty() {
+        let _strings_take_everything = write!(
+            text,
+            " Commits that it had not pushed are on: {}.",
+            resumed.branches.join(", ")
+        );
+    }
+    if !resumed.left_out.is_empty() {
+        let _strings_take_everything = write!(text, " Not restored: {}.", resumed.left_out.join("; "));
+    }
+    text
 }
 
 fn describe(prompt: &mut String, id: &str, bead: &Bead) {

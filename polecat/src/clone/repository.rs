@@ -9,6 +9,7 @@ use std::time::Duration;
 use gastown_api::git::{BranchName, ParseGitName, Sha};
 use gastown_api::work_order::WorkOrder;
 
+use super::resume::{self, ResumeWork};
 use crate::console::{explain, say};
 use crate::git::{Git, RunGit};
 
@@ -67,6 +68,9 @@ pub enum PrepareRepository {
         #[from]
         source: ParseGitName,
     },
+    /// What an earlier attempt left could not be restored.
+    #[error(transparent)]
+    Resume(#[from] ResumeWork),
     /// The volume cannot be written.
     #[error("failed to write {path:?}")]
     WriteWorkspace {
@@ -97,9 +101,12 @@ pub fn prepare(order: &WorkOrder, url: &str, workspace: &Path) -> Result<Prepare
     }
     let partial = workspace.join(".clone");
     clone(url, &partial)?;
-    let git = Git::at(&partial);
+    let git = Git::at(&partial).limit(CLONE_WITHIN);
     configure(order, &git, &partial)?;
-    check_out(order, &git)?;
+    make_branch(order, &git)?;
+    if resume::restore(order, url, &git, &partial)?.is_none() {
+        git.run(&["reset", "--quiet", "--hard"])?;
+    }
     let head = git.text(&["rev-parse", "--verify", "HEAD^{commit}"])?.parse()?;
     remove(&target)?;
     fs::rename(&partial, &target)
@@ -165,7 +172,8 @@ pub fn mail_address(order: &WorkOrder) -> String {
     format!("{}@{}.{MAIL_DOMAIN}", order.polecat, order.rig)
 }
 
-fn check_out(order: &WorkOrder, git: &Git) -> Result<(), PrepareRepository> {
+/// Makes the work branch and stands on it, with an empty work tree.
+fn make_branch(order: &WorkOrder, git: &Git) -> Result<(), PrepareRepository> {
     let work = order.git.work_branch.as_str();
     let tracked = format!("refs/remotes/origin/{work}");
     let exists = |revision: &str| {
@@ -178,7 +186,10 @@ fn check_out(order: &WorkOrder, git: &Git) -> Result<(), PrepareRepository> {
     };
     let resumed = exists(&tracked)?;
     let start = if resumed { tracked } else { base(order, exists)? };
-    git.run(&["checkout", "--quiet", "--no-track", "-B", work, &start])?;
+    let full = order.git.work_branch.full();
+    let start = git.text(&["rev-parse", "--verify", &format!("{start}^{{commit}}")])?;
+    git.run(&["update-ref", &full, &start])?;
+    git.run(&["symbolic-ref", "HEAD", &full])?;
     if resumed {
         git.run(&[
             "branch",

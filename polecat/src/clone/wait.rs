@@ -4,21 +4,16 @@
 use std::time::{Duration, Instant};
 
 use gastown_api::reason::Reason;
-use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use http::{Method, StatusCode};
 
-use crate::console::{escape, say};
+use crate::console::{escape, explain, say};
+use crate::loopback;
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A loopback host that has not answered for this long is asked again.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-
-/// The most bytes of the body of a 410.
-const MAX_BODY: usize = 8 * 1024;
+/// What a clone asks first.
+const REFS: &str = "/repo.git/info/refs?service=git-upload-pack";
 
 /// Why the broker is not waited for any longer.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -78,10 +73,9 @@ pub async fn for_broker(port: u16, patience: Duration) -> Result<(), AwaitBroker
 
 /// Asks once: ready, not yet, or never.
 pub async fn ask(port: u16) -> Result<Result<(), NotYet>, AwaitBroker> {
-    match tokio::time::timeout(ANSWER_WITHIN, get(port)).await {
-        Ok(Ok((status, body))) => judge(status, &body),
-        Ok(Err(error)) => Ok(Err(error.to_string())),
-        Err(_) => Ok(Err(format!("no answer within {ANSWER_WITHIN:?}"))),
+    match loopback::call(port, Method::GET, REFS, Vec::new()).await {
+        Ok((status, body)) => judge(status, &body),
+        Err(error) => Ok(Err(explain(&error))),
     }
 }
 
@@ -108,25 +102,6 @@ fn stopped(body: &str) -> AwaitBroker {
         reason,
         message: escape(message),
     }
-}
-
-async fn get(port: u16) -> Result<(StatusCode, String), Box<dyn std::error::Error + Send + Sync>> {
-    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
-    let request = Request::get("/repo.git/info/refs?service=git-upload-pack")
-        .header(header::HOST, format!("127.0.0.1:{port}"))
-        .body(Empty::<bytes::Bytes>::new())?;
-    let response = sender.send_request(request).await?;
-    let status = response.status();
-    let body = if status == StatusCode::OK {
-        String::new()
-    } else {
-        let body = Limited::new(response.into_body(), MAX_BODY).collect().await?;
-        String::from_utf8_lossy(&body.to_bytes()).into_owned()
-    };
-    connection.abort();
-    Ok((status, body))
 }
 
 #[cfg(test)]

@@ -149,21 +149,53 @@ fn held_path(folder: &str, path: &[u8]) -> Vec<u8> {
     held
 }
 
-/// Puts back what only seems to be deleted: what was skipped, and submodules whose folder is empty.
+/// Where a file of the folder of held files came from; `held` is its path in that folder.
 #[must_use]
-pub fn put_back(changes: &[Change], seen: &Seen) -> Vec<Edit> {
-    let skipped: BTreeSet<&[u8]> = seen.skipped.iter().map(|(path, _)| &path[..]).collect();
-    let empty: BTreeSet<&[u8]> = seen.empty.iter().map(|path| &path[..]).collect();
-    let back = changes
-        .iter()
-        .filter(|change| change.after.is_none())
-        .filter_map(|change| {
-            let before = change.before.clone()?;
-            let module = before.mode == GITLINK && empty.contains(&change.path[..]);
-            let unread = ancestors(&change.path).any(|path| skipped.contains(path));
-            (module || unread).then(|| Edit::Put(before, change.path.clone()))
-        });
-    back.collect()
+pub fn origin(held: &[u8]) -> Vec<u8> {
+    let names = held.split(|byte| *byte == b'/').map(|name| {
+        let plain = name.strip_suffix(b".held");
+        let renamed = plain.filter(|plain| is_modules(plain) || super::name::is_attributes(plain));
+        renamed.unwrap_or(name)
+    });
+    names.collect::<Vec<_>>().join(&b'/')
+}
+
+/// Tells what only seems to be deleted: what was skipped, and submodules whose folder is empty.
+#[derive(Debug)]
+pub struct Unread<'a> {
+    skipped: BTreeSet<&'a [u8]>,
+    empty: BTreeSet<&'a [u8]>,
+}
+
+impl<'a> Unread<'a> {
+    /// Of one walk.
+    #[must_use]
+    pub fn of(seen: &'a Seen) -> Self {
+        Self {
+            skipped: seen.skipped.iter().map(|(path, _)| &path[..]).collect(),
+            empty: seen.empty.iter().map(|path| &path[..]).collect(),
+        }
+    }
+
+    /// Whether what `change` deletes has to be put back. Asked for each change as it is read: an agent that deletes a
+    /// million files must not cost memory for each.
+    #[must_use]
+    pub fn holds(&self, change: &Change) -> bool {
+        let (Some(before), None) = (&change.before, &change.after) else {
+            return false;
+        };
+        let module = before.mode == GITLINK && self.empty.contains(&change.path[..]);
+        module || ancestors(&change.path).any(|path| self.skipped.contains(path))
+    }
+}
+
+/// Puts back what changes deleted.
+#[must_use]
+pub fn put_back(changes: Vec<Change>) -> Vec<Edit> {
+    let edits = changes
+        .into_iter()
+        .filter_map(|change| Some(Edit::Put(change.before?, change.path)));
+    edits.collect()
 }
 
 /// The path itself, each folder above it, and the root as an empty path.
@@ -274,6 +306,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_finds_its_way_back() {
+        for path in [
+            ".github/workflows/ci.yml",
+            ".gitmodules",
+            "a/.gitattributes",
+            "x.held",
+            "GITMOD~1",
+        ] {
+            let held = held_path("f", path.as_bytes());
+            assert_eq!(origin(held.strip_prefix(b"f/").unwrap()), path.as_bytes());
+        }
+    }
+
+    #[test]
     fn what_was_not_read_is_not_deleted() {
         let mut seen = Seen::default();
         seen.skipped.push((b"big/one".to_vec(), "too large".to_owned()));
@@ -282,12 +328,19 @@ mod tests {
             change(Some("b"), None, "big/two"),
             change(Some("c"), Some("d"), "big/one"),
         ];
-        assert_eq!(
-            put_back(&changes, &seen),
-            [Edit::Put(blob("a"), b"big/one/x".to_vec())]
-        );
+        let back = |seen: &Seen| {
+            let unread = Unread::of(seen);
+            put_back(
+                changes
+                    .iter()
+                    .filter(|change| unread.holds(change))
+                    .cloned()
+                    .collect(),
+            )
+        };
+        assert_eq!(back(&seen), [Edit::Put(blob("a"), b"big/one/x".to_vec())]);
         seen.skipped.push((Vec::new(), "the time was over".to_owned()));
-        assert_eq!(put_back(&changes, &seen).len(), 2);
+        assert_eq!(back(&seen).len(), 2);
     }
 
     #[test]

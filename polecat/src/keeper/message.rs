@@ -7,12 +7,32 @@ use gastown_api::git::Sha;
 use gastown_api::work_order::WorkOrder;
 
 use super::hold::Held;
-use super::import::quote;
+use super::import::{quote, unquote};
 use super::walk::Seen;
 use crate::console::escape;
 
 /// The most lines of each list.
 const MAX_LINES: usize = 300;
+
+/// What stands before the commit of the work branch, and before the name of the folder of held files.
+const BRANCH: &str = "Branch: ";
+const HELD: &str = "Held in: ";
+
+/// The heading of the list of paths that only seem to be there.
+const DELETED: &str =
+    "Deleted in the work tree, and here as in the base, since no push may change these paths";
+
+/// What a later attempt reads of the message. An agent can push any message to its own WIP ref: a wrong one only leads
+/// its own successor astray.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// The work branch on the remote at the time, else the base.
+    pub branch: Option<Sha>,
+    /// The folder of held files.
+    pub held: Option<String>,
+    /// Paths that were deleted in the work tree.
+    pub deleted: Vec<Vec<u8>>,
+}
 
 /// What there is to say.
 #[derive(Debug)]
@@ -21,6 +41,8 @@ pub struct Facts<'a> {
     pub order: &'a WorkOrder,
     /// What the changes are counted against.
     pub base: &'a Sha,
+    /// The work branch on the remote, else the base.
+    pub branch: &'a Sha,
     /// The folder of held files.
     pub folder: &'a str,
     /// Files and bytes that were read.
@@ -55,10 +77,12 @@ pub fn summary(facts: &Facts<'_>) -> String {
 pub fn compose(facts: &Facts<'_>) -> String {
     let order = facts.order;
     let mut text = format!(
-        "wip: what {} left in attempt {}\n\nBase: {}\nWork tree: {}\n",
+        "wip: what {} left in attempt {}\n\nBase: {}\n{BRANCH}{}\n{HELD}{}\nWork tree: {}\n",
         order.polecat,
         order.attempt,
         facts.base,
+        facts.branch,
+        facts.folder,
         summary(facts),
     );
     let folder = facts.folder;
@@ -69,7 +93,7 @@ pub fn compose(facts: &Facts<'_>) -> String {
     );
     section(
         &mut text,
-        "Deleted in the work tree, and here as in the base, since no push may change these paths",
+        DELETED,
         facts.held.restored.iter().map(|path| quote(path)),
     );
     section(
@@ -93,6 +117,34 @@ pub fn compose(facts: &Facts<'_>) -> String {
     text
 }
 
+/// Reads back what [`compose`] wrote.
+#[must_use]
+pub fn read(message: &str) -> Recorded {
+    let mut recorded = Recorded::default();
+    let mut in_deleted = false;
+    for line in message.lines() {
+        if let Some(branch) = line.strip_prefix(BRANCH) {
+            recorded.branch = recorded.branch.or_else(|| branch.parse().ok());
+        } else if let Some(folder) = line.strip_prefix(HELD) {
+            recorded.held = recorded.held.or_else(|| Some(folder.to_owned()));
+        } else if in_deleted && line.starts_with("  ") {
+            recorded.deleted.extend(unquote(line.trim()));
+        } else {
+            in_deleted = line.strip_suffix(':') == Some(DELETED);
+        }
+    }
+    recorded
+}
+
+/// The commit message of a snapshot of which everything was delivered.
+#[must_use]
+pub fn concluded(order: &WorkOrder) -> String {
+    format!(
+        "wip: {} delivered everything in attempt {}\n",
+        order.polecat, order.attempt
+    )
+}
+
 fn section(text: &mut String, heading: &str, lines: impl ExactSizeIterator<Item = String>) {
     let count = lines.len();
     if count == 0 {
@@ -104,5 +156,42 @@ fn section(text: &mut String, heading: &str, lines: impl ExactSizeIterator<Item 
     }
     if count > MAX_LINES {
         let _strings_take_everything = writeln!(text, "  and {} more", count - MAX_LINES);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_attempt_reads_what_was_written() {
+        let order = crate::testing::order();
+        let (base, branch): (Sha, Sha) = ("a".repeat(40).parse().unwrap(), "b".repeat(40).parse().unwrap());
+        let odd = b"odd \xff\n\"\\\x01:name".to_vec();
+        let held = Held {
+            restored: vec![b".gitlab-ci.yml".to_vec(), odd.clone()],
+            moved: vec![b"moved".to_vec()],
+            ..Held::default()
+        };
+        let unpushed = BTreeMap::from([("refs/heads/x".to_owned(), branch.clone())]);
+        let facts = Facts {
+            order: &order,
+            base: &base,
+            branch: &branch,
+            folder: "gastown-held-1",
+            read: (1, 2),
+            changed: 3,
+            held: &held,
+            seen: &Seen::default(),
+            unpushed: &unpushed,
+            notes: &["Branch: nonsense".to_owned()],
+        };
+        let recorded = Recorded {
+            branch: Some(branch.clone()),
+            held: Some("gastown-held-1".to_owned()),
+            deleted: vec![b".gitlab-ci.yml".to_vec(), odd],
+        };
+        assert_eq!(read(&compose(&facts)), recorded);
+        assert_eq!(read("anything\n\nBranch: x\n"), Recorded::default());
     }
 }

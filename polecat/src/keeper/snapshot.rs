@@ -8,10 +8,12 @@ use gastown_api::git::{ParseGitName, Sha};
 use gastown_api::work_order::WorkOrder;
 
 use super::bundle::AgentRepository;
-use super::hold::{Change, Diff, Edit, hold, index_info, is_held, put_back};
+use super::hold::{Change, Diff, Edit, Unread, hold, index_info, is_held, put_back};
 use super::import::{Import, ImportTree, quote};
+use super::known::Known;
 use super::message::{self, Facts};
 use super::rules::{ApplyRules, Rules};
+use super::serve::Purpose;
 use super::store::{Last, Store, Tips, UseStore};
 use super::walk::{Seen, Walk, WalkTree};
 use crate::console::{escape, explain, say};
@@ -21,10 +23,13 @@ use crate::git::RunGit;
 const MAX_FILE: u64 = 100 * 1024 * 1024;
 
 /// Where held files stand.
-const HELD_FOLDER: &str = "gastown-held";
+pub const HELD_FOLDER: &str = "gastown-held";
 
 /// The name of the bundle in the folder of held files.
-const BUNDLE: &str = "unpushed.bundle";
+pub const BUNDLE: &str = "unpushed.bundle";
+
+/// Nothing has to be saved.
+const DELIVERED: &str = "the work tree equals the branch on the remote";
 
 /// How many skipped paths the log names.
 const MAX_SAID: usize = 20;
@@ -91,13 +96,8 @@ pub struct Context<'a> {
     pub work_tree: &'a Path,
     /// When all of it must be over.
     pub deadline: Instant,
-}
-
-/// The commits a snapshot is compared with.
-struct Known {
-    base: Sha,
-    tips: Tips,
-    last: Option<Last>,
+    /// What it is for.
+    pub purpose: Purpose,
 }
 
 /// The work tree as it was read.
@@ -128,6 +128,9 @@ impl Context<'_> {
         });
         if let Some(why) = self.is_saved(&known, &read, &unpushed)? {
             say_skipped(&read.seen);
+            if why == DELIVERED && self.purpose == Purpose::Last {
+                self.conclude(&known, &read)?;
+            }
             return Ok(Outcome::Nothing(why));
         }
         let diff = self.diff(&known.base, &read)?;
@@ -139,6 +142,7 @@ impl Context<'_> {
         let facts = Facts {
             order: self.order,
             base: &known.base,
+            branch: known.branch(),
             folder: &folder,
             read: (read.files, read.bytes),
             changed: diff.count,
@@ -147,7 +151,11 @@ impl Context<'_> {
             unpushed: &unpushed,
             notes: &notes,
         };
-        let commit = self.commit(&tree, &known.parent(self)?, &message::compose(&facts))?;
+        let commit = self.commit(
+            &tree,
+            &known.parent(self.store, self.deadline)?,
+            &message::compose(&facts),
+        )?;
         self.store.push(&commit, self.deadline)?;
         self.store.remember(&Last {
             commit: commit.clone(),
@@ -178,6 +186,7 @@ impl Context<'_> {
         };
         Ok(Known {
             base: self.store.base(self.deadline)?,
+            base_branch: self.store.base_branch(self.deadline)?,
             last: self.store.last()?,
             tips,
         })
@@ -199,10 +208,11 @@ impl Context<'_> {
         let (files, bytes) = (import.files, import.bytes);
         let commit = import.finish()?;
         let mut tree = self.store.tree(&commit, self.deadline)?;
-        let branch = known.tips.work.as_ref().unwrap_or(&known.base);
+        let branch = known.branch();
         let mut diff = Diff::default();
-        self.diff_tree(branch, &tree, &mut diff, |change| change.after.is_none())?;
-        let back = put_back(&diff.changes, &seen);
+        let unread = Unread::of(&seen);
+        self.diff_tree(branch, &tree, &mut diff, |change| unread.holds(change))?;
+        let back = put_back(diff.changes);
         if !back.is_empty() {
             tree = self.edit(&tree, &back)?;
         }
@@ -220,13 +230,34 @@ impl Context<'_> {
         read: &Read,
         unpushed: &BTreeMap<String, Sha>,
     ) -> Result<Option<&'static str>, TakeSnapshot> {
-        let branch = known.tips.work.as_ref().unwrap_or(&known.base);
+        let branch = known.branch();
         if unpushed.is_empty() && self.store.tree(branch, self.deadline)? == read.tree {
-            return Ok(Some("the work tree equals the branch on the remote"));
+            return Ok(Some(DELIVERED));
         }
         let last = known.last.as_ref();
         let held = last.is_some_and(|last| last.tree == read.tree && last.unpushed == list(unpushed));
         Ok(held.then_some("the last snapshot holds it all"))
+    }
+
+    /// Everything was delivered, but an earlier checkpoint may hold what was not at the time, such as commits that have
+    /// been pushed since. A last snapshot without them lets the broker see that nothing is held any more.
+    fn conclude(&self, known: &Known, read: &Read) -> Result<(), TakeSnapshot> {
+        let Some(wip) = &known.tips.wip else {
+            return Ok(());
+        };
+        if self.store.commit(wip.as_str(), self.deadline)?.is_none()
+            || self.store.tree(wip, self.deadline)? == read.tree
+        {
+            return Ok(());
+        }
+        let commit = self.commit(&read.tree, wip, &message::concluded(self.order))?;
+        self.store.push(&commit, self.deadline)?;
+        self.store.remember(&Last {
+            commit,
+            tree: read.tree.clone(),
+            unpushed: Vec::new(),
+        })?;
+        Ok(())
     }
 
     fn diff(&self, base: &Sha, read: &Read) -> Result<Diff, TakeSnapshot> {
@@ -335,25 +366,6 @@ impl Context<'_> {
         let id: Sha = String::from_utf8_lossy(&id).trim().parse()?;
         git.run(&["update-ref", "refs/gastown/snapshot", id.as_str()])?;
         Ok(id)
-    }
-}
-
-impl Known {
-    /// Commits that are on the remote; what is part of them need not be saved.
-    fn all(&self) -> Vec<Sha> {
-        let known = [Some(&self.base), self.tips.work.as_ref()];
-        known.into_iter().flatten().cloned().collect()
-    }
-
-    /// A WIP ref only moves forward: the next snapshot is a child of what the remote has, else of the base.
-    fn parent(&self, context: &Context<'_>) -> Result<Sha, TakeSnapshot> {
-        let last = self.last.as_ref().map(|last| &last.commit);
-        for candidate in [self.tips.wip.as_ref(), last].into_iter().flatten() {
-            if let Some(commit) = context.store.commit(candidate.as_str(), context.deadline)? {
-                return Ok(commit);
-            }
-        }
-        Ok(self.base.clone())
     }
 }
 

@@ -178,6 +178,11 @@ impl Store {
         self.commit(&format!("refs/broker/{}", self.work), deadline)
     }
 
+    /// The base branch as it was last fetched.
+    pub fn base_branch(&self, deadline: Instant) -> Result<Option<Sha>, UseStore> {
+        self.commit(&format!("refs/broker/{}", self.base), deadline)
+    }
+
     /// The base of the polecat: as ordered, else what the broker served first.
     pub fn base(&self, deadline: Instant) -> Result<Sha, UseStore> {
         if let Some(base) = self.commit(BASE_REF, deadline)? {

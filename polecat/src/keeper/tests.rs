@@ -7,6 +7,7 @@ use std::time::Instant;
 use gastown_api::git::Sha;
 use gastown_api::work_order::WorkOrder;
 
+use super::serve::Purpose;
 use super::snapshot::{Context, Outcome, TakeSnapshot};
 use super::*;
 use crate::git::Git;
@@ -62,6 +63,7 @@ impl Pod {
             store: &self.store,
             work_tree: &self.tree(),
             deadline: Instant::now() + Duration::from_mins(1),
+            purpose: Purpose::Last,
         };
         context.take()
     }
@@ -158,11 +160,14 @@ fn a_work_tree_is_saved_byte_for_byte() {
     symlink("calculator.py", pod.tree().join("link")).unwrap();
     symlink("/nowhere/at\nall", pod.tree().join("dangling")).unwrap();
     symlink("/etc", pod.tree().join("folder-link")).unwrap();
+    pod.write("large", vec![7; 700_000]);
+    symlink("loop", pod.tree().join("loop")).unwrap();
+    pod.write("trailing. ", "x");
+    fs::hard_link(pod.tree().join("large"), pod.tree().join("hard")).unwrap();
     fs::write(pod.tree().join(path_of(b"odd \xff\n\"\\\x01name")), "odd").unwrap();
     pod.write(":(exclude)magic", "x");
     pod.write("-rf", "x");
     pod.write("deep/er/and/deeper", "x");
-    pod.write("large", vec![7; 700_000]);
     fs::create_dir(pod.tree().join("nothing")).unwrap();
     for nested in ["nested", "nested-empty"] {
         let path = pod.tree().join(nested);
@@ -180,7 +185,7 @@ fn a_work_tree_is_saved_byte_for_byte() {
     let _socket = std::os::unix::net::UnixListener::bind(pod.tree().join("socket")).unwrap();
     pod.save();
     assert_eq!(pod.saved(), pod.on_disk());
-    assert_eq!(pod.saved().len(), 16);
+    assert_eq!(pod.saved().len(), 19);
     let message = pod.message();
     for skipped in [
         "\"fifo\": it is a FIFO",
@@ -451,6 +456,7 @@ fn without_a_clone_there_is_nothing_and_without_a_base_an_error() {
             store: &store,
             work_tree: tree,
             deadline,
+            purpose: Purpose::Last,
         }
         .take()
     };
@@ -492,6 +498,7 @@ fn a_repository_that_hangs_does_not_hold_a_snapshot_up() {
         store: &pod.store,
         work_tree: &pod.tree(),
         deadline: Instant::now() + Duration::from_secs(12),
+        purpose: Purpose::Last,
     };
     assert!(matches!(context.take().unwrap(), Outcome::Saved { .. }));
 }
@@ -527,6 +534,7 @@ async fn a_snapshot_is_taken_when_asked() {
         .unwrap(),
         work_tree: pod.tree(),
         socket: socket.clone(),
+        port: 1,
     };
     let asking = tokio::task::spawn_blocking(move || {
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -539,9 +547,455 @@ async fn a_snapshot_is_taken_when_asked() {
         }
     });
     let answer = tokio::select! {
-        served = keeper.serve() => panic!("{served:?}"),
+        served = Arc::new(keeper).serve(Disk::none()) => panic!("{served:?}"),
         answer = asking => answer.unwrap(),
     };
     assert!(answer.starts_with("saved ") && answer.contains(WIP), "{answer}");
     assert_eq!(pod.saved()[&b"a"[..]].1, b"1");
+}
+
+/// What a later attempt finds when it starts from what this pod saved.
+fn resumed(pod: &Pod, change: impl FnOnce(&Git)) -> (PathBuf, String) {
+    let sha = pod.upstream().text(&["rev-parse", WIP]).unwrap();
+    // As the broker serves it.
+    pod.upstream()
+        .run(&["update-ref", gastown_api::pod::RESUME_REF, &sha])
+        .unwrap();
+    change(&pod.upstream());
+    let mut order = order();
+    order.attempt = 2;
+    order.git.resume = Some(gastown_api::work_order::ResumeOrder {
+        name: WIP.to_owned(),
+        sha: sha.parse().unwrap(),
+    });
+    let again = pod.folder.path().join("again");
+    fs::create_dir(&again).unwrap();
+    crate::clone::prepare_repository(&order, &pod.url, &again);
+    let report = fs::read_to_string(again.join("repo/.git/gastown-resumed.json")).unwrap();
+    (again.join("repo"), report)
+}
+
+#[test]
+fn a_later_attempt_starts_from_the_snapshot_byte_for_byte() {
+    let pod = pod_with(&[
+        (".github/workflows/ci.yml", b"old\n"),
+        (".gitlab-ci.yml", b"gone\n"),
+        ("text.txt", b"unix\n"),
+        ("folder/file", b"x"),
+        ("link", b"a file"),
+    ]);
+    pod.write("new", [0, 255, 10, 13]);
+    pod.write("calculator.py", "changed\r\n");
+    pod.write("text.txt", "dos\r\n");
+    pod.write(
+        ".gitattributes",
+        "* text=auto eol=lf ident filter=evil working-tree-encoding=UTF-16\n",
+    );
+    pod.write("ident.txt", "$Id$\n");
+    pod.write("run.sh", "#!/bin/sh\n");
+    fs::set_permissions(pod.tree().join("run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(pod.tree().join(path_of(b"odd \xff\n\"\\\x01name")), "odd").unwrap();
+    symlink("/nowhere", pod.tree().join("dangling")).unwrap();
+    fs::remove_file(pod.tree().join("README")).unwrap();
+    fs::remove_file(pod.tree().join(".gitlab-ci.yml")).unwrap();
+    fs::remove_dir_all(pod.tree().join("folder")).unwrap();
+    symlink("/etc", pod.tree().join("folder")).unwrap();
+    fs::remove_file(pod.tree().join("link")).unwrap();
+    pod.write("link/below", "y");
+    pod.write(".github/workflows/ci.yml", "new\n");
+    pod.write(".github/workflows/more.yml", "more\n");
+    pod.write("sub/.gitmodules", "[submodule \"x\"]\n\turl = -evil\n");
+    pod.write("gastown-held/mine", "mine\n");
+    fs::create_dir(pod.tree().join("nested")).unwrap();
+    Git::at(pod.tree().join("nested"))
+        .run(&["init", "--quiet"])
+        .unwrap();
+    commit_file(&pod.tree().join("nested"), "inside", b"in\n", "Nested");
+    pod.save();
+    let left = pod.on_disk();
+    let (again, report) = resumed(&pod, |_| ());
+    let found = Pod {
+        folder: tempfile::tempdir().unwrap(),
+        url: pod.url.clone(),
+        order: order(),
+        store: pod.store,
+    };
+    fs::rename(&again, found.tree()).unwrap();
+    assert_eq!(found.on_disk(), left);
+    assert!(report.contains(r#""left_out":[]"#), "{report}");
+    let git = Git::at(found.tree());
+    assert_eq!(
+        git.text(&["symbolic-ref", "HEAD"]).unwrap(),
+        "refs/heads/polecat/furiosa/gt-1@m1"
+    );
+    assert_eq!(
+        git.text(&["rev-parse", "HEAD"]).unwrap(),
+        git.text(&["rev-parse", "origin/main"]).unwrap()
+    );
+    let status = git
+        .text(&["-c", "core.quotePath=true", "status", "--porcelain"])
+        .unwrap();
+    assert!(
+        status.contains(" D README") && status.contains("?? new"),
+        "{status}"
+    );
+}
+
+#[test]
+fn commits_never_pushed_are_on_their_branches_again() {
+    let pod = pod();
+    let git = Git::at(pod.tree())
+        .config("user.name=x")
+        .config("user.email=x@x.invalid");
+    commit_file(&pod.tree(), "mine", b"1", "Mine");
+    let mine = git.text(&["rev-parse", "HEAD"]).unwrap();
+    git.run(&["checkout", "--quiet", "-b", "side"]).unwrap();
+    commit_file(&pod.tree(), "side", b"side", "Side");
+    let side = git.text(&["rev-parse", "HEAD"]).unwrap();
+    git.run(&["checkout", "--quiet", "-"]).unwrap();
+    pod.write("mine", "stashed");
+    git.run(&["stash", "push", "--quiet"]).unwrap();
+    pod.write("mine", "2");
+    pod.save();
+    let (again, report) = resumed(&pod, |_| ());
+    let git = Git::at(&again);
+    assert_eq!(git.text(&["rev-parse", "HEAD"]).unwrap(), mine);
+    assert_eq!(git.text(&["rev-parse", "side"]).unwrap(), side);
+    assert_eq!(git.text(&["show", "stash@{0}:mine"]).unwrap(), "stashed");
+    assert_eq!(git.text(&["status", "--porcelain"]).unwrap(), " M mine");
+    assert_eq!(fs::read(again.join("mine")).unwrap(), b"2");
+    assert!(!again.join("gastown-held").exists());
+    assert!(
+        report.contains("side") && report.contains("the stash"),
+        "{report}"
+    );
+}
+
+#[test]
+fn what_the_branch_has_changed_since_is_not_undone() {
+    let pod = pod();
+    pod.write("calculator.py", "half");
+    pod.write("new", "x");
+    pod.save();
+    let git = Git::at(pod.tree())
+        .config("user.name=x")
+        .config("user.email=x@x.invalid");
+    pod.write("calculator.py", "whole");
+    git.run(&["add", "calculator.py"]).unwrap();
+    git.run(&["commit", "--quiet", "-m", "Whole"]).unwrap();
+    git.run(&["push", "--quiet", &pod.url, "HEAD"]).unwrap();
+    let (again, report) = resumed(&pod, |_| ());
+    assert_eq!(fs::read(again.join("calculator.py")).unwrap(), b"whole");
+    assert_eq!(fs::read(again.join("new")).unwrap(), b"x");
+    assert_eq!(
+        Git::at(&again).text(&["status", "--porcelain"]).unwrap(),
+        "?? new"
+    );
+    assert!(
+        report.contains("calculator.py: the branch has a newer version"),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_snapshot_that_is_gone_does_not_stop_an_attempt_and_one_without_a_message_is_restored() {
+    let pod = pod();
+    pod.write("new", "x");
+    pod.save();
+    let gone = |git: &Git| {
+        git.run(&["update-ref", "-d", gastown_api::pod::RESUME_REF])
+            .map(drop)
+            .unwrap()
+    };
+    let (again, report) = resumed(&pod, gone);
+    assert!(again.join("README").exists() && !again.join("new").exists());
+    assert!(report.contains(r#""found":false"#), "{report}");
+    fs::remove_dir_all(pod.folder.path().join("again")).unwrap();
+    let tree = pod
+        .upstream()
+        .text(&["rev-parse", &format!("{WIP}^{{tree}}")])
+        .unwrap();
+    let git = pod
+        .upstream()
+        .env("GIT_AUTHOR_NAME", "x")
+        .env("GIT_AUTHOR_EMAIL", "x")
+        .env("GIT_COMMITTER_NAME", "x");
+    let git = git.env("GIT_COMMITTER_EMAIL", "x");
+    let plain = git
+        .text(&["commit-tree", "-p", "main", "-m", "by hand", &tree])
+        .unwrap();
+    let by_hand = |git: &Git| {
+        git.run(&["update-ref", gastown_api::pod::RESUME_REF, &plain])
+            .map(drop)
+            .unwrap()
+    };
+    let (again, _) = resumed(&pod, by_hand);
+    assert_eq!(fs::read(again.join("new")).unwrap(), b"x");
+}
+
+#[test]
+fn a_last_snapshot_of_what_was_delivered_holds_nothing_back_any_more() {
+    let pod = pod();
+    commit_file(&pod.tree(), "a", b"1", "A");
+    let first = pod.save();
+    assert!(pod.saved().contains_key(&b"gastown-held/unpushed.bundle"[..]));
+    Git::at(pod.tree())
+        .run(&["push", "--quiet", &pod.url, "HEAD"])
+        .unwrap();
+    assert_eq!(
+        pod.take().unwrap(),
+        Outcome::Nothing("the work tree equals the branch on the remote")
+    );
+    assert!(!pod.saved().contains_key(&b"gastown-held/unpushed.bundle"[..]));
+    let parent = pod.upstream().text(&["rev-parse", &format!("{WIP}~1")]).unwrap();
+    assert_eq!(parent, first.to_string());
+    let work = "refs/heads/polecat/furiosa/gt-1@m1";
+    let tree = |name: &str| {
+        pod.upstream()
+            .text(&["rev-parse", &format!("{name}^{{tree}}")])
+            .unwrap()
+    };
+    assert_eq!(tree(WIP), tree(work));
+}
+
+#[test]
+fn names_that_git_forbids_and_what_lies_too_deep_are_left_out_and_listed() {
+    let pod = pod();
+    for name in [".GIT/config", "sub/git~1", "sub/.git./x", "sub/.g\u{200c}it"] {
+        pod.write(name, "x");
+    }
+    let deep = "d/".repeat(250);
+    pod.write(&format!("{deep}file"), "x");
+    pod.write("kept", "x");
+    pod.save();
+    let saved = pod.saved();
+    let names: Vec<_> = saved
+        .keys()
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect();
+    assert_eq!(names, ["README", "calculator.py", "kept"]);
+    let message = pod.message();
+    for part in [
+        "\".GIT\": git forbids",
+        "\"sub/git~1\": git forbids",
+        "\"sub/.git.\": git forbids",
+        "it lies too deep",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+}
+
+/// Runs `change` over and over until the guard is dropped.
+struct Restless(
+    Arc<std::sync::atomic::AtomicBool>,
+    Option<std::thread::JoinHandle<()>>,
+);
+
+impl Restless {
+    fn doing(change: impl Fn() + Send + 'static) -> Self {
+        let on = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let seen = Arc::clone(&on);
+        let thread = std::thread::spawn(move || {
+            while seen.load(std::sync::atomic::Ordering::Relaxed) {
+                change();
+            }
+        });
+        Self(on, Some(thread))
+    }
+}
+
+impl Drop for Restless {
+    fn drop(&mut self) {
+        self.0.store(false, std::sync::atomic::Ordering::Relaxed);
+        self.1.take().unwrap().join().unwrap();
+    }
+}
+
+#[test]
+fn a_folder_that_is_swapped_for_a_link_shows_nothing_of_where_it_leads() {
+    let pod = pod();
+    let outside = pod.folder.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("key"), "secret").unwrap();
+    let (folder, aside) = (pod.tree().join("swapped"), pod.folder.path().join("aside"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("key"), "mine").unwrap();
+    let restless = Restless::doing(move || {
+        fs::rename(&folder, &aside).unwrap();
+        symlink(&outside, &folder).unwrap();
+        fs::remove_file(&folder).unwrap();
+        fs::rename(&aside, &folder).unwrap();
+    });
+    for round in 0..15 {
+        pod.write("round", round.to_string());
+        pod.save();
+        for (name, (_, content)) in pod.saved() {
+            assert_ne!(content, b"secret", "{name:?}");
+        }
+    }
+    drop(restless);
+}
+
+#[test]
+fn files_that_change_and_vanish_while_they_are_read_spoil_nothing_else() {
+    let pod = pod();
+    pod.write("steady", vec![3; 400_000]);
+    let (growing, fleeting) = (pod.tree().join("growing"), pod.tree().join("fleeting"));
+    let restless = Restless::doing(move || {
+        fs::write(&growing, vec![1; 600_000]).unwrap();
+        fs::write(&fleeting, vec![1; 300_000]).unwrap();
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&growing)
+            .unwrap()
+            .set_len(270_000)
+            .unwrap();
+        fs::remove_file(&fleeting).unwrap();
+    });
+    for round in 0..10 {
+        pod.write("round", round.to_string());
+        pod.save();
+        let saved = pod.saved();
+        assert_eq!(saved[&b"steady"[..]].1, vec![3; 400_000]);
+        assert_eq!(saved[&b"round"[..]].1, round.to_string().into_bytes());
+    }
+    drop(restless);
+}
+
+/// Runs the test of this name again as a process of its own, and as nobody: root reads everything, and the memory of
+/// this process is that of all its tests. True in the process that is to do the work.
+fn is_apart(name: &str) -> bool {
+    use std::os::unix::process::CommandExt as _;
+    const APART: &str = "KEEPER_TEST_APART";
+    if std::env::var_os(APART).is_some() {
+        return true;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("tests");
+    // The build folder may not be open to others.
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let mut command = Program::new(&program);
+    command
+        .args(["--exact", "--nocapture", &format!("keeper::tests::{name}")])
+        .env(APART, "1")
+        .env("TMPDIR", folder.path())
+        .env("HOME", folder.path())
+        .current_dir(folder.path());
+    if rustix::process::getuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    let output = command.output().unwrap();
+    let words = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.success() && words.contains("1 passed"),
+        "{words}{errors}"
+    );
+    false
+}
+
+/// The most memory that this process has had, in KiB.
+fn peak() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_hundred_thousand_files_cost_no_memory_each() {
+    if !is_apart("a_hundred_thousand_files_cost_no_memory_each") {
+        return;
+    }
+    let pod = pod();
+    pod.write("first", "x");
+    pod.save();
+    let before = peak();
+    for folder in 0..100 {
+        let path = pod.tree().join(format!("folder-{folder}"));
+        fs::create_dir(&path).unwrap();
+        for file in 0..1000 {
+            fs::write(
+                path.join(format!("a-file-with-quite-a-long-name-{file}")),
+                format!("{folder} {file}"),
+            )
+            .unwrap();
+        }
+    }
+    pod.save();
+    let grown = peak() - before;
+    assert!(grown < 6 * 1024, "{before} KiB before, {grown} KiB more");
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_keeps_what_the_branch_has_and_is_listed() {
+    if !is_apart("a_folder_that_cannot_be_read_keeps_what_the_branch_has_and_is_listed") {
+        return;
+    }
+    let pod = pod_with(&[("closed/tracked", b"1\n")]);
+    pod.write("closed/new", "x");
+    pod.write("open", "x");
+    pod.write("secret", "x");
+    for (name, mode) in [("closed", 0o000), ("secret", 0o200)] {
+        fs::set_permissions(pod.tree().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    pod.save();
+    let saved = pod.saved();
+    assert_eq!(saved[&b"closed/tracked"[..]].1, b"1\n");
+    assert_eq!(saved[&b"open"[..]].1, b"x");
+    assert!(!saved.contains_key(&b"secret"[..]) && !saved.contains_key(&b"closed/new"[..]));
+    let message = pod.message();
+    assert!(
+        message.contains("\"closed\": Permission denied") && message.contains("\"secret\": Permission"),
+        "{message}"
+    );
+    fs::set_permissions(pod.tree().join("closed"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_taken_after_turns_and_none_when_nothing_changed() {
+    use axum::routing::get;
+    let pod = pod();
+    let turns = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let said = Arc::clone(&turns);
+    let count = move || async move { said.load(std::sync::atomic::Ordering::Relaxed).to_string() };
+    let router = axum::Router::new().route(crate::loopback::TURNS, get(count));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let keeper = Arc::new(Keeper {
+        order: order(),
+        store: Store::open(
+            &pod.folder.path().join("keeper"),
+            &pod.url,
+            &pod.order,
+            "0123456789ab",
+        )
+        .unwrap(),
+        work_tree: pod.tree(),
+        socket: pod.folder.path().join("keeper.sock"),
+        port,
+    });
+    let mut watch = serve::Watch::starting(&keeper.order.limits);
+    let tip = || {
+        pod.upstream()
+            .text(&["rev-parse", "--quiet", "--verify", WIP])
+            .ok()
+    };
+    pod.write("a", "1");
+    keeper.look(&mut watch).await;
+    assert_eq!(tip(), None, "nothing is due");
+    turns.store(20, std::sync::atomic::Ordering::Relaxed);
+    keeper.look(&mut watch).await;
+    let first = tip().unwrap();
+    turns.store(40, std::sync::atomic::Ordering::Relaxed);
+    keeper.look(&mut watch).await;
+    assert_eq!(tip().unwrap(), first, "nothing changed");
+    pod.write("a", "2");
+    keeper.look(&mut watch).await;
+    assert_eq!(tip().unwrap(), first, "nothing is due");
+    turns.store(60, std::sync::atomic::Ordering::Relaxed);
+    keeper.look(&mut watch).await;
+    let parent = pod.upstream().text(&["rev-parse", &format!("{WIP}~1")]).unwrap();
+    assert_eq!(parent, first, "a checkpoint is a child of the one before");
 }

@@ -65,8 +65,8 @@ struct Agent {
     exit: Option<i32>,
 }
 
-/// Runs `command` to its end.
-pub async fn supervise(command: Command) -> Result<Ended, Supervise> {
+/// Runs `command` to its end; `wrote` hears of every line.
+pub async fn supervise(command: Command, wrote: impl Fn()) -> Result<Ended, Supervise> {
     // Before the agent starts, so that neither its end nor an early SIGTERM is missed.
     let mut ends = signal(SignalKind::child())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -82,7 +82,7 @@ pub async fn supervise(command: Command) -> Result<Ended, Supervise> {
                 agent.kill_all();
                 kill_at = Some(Instant::now() + STOP_WITHIN);
             }
-            () = agent.show_next() => {}
+            () = agent.show_next() => wrote(),
         }
     }
     agent.kill_all();
@@ -204,7 +204,7 @@ mod tests {
     #[tokio::test]
     async fn the_exit_code_is_the_agents() {
         for (script, exit) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137)] {
-            let ended = supervise(shell(script)).await.unwrap();
+            let ended = supervise(shell(script), || ()).await.unwrap();
             assert_eq!((ended.exit, ended.stopped), (exit, false), "{script}");
         }
     }
@@ -212,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn a_child_that_keeps_the_pipes_open_is_killed_when_the_agent_ended() {
         let started = Instant::now();
-        let ended = supervise(shell("sleep 60 & exit 3")).await.unwrap();
+        let ended = supervise(shell("sleep 60 & exit 3"), || ()).await.unwrap();
         assert_eq!(ended.exit, 3);
         assert!(started.elapsed() < Duration::from_secs(10));
     }
@@ -220,13 +220,13 @@ mod tests {
     #[tokio::test]
     async fn what_the_agent_says_went_wrong_is_kept() {
         let script = r#"echo '{"type":"result","subtype":"success","is_error":true,"result":"API Error: 400"}'; exit 1"#;
-        let ended = supervise(shell(script)).await.unwrap();
+        let ended = supervise(shell(script), || ()).await.unwrap();
         assert_eq!(ended.complaint.as_deref(), Some("API Error: 400"));
     }
 
     #[tokio::test]
     async fn an_agent_that_is_not_there_is_named() {
-        let error = supervise(Command::new("no-such-agent")).await.unwrap_err();
+        let error = supervise(Command::new("no-such-agent"), || ()).await.unwrap_err();
         assert!(error.to_string().contains("no-such-agent"), "{error}");
     }
 }

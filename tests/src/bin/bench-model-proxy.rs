@@ -75,7 +75,9 @@ fn order(endpoint: &str) -> Result<WorkOrder> {
             "tokensLeft": 1_000_000_000_000_u64, "microsLeft": 1_000_000_000_000_u64,
             "prices": {"claude-*": {"input": 3.0, "output": 15.0, "cacheWrite": 3.75, "cacheRead": 0.3}},
         },
-        "limits": {"deadlineSeconds": 3600, "parkingSeconds": 3600, "graceSeconds": 120},
+        "limits": {"deadlineSeconds": 3600, "parkingSeconds": 3600, "graceSeconds": 120,
+            "checkpointSeconds": 300, "checkpointTurns": 20, "silenceSeconds": 1800},
+        "disk": { "workspace": 1_073_741_824, "home": 1_073_741_824, "tmp": 1_073_741_824, "keeper": 1_073_741_824, "broker": 1_073_741_824 },
     });
     serde_json::from_value(order).context("the work order has another form")
 }

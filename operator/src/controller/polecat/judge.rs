@@ -9,6 +9,7 @@ use gastown_api::pod;
 use gastown_api::polecat::AttemptOutcome;
 use gastown_api::reason::Reason;
 use gastown_api::text::escape;
+use jiff::Timestamp;
 
 use crate::pod_view::{PodView, TerminatedView};
 
@@ -27,6 +28,9 @@ pub struct Verdict {
     pub evidence: Option<Evidence>,
     /// What may be lost, in words; none: everything the agent changed is on the remote.
     pub may_be_lost: Option<String>,
+    /// The snapshot that this attempt started from, if everything that it held is now on the branch or in the attempt's
+    /// own snapshot.
+    pub supersedes: Option<Sha>,
 }
 
 /// What the operator itself wanted of the pod when it ended.
@@ -81,16 +85,18 @@ pub fn judge(pod: &PodView, attempt: i32, base: Option<&str>, wanted: Wanted) ->
         (AttemptOutcome::Failed, reason, message)
     };
     let delivered = outcome == AttemptOutcome::Delivered;
+    let delivered = outcome == AttemptOutcome::Delivered;
+    let supersedes = agent_ran(pod) && keeper_saved(pod);
     Verdict {
         outcome,
         reason,
         // Whoever shows a status must not be steered by the agent, which wrote some of these words.
         message: escape(&message),
-        may_be_lost: if delivered {
-            None
-        } else {
-            may_be_lost(pod, evidence.as_ref())
-        },
+        may_be_lost: may_be_lost(pod, evidence.as_ref()).filter(|_| !delivered || keeper_failed(pod)),
+        supersedes: evidence
+            .as_ref()
+            .filter(|_| supersedes)
+            .and_then(|e| e.resumed.clone()),
         evidence,
     }
 }
@@ -179,6 +185,13 @@ fn deletion(pod: &PodView) -> Option<(Reason, String)> {
     })
 }
 
+/// Where the broker puts snapshots, for a pod of which nobody says whether there is one.
+fn where_to_look(pod: &PodView) -> String {
+    let polecat = pod.polecat().unwrap_or("NAME");
+    let short: String = pod.uid().chars().take(8).collect();
+    format!("a snapshot would be refs/gastown/wip/{polecat}/{short} of the remote")
+}
+
 fn agent_end(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> (Reason, String) {
     let end = pod.terminated(pod::CLAUDE);
     let report: RunReport = end.and_then(|t| parse(t.message.as_deref()?)).unwrap_or_default();
@@ -202,7 +215,10 @@ fn agent_end(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> 
     let Some(evidence) = evidence else {
         return (
             Reason::EvidenceMissing,
-            "the agent exited with 0, but the broker left no evidence".to_owned(),
+            format!(
+                "the agent exited with 0, but the broker left no evidence; {}",
+                where_to_look(pod)
+            ),
         );
     };
     if let Some(refused) = refused {
@@ -233,25 +249,56 @@ fn agent_end(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> 
     }
 }
 
-/// The keeper ends with 0 once everything is saved. An agent that never ran has nothing to lose.
-fn may_be_lost(pod: &PodView, evidence: Option<&Evidence>) -> Option<String> {
-    let agent_ran = pod
-        .container(pod::CLAUDE)
-        .is_some_and(|c| c.state.running.is_some() || c.state.terminated.is_some());
-    let saved = pod.terminated(pod::KEEPER).is_some_and(|t| t.exit_code == 0) && evidence.is_some();
-    if !agent_ran || saved {
-        return None;
-    }
-    Some(last_snapshot(evidence))
+/// An agent that never ran has nothing to lose.
+fn agent_ran(pod: &PodView) -> bool {
+    let claude = pod.container(pod::CLAUDE);
+    claude.is_some_and(|c| c.state.running.is_some() || c.state.terminated.is_some())
 }
 
-/// What is on the remote, where the last changes may be missing.
-#[must_use]
-pub fn last_snapshot(evidence: Option<&Evidence>) -> String {
-    match evidence.and_then(|e| e.wip.as_ref()) {
-        Some(wip) => format!("what changed after the snapshot of {} may be lost", wip.at),
-        None => "no snapshot reached the remote: uncommitted changes may be lost".to_owned(),
+/// The keeper ends with 0 once everything is saved: the broker has re-read on the remote what it pushed. One that was
+/// killed and started again is judged by its last end.
+fn keeper_saved(pod: &PodView) -> bool {
+    pod.terminated(pod::KEEPER).is_some_and(|t| t.exit_code == 0)
+}
+
+/// It said itself that it could not save something. Where nobody knows, what was delivered is what there was.
+fn keeper_failed(pod: &PodView) -> bool {
+    pod.terminated(pod::KEEPER).is_some_and(|t| t.exit_code != 0)
+}
+
+fn may_be_lost(pod: &PodView, evidence: Option<&Evidence>) -> Option<String> {
+    if !agent_ran(pod) || keeper_saved(pod) {
+        return None;
     }
+    let mut words = last_snapshot(evidence, ended_at(pod));
+    if evidence.is_none() {
+        words = format!("{words}; {}", where_to_look(pod));
+    }
+    Some(words)
+}
+
+/// When the agent could change something for the last time, as far as the pod tells.
+fn ended_at(pod: &PodView) -> Option<Timestamp> {
+    let end = pod.terminated(pod::CLAUDE).and_then(|t| t.finished_at.as_ref());
+    end.or(pod.metadata.deletion_timestamp.as_ref())
+        .map(|time| time.0)
+}
+
+/// What is on the remote, where the last changes may be missing, and how old that was at the end.
+#[must_use]
+pub fn last_snapshot(evidence: Option<&Evidence>, ended_at: Option<Timestamp>) -> String {
+    let Some(evidence) = evidence else {
+        return "the broker left no evidence: what changed after the last checkpoint may be lost".to_owned();
+    };
+    let Some(wip) = &evidence.wip else {
+        return "no snapshot reached the remote: uncommitted changes may be lost".to_owned();
+    };
+    // Broker and kubelet keep the same clock; a snapshot after the end may have been begun before it.
+    let age = ended_at.map(|end| end.duration_since(wip.at).as_secs().max(0));
+    let age = age
+        .map(|age| format!(", {age} s before the end,"))
+        .unwrap_or_default();
+    format!("what changed after the snapshot of {}{age} may be lost", wip.at)
 }
 
 #[cfg(test)]

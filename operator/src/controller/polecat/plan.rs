@@ -174,6 +174,7 @@ fn without_evidence(outcome: AttemptOutcome, reason: Reason, message: &str) -> V
         message: message.to_owned(),
         evidence: None,
         may_be_lost: None,
+        supersedes: None,
     }
 }
 

@@ -156,6 +156,9 @@ impl Canvas<'_> {
         if let Some(evidence) = &verdict.evidence {
             take_evidence(&mut status, evidence);
         }
+        if verdict.outcome != AttemptOutcome::Delivered {
+            forget_superseded(&mut status, verdict);
+        }
         if let Some(attempt) = status.attempts.iter_mut().find(|a| a.number == number) {
             close_attempt(attempt, verdict, self.now);
         }
@@ -339,6 +342,15 @@ fn close_attempt(attempt: &mut Attempt, verdict: &Verdict, now: Timestamp) {
     attempt.message = Some(message);
     attempt.usage = verdict.evidence.as_ref().map(|e| e.usage);
     attempt.cost_micros = verdict.evidence.as_ref().and_then(cost_of);
+}
+
+/// A later attempt must not start from a snapshot whose content the branch has got, or got past, since: it would undo
+/// that. What is Done starts no more, and goes on naming what was saved.
+fn forget_superseded(status: &mut PolecatStatus, verdict: &Verdict) {
+    let named = status.wip.as_ref().map(|wip| wip.sha.as_str());
+    if named.is_some() && named == verdict.supersedes.as_ref().map(gastown_api::git::Sha::as_str) {
+        status.wip = None;
+    }
 }
 
 fn cost_of(evidence: &Evidence) -> Option<i64> {

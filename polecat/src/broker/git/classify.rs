@@ -21,6 +21,10 @@ pub enum GatewayFailure {
     Redirect(String),
     /// No answer: name, connection or TLS.
     Unreachable(String),
+    /// The host's certificate is not trusted.
+    Certificate(String),
+    /// The proxy did not connect to the host.
+    Proxy(String),
 }
 
 /// Why the host did not do what was asked.
@@ -41,11 +45,16 @@ impl Failure {
         truncate(&mut message, 400);
         Self { reason, message }
     }
+
+    /// Whether the same call may succeed a moment later.
+    pub fn may_pass(&self) -> bool {
+        matches!(self.reason, Reason::GitHostUnreachable | Reason::ProxyFailed)
+    }
 }
 
 /// Parts of ssh's and git's messages, in lower case, in the order in which they decide. ssh writes its own line first and git a
 /// general one after it, so the particular must come before the general.
-const SIGNS: [(&str, Reason); 31] = [
+const SIGNS: [(&str, Reason); 37] = [
     ("remote host identification has changed", Reason::HostKeyUnknown),
     ("host key verification failed", Reason::HostKeyUnknown),
     ("host key is known for", Reason::HostKeyUnknown),
@@ -60,11 +69,22 @@ const SIGNS: [(&str, Reason); 31] = [
     ("network is unreachable", Reason::GitHostUnreachable),
     ("banner exchange", Reason::GitHostUnreachable),
     ("kex_exchange_identification", Reason::GitHostUnreachable),
+    ("connection to proxy", Reason::ProxyFailed),
     ("permission denied (", Reason::GitCredentialRefused),
     ("too many authentication failures", Reason::GitCredentialRefused),
     ("marked as read only", Reason::GitCredentialRefused),
     ("denied to deploy key", Reason::GitCredentialRefused),
+    ("to protected branch", Reason::PushRefused),
     ("you are not allowed to push code", Reason::GitCredentialRefused),
+    ("user permission denied", Reason::GitCredentialRefused),
+    (
+        "write access to repository not granted",
+        Reason::GitCredentialRefused,
+    ),
+    (
+        "deploy key does not have write access",
+        Reason::GitCredentialRefused,
+    ),
     ("access denied", Reason::GitCredentialRefused),
     ("repository not found", Reason::RepositoryNotFound),
     (
@@ -73,6 +93,7 @@ const SIGNS: [(&str, Reason); 31] = [
     ),
     ("could not be found", Reason::RepositoryNotFound),
     ("' not found", Reason::RepositoryNotFound),
+    ("cannot find repository", Reason::RepositoryNotFound),
     ("not found: did you run", Reason::RepositoryNotFound),
     ("no such file or directory", Reason::RepositoryNotFound),
     ("couldn't find remote ref", Reason::BranchNotFound),
@@ -80,6 +101,28 @@ const SIGNS: [(&str, Reason); 31] = [
     ("[rejected]", Reason::PushRefused),
     ("connection closed by", Reason::GitHostUnreachable),
     ("connection reset by", Reason::GitHostUnreachable),
+];
+
+/// Parts of what hosts say of a push that one of their rules refuses, in lower case, and the rule. The particular comes
+/// before the general: every hook that declines is reported as such after its own words.
+const RULES: [(&str, &str); 17] = [
+    ("push protection", "secret scanning"),
+    ("push cannot contain secrets", "secret scanning"),
+    ("secret detection", "secret scanning"),
+    ("gh001", "file size"),
+    ("exceeds github's file size limit", "file size"),
+    ("larger than the allowed", "file size"),
+    ("without `workflow` scope", "workflow files"),
+    ("create or update workflow", "workflow files"),
+    ("gh006", "protected branch"),
+    ("protected branch", "protected branch"),
+    ("gh013", "repository rules"),
+    ("repository rule violations", "repository rules"),
+    ("commit message does not follow the pattern", "commit message"),
+    ("is not a member of team", "commit author"),
+    ("(fetch first)", "the branch has moved"),
+    ("(non-fast-forward)", "the branch has moved"),
+    ("hook declined", "a hook of the host"),
 ];
 
 /// Judges a failed call by what git wrote (standard error, and for a push its porcelain output) and what the
@@ -95,7 +138,13 @@ pub fn classify(act: Act, words: &str, gateway: Option<&GatewayFailure>, host: &
         (None, Act::Read) => Reason::GitHostUnreachable,
         (None, Act::Write) => Reason::PushRefused,
     };
-    Failure::new(reason, format!("{host}: {}", essence(words)))
+    let rule = RULES.iter().find(|(sign, _)| lower.contains(sign));
+    let rule = rule.filter(|_| reason == Reason::PushRefused);
+    let rule = rule.map(|(_, rule)| format!("refused by its rule {rule:?}: "));
+    Failure::new(
+        reason,
+        format!("{host}: {}{}", rule.unwrap_or_default(), essence(words)),
+    )
 }
 
 fn by_gateway(act: Act, failure: &GatewayFailure, host: &str) -> Failure {
@@ -112,6 +161,10 @@ fn by_gateway(act: Act, failure: &GatewayFailure, host: &str) -> Failure {
             Reason::RepositoryNotFound,
             "it answered 404: no such repository, or the credential may not see it".to_owned(),
         ),
+        GatewayFailure::Status(407) => (
+            Reason::ProxyFailed,
+            "it answered 407: a proxy wants a credential".to_owned(),
+        ),
         GatewayFailure::Status(413) if act == Act::Write => (
             Reason::PushRefused,
             "it answered 413: the push is too large".to_owned(),
@@ -124,6 +177,8 @@ fn by_gateway(act: Act, failure: &GatewayFailure, host: &str) -> Failure {
             ),
         ),
         GatewayFailure::Unreachable(why) => (Reason::GitHostUnreachable, why.clone()),
+        GatewayFailure::Certificate(why) => (Reason::CertificateUntrusted, why.clone()),
+        GatewayFailure::Proxy(why) => (Reason::ProxyFailed, why.clone()),
     };
     Failure::new(reason, format!("{host}: {message}"))
 }
@@ -157,7 +212,7 @@ mod tests {
     use super::*;
 
     /// Recorded outputs of OpenSSH 9.2, git 2.39, GitHub, GitLab and Gitea.
-    const RECORDED: [(Act, &str, Reason); 21] = [
+    const RECORDED: [(Act, &str, Reason); 31] = [
         (
             Act::Read,
             "git@github.com: Permission denied (publickey).\r\nfatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights\nand the repository exists.",
@@ -259,6 +314,56 @@ mod tests {
             Reason::GitCredentialRefused,
         ),
         (
+            Act::Read,
+            "remote: Gitea: Cannot find repository: o/none\nfatal: Could not read from remote repository.",
+            Reason::RepositoryNotFound,
+        ),
+        (
+            Act::Read,
+            "remote: The project you were looking for could not be found or you don't have permission to view it.\nfatal: repository 'https://h/x.git/' not found",
+            Reason::RepositoryNotFound,
+        ),
+        (
+            Act::Read,
+            "Unable to negotiate with 127.0.0.1 port 22: no matching host key type found. Their offer: ssh-rsa\r\nfatal: Could not read from remote repository.",
+            Reason::HostKeyUnknown,
+        ),
+        (
+            Act::Read,
+            "ssh: connect to host h port 22: No route to host\r\nfatal: Could not read from remote repository.",
+            Reason::GitHostUnreachable,
+        ),
+        (
+            Act::Read,
+            "Received disconnect from 127.0.0.1 port 22:2: Too many authentication failures\r\nDisconnected from 127.0.0.1 port 22\r\n",
+            Reason::GitCredentialRefused,
+        ),
+        (
+            Act::Write,
+            "remote: Gitea: User permission denied for writing.\nfatal: Could not read from remote repository.",
+            Reason::GitCredentialRefused,
+        ),
+        (
+            Act::Write,
+            "remote: Write access to repository not granted.\nfatal: unable to access",
+            Reason::GitCredentialRefused,
+        ),
+        (
+            Act::Write,
+            "remote: GitLab: You are not allowed to push code to protected branches on this project.\n!\ta:b\t[remote rejected] (pre-receive hook declined)",
+            Reason::PushRefused,
+        ),
+        (
+            Act::Write,
+            "remote: Gitea: Not allowed to push to protected branch main\n!\ta:b\t[remote rejected] (pre-receive hook declined)",
+            Reason::PushRefused,
+        ),
+        (
+            Act::Write,
+            "remote: error: GH013: Repository rule violations found for refs/heads/x.\nremote: - GITHUB PUSH PROTECTION\nremote:   Push cannot contain secrets\n!\ta:b\t[remote rejected] (push declined due to repository rule violations)",
+            Reason::PushRefused,
+        ),
+        (
             Act::Write,
             "send-pack: unexpected disconnect while reading sideband packet",
             Reason::PushRefused,
@@ -286,9 +391,18 @@ mod tests {
                 GatewayFailure::Redirect("https://b/".to_owned()),
                 Reason::RepositoryNotFound,
             ),
+            (GatewayFailure::Status(407), Reason::ProxyFailed),
             (
-                GatewayFailure::Unreachable("invalid peer certificate".to_owned()),
+                GatewayFailure::Unreachable("connection refused".to_owned()),
                 Reason::GitHostUnreachable,
+            ),
+            (
+                GatewayFailure::Certificate("invalid peer certificate".to_owned()),
+                Reason::CertificateUntrusted,
+            ),
+            (
+                GatewayFailure::Proxy("unsuccessful".to_owned()),
+                Reason::ProxyFailed,
             ),
         ];
         for (seen, reason) in cases {
@@ -307,12 +421,64 @@ mod tests {
     }
 
     #[test]
+    fn the_rule_that_refused_a_push_is_named() {
+        for (words, rule) in [
+            (
+                "remote: error: GH006: Protected branch update failed for refs/heads/main.\n!\ta:b\t[remote rejected] (protected branch hook declined)",
+                "protected branch",
+            ),
+            (
+                "remote: GitLab: You are not allowed to push code to protected branches on this project.\n!\ta:b\t[remote rejected] (pre-receive hook declined)",
+                "protected branch",
+            ),
+            (
+                "remote: Gitea: Not allowed to push to protected branch main\n!\ta:b\t[remote rejected] (pre-receive hook declined)",
+                "protected branch",
+            ),
+            (
+                "remote: error: GH013: Repository rule violations found for refs/heads/x.\nremote: - GITHUB PUSH PROTECTION\n!\ta:b\t[remote rejected] (push declined due to repository rule violations)",
+                "secret scanning",
+            ),
+            (
+                "remote: error: GH013: Repository rule violations found for refs/heads/x.\nremote: - Commits must have verified signatures.\n!\ta:b\t[remote rejected] (push declined due to repository rule violations)",
+                "repository rules",
+            ),
+            (
+                "remote: error: File big.bin is 120.00 MB; this exceeds GitHub's file size limit of 100.00 MB\nremote: error: GH001: Large files detected.\n!\ta:b\t[remote rejected] (pre-receive hook declined)",
+                "file size",
+            ),
+            (
+                "!\ta:b\t[remote rejected] (refusing to allow an OAuth App to create or update workflow `.github/workflows/ci.yml` without `workflow` scope)",
+                "workflow files",
+            ),
+            (
+                "remote: GitLab: Commit message does not follow the pattern 'X-[0-9]+'\n!\ta:b\t[remote rejected] (pre-receive hook declined)",
+                "commit message",
+            ),
+            ("!\ta:b\t[rejected] (fetch first)", "the branch has moved"),
+            (
+                "remote: no robots here\n!\ta:b\t[remote rejected] (pre-receive hook declined)",
+                "a hook of the host",
+            ),
+        ] {
+            let failure = classify(Act::Write, words, None, "h");
+            assert_eq!(failure.reason, Reason::PushRefused, "{words}");
+            assert!(
+                failure
+                    .message
+                    .starts_with(&format!("h: refused by its rule {rule:?}: ")),
+                "{failure}"
+            );
+        }
+    }
+
+    #[test]
     fn the_remotes_words_reach_the_message_without_noise() {
         let words = "remote: error: GH006: Protected branch\nremote: \nTo h:r\n!\ta:b\t[remote rejected] (declined)\nDone\nerror: failed to push some refs to 'h:r'";
         let failure = classify(Act::Write, words, None, "h");
         assert_eq!(
             failure.message,
-            "h: error: GH006: Protected branch; !a:b[remote rejected] (declined)"
+            "h: refused by its rule \"protected branch\": error: GH006: Protected branch; !a:b[remote rejected] (declined)"
         );
     }
 }

@@ -13,16 +13,15 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use gastown_api::repository::{RepositoryUrl, Transport};
+use gastown_api::work_order::ProxyOrder;
 use gastown_crypto::{Digest, sha256};
 use http::header::{AUTHORIZATION, HOST, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::net::TcpListener;
 
 use super::classify::GatewayFailure;
-use super::secret::Credential;
+use super::secret::{Credential, GitSecret};
+use crate::broker::outward::{Outward, Tunnelled};
 use crate::broker::serve::serve;
 use crate::broker::tls;
 
@@ -86,7 +85,7 @@ struct Shared {
 /// What one operation may use.
 #[derive(Clone)]
 struct Armed {
-    client: Client<HttpsConnector<HttpConnector>, Body>,
+    client: tls::Outbound<Body>,
     authorization: Option<HeaderValue>,
 }
 
@@ -115,16 +114,17 @@ impl Gateway {
         })
     }
 
-    /// Lets the next operation pass with `credential`, trusting the system's roots (`system`, PEM) and `extra`.
+    /// Lets the next operation pass with what `secret` holds, trusting the system's roots (`system`, PEM) too.
     pub fn arm(
         &self,
-        credential: &Credential,
+        secret: &GitSecret,
         system: &[u8],
-        extra: Option<&[u8]>,
+        proxy: Option<&ProxyOrder>,
     ) -> Result<(), OpenGateway> {
+        let outward = Outward::new(proxy, secret.proxy.as_deref()).map_err(tls::OpenClient::from)?;
         let armed = Armed {
-            client: tls::client(tls::roots(system, extra)?)?,
-            authorization: authorization(credential)?,
+            client: tls::client(tls::roots(system, secret.roots.as_deref())?, outward)?,
+            authorization: authorization(&secret.credential)?,
         };
         *lock(&self.shared.armed) = Some(armed);
         *lock(&self.shared.failure) = None;
@@ -221,7 +221,10 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
                 GatewayFailure::Status(status) => {
                     StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)
                 }
-                GatewayFailure::Redirect(_) | GatewayFailure::Unreachable(_) => StatusCode::BAD_GATEWAY,
+                GatewayFailure::Redirect(_)
+                | GatewayFailure::Unreachable(_)
+                | GatewayFailure::Certificate(_)
+                | GatewayFailure::Proxy(_) => StatusCode::BAD_GATEWAY,
             };
             lock(&shared.failure).get_or_insert(failure);
             answer.into_response()
@@ -246,7 +249,7 @@ async fn forward(shared: &Shared, armed: Armed, request: Request) -> Result<Resp
     let answer = tokio::time::timeout(ANSWER, armed.client.request(upstream))
         .await
         .map_err(|_| unreachable(format!("it did not answer within {} s", ANSWER.as_secs())))?
-        .map_err(|error| unreachable(chain(&error)))?;
+        .map_err(|error| cause(&error))?;
     let status = answer.status();
     if status.is_redirection() {
         let to = answer
@@ -270,6 +273,18 @@ async fn forward(shared: &Shared, armed: Armed, request: Request) -> Result<Resp
     Ok(response)
 }
 
+/// By the types of the errors: their texts are for people.
+fn cause(error: &(dyn Error + 'static)) -> GatewayFailure {
+    let words = chain(error);
+    if tls::find::<Tunnelled>(error).is_some() {
+        GatewayFailure::Proxy(words)
+    } else if tls::is_certificate(error) {
+        GatewayFailure::Certificate(words)
+    } else {
+        GatewayFailure::Unreachable(words)
+    }
+}
+
 fn only(headers: &HeaderMap, names: &[&'static str]) -> HeaderMap {
     let pairs = names.iter().filter_map(|name| {
         let value = headers.get(*name)?;
@@ -291,6 +306,7 @@ pub fn chain(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hyper_util::client::legacy::Client;
     use hyper_util::rt::TokioExecutor;
 
     use super::*;

@@ -1,7 +1,7 @@
 //! The body of a request: chunked or not, gzip or not, with its inflated size and its pauses bounded.
 
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -10,6 +10,10 @@ use http_body_util::BodyExt as _;
 
 /// The longest pause between two parts: a client that stalls must not keep others from being served.
 const MAX_PAUSE: Duration = Duration::from_secs(20);
+
+/// A client must send this many bytes a second, after a start: it is served alone, and others wait for their turn.
+const LEAST_RATE: u64 = 64 * 1024;
+const START: Duration = Duration::from_secs(30);
 
 /// How much is inflated at once: gzip makes at most about 1,000 bytes of one, so no more than 4 MiB are in memory.
 const SLICE: usize = 4096;
@@ -20,8 +24,8 @@ pub enum ReadBody {
     /// The connection broke.
     #[error("failed to read the request")]
     Receive(#[source] axum::Error),
-    /// Nothing came for [`MAX_PAUSE`].
-    #[error("the request stalled for {} s", MAX_PAUSE.as_secs())]
+    /// Nothing came for [`MAX_PAUSE`], or too little in all.
+    #[error("the request stalled, or came with less than {LEAST_RATE} bytes a second")]
     Stall,
     /// It is no gzip.
     #[error("failed to inflate the request")]
@@ -47,6 +51,9 @@ pub struct Inbound {
     pending: Bytes,
     taken: u64,
     limit: u64,
+    /// When the first byte was asked for, and how many have come since.
+    started: Option<Instant>,
+    received: u64,
 }
 
 impl Inbound {
@@ -68,6 +75,8 @@ impl Inbound {
             pending: Bytes::new(),
             taken: 0,
             limit,
+            started: None,
+            received: 0,
         })
     }
 
@@ -111,18 +120,29 @@ impl Inbound {
     }
 
     async fn receive(&mut self) -> Result<Option<Bytes>, ReadBody> {
+        let started = *self.started.get_or_insert_with(Instant::now);
         loop {
-            let frame = tokio::time::timeout(MAX_PAUSE, self.body.frame());
+            let patience = patience(started.elapsed(), self.received);
+            let frame = tokio::time::timeout(patience, self.body.frame());
             match frame.await.map_err(|_| ReadBody::Stall)? {
                 None => return Ok(None),
                 Some(Err(error)) => return Err(ReadBody::Receive(error)),
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) if !data.is_empty() => return Ok(Some(data)),
+                    Ok(data) if !data.is_empty() => {
+                        self.received += u64::try_from(data.len()).unwrap_or(u64::MAX);
+                        return Ok(Some(data));
+                    }
                     _ => {}
                 },
             }
         }
     }
+}
+
+/// How long the next bytes are waited for, when so many came in so much time.
+fn patience(elapsed: Duration, received: u64) -> Duration {
+    let allowed = START + Duration::from_secs(received / LEAST_RATE);
+    allowed.saturating_sub(elapsed).min(MAX_PAUSE)
 }
 
 #[cfg(test)]
@@ -155,6 +175,26 @@ mod tests {
             bytes.extend_from_slice(&part);
         }
         Ok(bytes)
+    }
+
+    #[test]
+    fn a_client_that_drips_is_cut_off_and_one_that_sends_is_not() {
+        let seconds = Duration::from_secs;
+        assert_eq!(patience(seconds(0), 0), MAX_PAUSE);
+        assert_eq!(patience(seconds(29), 29), seconds(1));
+        assert_eq!(patience(seconds(30), 30), Duration::ZERO);
+        assert_eq!(patience(seconds(300), 100 * 1024 * 1024), MAX_PAUSE);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_late_is_no_longer_read() {
+        let mut body = inbound(vec![vec![0; 10], vec![0; 10]], "identity", 100).unwrap();
+        assert!(body.next().await.unwrap().is_some());
+        body.started = Instant::now().checked_sub(START);
+        // What has come already is still taken; what would have to be waited for is not.
+        let pending = futures::stream::pending::<Result<Bytes, Infallible>>();
+        body.body = Body::from_stream(pending);
+        assert!(matches!(body.next().await, Err(ReadBody::Stall)));
     }
 
     #[tokio::test]

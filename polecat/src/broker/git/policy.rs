@@ -101,6 +101,19 @@ impl Names {
         }
     }
 
+    /// Whether `name` can be the snapshot of an earlier pod of this polecat: no other ref of the remote is shown to the
+    /// agent because a status names it.
+    pub fn is_earlier_snapshot(&self, name: &str) -> bool {
+        let folders =
+            [&self.wip, &self.wip_as_branch].map(|own| own.rsplit_once('/').map_or("", |(folder, _)| folder));
+        let own = [&self.wip, &self.wip_as_branch].contains(&&name.to_owned());
+        let Some((folder, uid)) = name.rsplit_once('/') else {
+            return false;
+        };
+        let is_uid = (1..=8).contains(&uid.len()) && uid.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        !own && is_uid && folders.contains(&folder)
+    }
+
     /// The name under which the broker serves a target.
     pub fn of(&self, target: Target) -> &str {
         match target {
@@ -273,6 +286,31 @@ mod tests {
                 matches!(refused, Err(Refusal::OtherRef { .. })),
                 "{name}: {refused:?}"
             );
+        }
+    }
+
+    #[test]
+    fn only_an_earlier_pods_snapshot_is_one() {
+        for name in [
+            "refs/gastown/wip/furiosa/fedcba98",
+            "refs/heads/gastown-wip/furiosa/1",
+        ] {
+            assert!(names().is_earlier_snapshot(name), "{name}");
+        }
+        for name in [
+            "refs/gastown/wip/furiosa/01234567",
+            "refs/heads/gastown-wip/furiosa/01234567",
+            "refs/gastown/wip/nux/fedcba98",
+            "refs/gastown/wip/furiosa/fedcba98x",
+            "refs/gastown/wip/furiosa/",
+            "refs/gastown/wip/furiosa/../..",
+            "refs/gastown/wip/furiosa/a:b",
+            "refs/gastown/wip/furiosa",
+            "refs/heads/main",
+            "main",
+            "",
+        ] {
+            assert!(!names().is_earlier_snapshot(name), "{name}");
         }
     }
 

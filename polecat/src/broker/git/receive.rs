@@ -188,7 +188,7 @@ impl Repository {
         let mut pauses = PUSH_PAUSES.iter();
         loop {
             match (self.upstream.push(git, &step.new, name).await, pauses.next()) {
-                (Err(failure), Some(pause)) if failure.reason == Reason::GitHostUnreachable => {
+                (Err(failure), Some(pause)) if failure.may_pass() => {
                     tracing::warn!(%failure, "pushing again in {pause} s");
                     tokio::time::sleep(Duration::from_secs(*pause)).await;
                 }

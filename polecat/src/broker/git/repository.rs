@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gastown_api::evidence::WipRef;
 use gastown_api::git::Sha;
+use gastown_api::pod::RESUME_REF;
 use gastown_api::reason::Reason;
 use gastown_api::work_order::GitOrder;
 use jiff::Timestamp;
@@ -75,6 +76,9 @@ pub struct State {
     pub wip_name: String,
     /// Whether the snapshot came after the last push of the work branch.
     pub wip_is_newer: bool,
+    /// The name on the remote of the snapshot that the attempt starts from, if it is there. It may have been moved on
+    /// since the status was written, by a pod that was thought lost.
+    pub resume: Option<String>,
 }
 
 impl Repository {
@@ -86,12 +90,14 @@ impl Repository {
         order: GitOrder,
         record: Record,
     ) -> Result<Self, Failure> {
-        let wanted = [&names.base, &names.work, &names.wip, &names.wip_as_branch];
-        let wanted = wanted.map(String::as_str);
+        let resume = order.resume.as_ref().map(|resume| &resume.name);
+        let resume = resume.filter(|name| names.is_earlier_snapshot(name));
+        let own = [&names.base, &names.work, &names.wip, &names.wip_as_branch];
+        let wanted: Vec<&str> = own.into_iter().chain(resume).map(String::as_str).collect();
         let mut pauses = START_PAUSES.iter();
         let refs = loop {
             match (upstream.list(&git, &wanted).await, pauses.next()) {
-                (Err(failure), Some(pause)) if failure.reason == Reason::GitHostUnreachable => {
+                (Err(failure), Some(pause)) if failure.may_pass() => {
                     tracing::warn!(%failure, "the git host does not answer; asking again in {pause} s");
                     tokio::time::sleep(Duration::from_secs(*pause)).await;
                 }
@@ -122,6 +128,13 @@ impl Repository {
             .await
             .map_err(|error| local(&error))?;
         let start = base_branch.clone();
+        let resume = resume.filter(|name| refs.contains_key(*name)).cloned();
+        if let (Some(wanted), None) = (&order.resume, &resume) {
+            tracing::warn!(
+                name = wanted.name,
+                "the remote has no such snapshot; the attempt starts without it"
+            );
+        }
         let repository = Self {
             git,
             names,
@@ -134,6 +147,7 @@ impl Repository {
                 start,
                 wip_name,
                 wip_is_newer: true,
+                resume,
             }),
             hex_length,
         };
@@ -159,6 +173,9 @@ impl Repository {
         } else {
             tracing::warn!(%base, "the remote no longer has the base; new branches must descend from the base branch");
         }
+        if let (Some(_), Some(resume)) = (&state.resume, &self.order.resume) {
+            self.record.set_resumed(resume.sha.clone());
+        }
         self.record.set_base(base);
         self.record.set_head(state.tips.work.clone());
         let before = self.record.evidence().wip;
@@ -182,6 +199,8 @@ impl Repository {
             .into_iter()
             .filter(|target| state.tips.of(*target).is_some());
         refspecs.extend(existing.map(|target| self.refspec(state, target)));
+        let resume = state.resume.as_ref();
+        refspecs.extend(resume.map(|name| format!("+{name}:{RESUME_REF}")));
         // The work branch may be the base branch.
         refspecs.dedup();
         let refspecs: Vec<&str> = refspecs.iter().map(String::as_str).collect();

@@ -22,6 +22,8 @@ pub struct GitSecret {
     pub roots: Option<Vec<u8>>,
     /// Hosts that may be sent the token.
     pub hosts: Vec<String>,
+    /// What the proxy wants to see, `USER:PASSWORD`.
+    pub proxy: Option<String>,
 }
 
 /// What proves who we are. It implements no `Debug`, so that it cannot be logged.
@@ -92,6 +94,7 @@ pub fn parse(
         credential,
         known_hosts: text(files, "known_hosts"),
         roots: filled(files, "ca.crt").map(<[u8]>::to_vec),
+        proxy: text(files, "proxy"),
         hosts: hosts
             .split(|c: char| c.is_whitespace() || c == ',')
             .filter(|host| !host.is_empty())

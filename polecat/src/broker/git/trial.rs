@@ -93,6 +93,7 @@ async fn start(dir: &Path, name: &str, order: &WorkOrder, uid: &str) -> Result<B
         known_hosts: dir.join("known-hosts"),
         private: home.join("upstream"),
         system_roots: dir.join("no-roots"),
+        proxy: order.proxy.clone(),
     };
     let upstream = Upstream::new(order.git.clone(), places).await.unwrap();
     let git = Git {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use gastown_api::git::Sha;
 use gastown_api::reason::Reason;
 use gastown_api::repository::Transport;
-use gastown_api::work_order::GitOrder;
+use gastown_api::work_order::{GitOrder, ProxyOrder};
 use tokio::process::Command;
 
 use super::child::{Bounds, Finished, Git, run};
@@ -41,6 +41,8 @@ pub struct Places {
     pub private: PathBuf,
     /// The system's trusted certificates as PEM.
     pub system_roots: PathBuf,
+    /// The proxy for HTTPS.
+    pub proxy: Option<ProxyOrder>,
 }
 
 /// The remote repository of one work order.
@@ -184,7 +186,7 @@ impl Upstream {
         }
         let system = std::fs::read(&self.places.system_roots).unwrap_or_default();
         gateway
-            .arm(&secret.credential, &system, secret.roots.as_deref())
+            .arm(secret, &system, self.places.proxy.as_ref())
             .map_err(|error| Failure::new(Reason::GitHostUnreachable, chain(&error)))?;
         // The gate stands in the environment, which no other container can read, and not in an argument.
         let config = [

@@ -113,6 +113,7 @@ impl Proxy {
         let endpoint = Endpoint::read(&parts.method, &parts.uri)?;
         headers::check(&parts.headers)?;
         self.check_still_on()?;
+        self.record.touch();
         let slot = permits(&self.calls, 1).await?;
         let (body, room) = self.read(body).await?;
         let call = body::check(&body, endpoint, &self.order)?;

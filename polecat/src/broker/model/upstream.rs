@@ -7,11 +7,9 @@ use gastown_api::work_order::ModelOrder;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 
 use super::endpoint::Endpoint;
+use crate::broker::outward::Outward;
 use crate::broker::tls;
 
 /// Why the endpoint cannot be used at all.
@@ -30,7 +28,7 @@ pub enum OpenUpstream {
 
 /// The endpoint and how to reach it.
 pub(super) struct Upstream {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: tls::Outbound<Full<Bytes>>,
     endpoint: String,
     key_file: PathBuf,
 }
@@ -53,8 +51,9 @@ impl Upstream {
         }
         let system = std::fs::read(system_roots).unwrap_or_default();
         let extra = std::fs::read(secret_dir.join("ca.crt")).ok();
+        let outward = Outward::new(None, None).map_err(tls::OpenClient::from)?;
         Ok(Self {
-            client: tls::client(tls::roots(&system, extra.as_deref())?)?,
+            client: tls::client(tls::roots(&system, extra.as_deref())?, outward)?,
             endpoint,
             key_file: secret_dir.join(&order.secret_key),
         })

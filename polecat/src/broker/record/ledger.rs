@@ -33,6 +33,7 @@ impl Ledger {
             elapsed: Elapsed {
                 unparked: Duration::ZERO,
                 parked: Duration::ZERO,
+                silent: Duration::ZERO,
             },
             ticked: now,
         }
@@ -49,6 +50,8 @@ impl Ledger {
             elapsed: Elapsed {
                 unparked: Duration::from_millis(saved.unparked_millis),
                 parked: Duration::from_millis(saved.parked_millis),
+                // What the agent did while nobody listened is not known.
+                silent: Duration::ZERO,
             },
             ticked: now,
         }
@@ -58,12 +61,17 @@ impl Ledger {
     pub fn tick(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.ticked);
         self.ticked = now;
-        let sum = if matches!(self.evidence.state, BrokerState::Parked { .. }) {
-            &mut self.elapsed.parked
+        let elapsed = &mut self.elapsed;
+        if matches!(self.evidence.state, BrokerState::Parked { .. }) {
+            elapsed.parked = elapsed.parked.saturating_add(passed);
         } else {
-            &mut self.elapsed.unparked
-        };
-        *sum = sum.saturating_add(passed);
+            elapsed.unparked = elapsed.unparked.saturating_add(passed);
+            elapsed.silent = elapsed.silent.saturating_add(passed);
+        }
+    }
+
+    pub fn touch(&mut self) {
+        self.elapsed.silent = Duration::ZERO;
     }
 
     pub fn elapsed(&self) -> Elapsed {
@@ -90,6 +98,8 @@ impl Ledger {
             return false;
         }
         self.evidence.state = state;
+        // Silence counts from when the agent could speak.
+        self.touch();
         true
     }
 
@@ -100,6 +110,7 @@ impl Ledger {
             _ => None,
         };
         self.evidence.model = Some(model.to_owned());
+        self.touch();
     }
 
     pub fn change(&mut self, change: impl FnOnce(&mut Evidence)) {
@@ -137,5 +148,30 @@ mod tests {
         );
         assert_eq!(seconds, (15, 30));
         assert_eq!(ledger.evidence().parked_seconds, 30);
+    }
+
+    #[test]
+    fn silence_ends_with_a_sign_of_life_and_does_not_grow_while_parked() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut ledger = Ledger::start(1, start);
+        ledger.enter(BrokerState::Serving);
+        ledger.tick(after(10));
+        assert_eq!(ledger.elapsed().silent.as_secs(), 10);
+        ledger.touch();
+        ledger.tick(after(12));
+        assert_eq!(ledger.elapsed().silent.as_secs(), 2);
+        ledger.enter(BrokerState::Parked {
+            reason: Reason::RateLimited,
+            message: String::new(),
+            until: None,
+        });
+        ledger.tick(after(500));
+        assert_eq!(ledger.elapsed().silent.as_secs(), 0);
+        ledger.enter(BrokerState::Serving);
+        ledger.tick(after(507));
+        assert_eq!(ledger.elapsed().silent.as_secs(), 7);
+        ledger.settle("m", Usage::default(), None);
+        assert_eq!(ledger.elapsed().silent.as_secs(), 0);
     }
 }

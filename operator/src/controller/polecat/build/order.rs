@@ -3,7 +3,7 @@
 use gastown_api::git::Sha;
 use gastown_api::polecat::Polecat;
 use gastown_api::repository::{RepositoryUrl, Transport};
-use gastown_api::work_order::{GitOrder, Limits, ModelOrder, WorkOrder};
+use gastown_api::work_order::{DiskOrder, GitOrder, Limits, ModelOrder, ResumeOrder, WorkOrder};
 use kube::ResourceExt as _;
 
 use crate::config::Config;
@@ -34,18 +34,36 @@ pub fn work_order(polecat: &Polecat, work: &Work, attempt: i32, config: &Config)
             deadline_seconds: work.deadline_seconds,
             parking_seconds: u64::from(config.parking_seconds),
             grace_seconds: u64::from(config.grace_seconds),
+            checkpoint_seconds: u64::from(config.checkpoint_seconds),
+            checkpoint_turns: u64::from(config.checkpoint_turns),
+            silence_seconds: u64::from(config.silence_seconds),
         },
+        disk: DiskOrder {
+            workspace: config.volumes.workspace.bytes(),
+            home: config.volumes.home.bytes(),
+            tmp: config.volumes.tmp.bytes(),
+            keeper: config.volumes.keeper.bytes(),
+            broker: config.volumes.broker.bytes(),
+        },
+        proxy: config.proxy.clone(),
     }
 }
 
 fn git_order(polecat: &Polecat, work: &Work, config: &Config) -> GitOrder {
     let base = polecat.status.as_ref().and_then(|s| s.base.as_deref());
     let base: Option<Sha> = base.and_then(|b| b.parse().ok());
+    let wip = polecat.status.as_ref().and_then(|s| s.wip.as_ref());
+    let resume = wip.and_then(|wip| {
+        let sha = wip.sha.parse().ok()?;
+        let name = wip.name.clone();
+        Some(ResumeOrder { name, sha })
+    });
     GitOrder {
         repository: work.repository.clone(),
         base_branch: work.base_branch.clone(),
         work_branch: work.head_branch.clone(),
         base,
+        resume,
         secret: work.git_secret.clone(),
         trusted_hosts: work.trusted_hosts.clone(),
         known_hosts: known_hosts_for(&work.repository, &config.known_hosts),

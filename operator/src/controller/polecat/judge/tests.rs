@@ -227,10 +227,78 @@ fn what_may_be_lost_is_said_with_the_age_of_the_last_snapshot() {
     let mut status = ended(137, &evidence(wip));
     assert_eq!(of(&status).may_be_lost, None, "the keeper ended with 0");
     status["initContainerStatuses"][1]["state"]["terminated"]["exitCode"] = json!(137);
-    assert!(of(&status).may_be_lost.unwrap().contains("2026-01-01T00:00:00Z"));
-    let forced = pod(json!({"status": running()}));
-    let lost = judge(&forced, 1, None, Wanted::Work).may_be_lost.unwrap();
+    let lost = of(&status).may_be_lost.unwrap();
+    assert_eq!(
+        lost,
+        "what changed after the snapshot of 2026-01-01T00:00:00Z may be lost"
+    );
+    status["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = json!("2026-01-01T00:04:30Z");
+    let lost = of(&status).may_be_lost.unwrap();
+    assert!(
+        lost.contains("2026-01-01T00:00:00Z, 270 s before the end, may be lost"),
+        "{lost}"
+    );
+    status["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = json!("2025-12-31T23:59:59Z");
+    assert!(of(&status).may_be_lost.unwrap().contains(", 0 s before"));
+    let mut never = ended(137, &evidence(json!({"head": BASE})));
+    never["initContainerStatuses"][1]["state"]["terminated"]["exitCode"] = json!(1);
+    let lost = of(&never).may_be_lost.unwrap();
     assert!(lost.contains("no snapshot reached the remote"), "{lost}");
+}
+
+#[test]
+fn what_was_delivered_may_still_have_left_something_behind() {
+    let mut status = ended(0, &evidence(json!({})));
+    assert_eq!(of(&status).may_be_lost, None);
+    status["initContainerStatuses"][1]["state"]["terminated"]["exitCode"] = json!(1);
+    let verdict = of(&status);
+    assert_eq!(verdict.outcome, AttemptOutcome::Delivered);
+    assert!(verdict.may_be_lost.is_some(), "the keeper failed");
+    status["initContainerStatuses"].as_array_mut().unwrap().remove(1);
+    assert_eq!(of(&status).may_be_lost, None);
+}
+
+#[test]
+fn without_evidence_the_object_says_where_a_snapshot_would_be() {
+    let forced = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": running()});
+    let lost = judge(&pod(forced), 1, None, Wanted::Work).may_be_lost.unwrap();
+    assert!(
+        lost.contains("after the last checkpoint") && lost.contains("refs/gastown/wip/furiosa/pod-uid"),
+        "{lost}"
+    );
+    let verdict = of(&ended(0, &json!("none")));
+    assert_eq!(
+        verdict.may_be_lost, None,
+        "the keeper ended with 0: the broker had taken what it pushed"
+    );
+    assert!(
+        verdict.message.contains("refs/gastown/wip/furiosa/pod-uid"),
+        "{}",
+        verdict.message
+    );
+}
+
+#[test]
+fn a_snapshot_is_superseded_once_all_that_came_of_it_is_saved() {
+    let resumed = json!({"head": BASE, "resumed": HEAD});
+    let mut status = ended(1, &evidence(resumed));
+    assert_eq!(of(&status).supersedes.unwrap().as_str(), HEAD);
+    status["initContainerStatuses"][1]["state"]["terminated"]["exitCode"] = json!(1);
+    assert_eq!(of(&status).supersedes, None, "the keeper failed");
+    assert_eq!(
+        of(&ended(1, &evidence(json!({"head": BASE})))).supersedes,
+        None,
+        "it was not there to start from"
+    );
+    let before_the_agent = json!({
+        "phase": "Failed",
+        "initContainerStatuses": [
+            {"name": "broker", "state": {"terminated": {"exitCode": 0, "message": evidence(json!({"resumed": HEAD})).to_string()}}},
+            {"name": "keeper", "state": {"terminated": {"exitCode": 0}}},
+            {"name": "git-init", "state": {"terminated": {"exitCode": 1}}},
+        ],
+    });
+    assert_eq!(of(&before_the_agent).supersedes, None, "no agent ran");
 }
 
 #[test]

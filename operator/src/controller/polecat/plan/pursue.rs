@@ -64,7 +64,7 @@ impl Plan<'_> {
             Wanted::Stop(reason) => (AttemptOutcome::Stopped, reason),
         };
         Verdict {
-            may_be_lost: Some(last_snapshot(None)),
+            may_be_lost: Some(last_snapshot(None, None)),
             ..without_evidence(outcome, reason, Reason::PodLost.sentence())
         }
     }

@@ -622,6 +622,36 @@ fn status_comes_before_the_pods_finalizer_goes() {
 }
 
 #[test]
+fn a_later_attempt_starts_from_what_was_saved_and_a_third_not_from_what_the_branch_has_since() {
+    let mut world = World::at_work();
+    let wip = json!({"head": BASE, "wip": {"name": "refs/gastown/wip/furiosa/1", "sha": HEAD, "at": "2026-01-01T00:00:00Z"}});
+    world.pod_reports(&ended(1, &evidence(wip)));
+    world.settle();
+    let resume = |world: &World| {
+        let work = validate(&world.observed.polecat, None, &world.settings).unwrap();
+        build::order::work_order(&world.observed.polecat, &work, 2, &world.settings.config)
+            .git
+            .resume
+    };
+    let first = resume(&world).unwrap();
+    assert_eq!(
+        (first.name.as_str(), first.sha.as_str()),
+        ("refs/gastown/wip/furiosa/1", HEAD)
+    );
+    world.change(json!({"metadata": {"annotations": {"gastown.io/retry-requested-at": "1"}}}));
+    world.settle();
+    let second = json!({"attempt": 2, "head": BASE, "resumed": HEAD});
+    world.pod_reports(&ended(1, &evidence(second)));
+    world.settle();
+    assert_eq!(world.status().attempts.len(), 2);
+    assert_eq!(
+        resume(&world),
+        None,
+        "what it held is on the branch, or was dropped on purpose"
+    );
+}
+
+#[test]
 fn a_deleted_polecat_saves_its_work_and_names_the_ref_in_an_event() {
     let mut world = World::at_work();
     world.change(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));

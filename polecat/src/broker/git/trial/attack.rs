@@ -134,9 +134,10 @@ async fn an_unrelated_history_is_refused() {
 }
 
 /// Each makes commits on a fresh clone that must not be delivered, by a shell script.
-const DENIED: [(&str, &str); 12] = [
+const DENIED: [(&str, &str); 13] = [
     ("changed", "echo x >> .github/workflows/ci.yml; save"),
     ("added", "echo x > .github/workflows/new.yml; save"),
+    ("deep", "mkdir -p .github/workflows/a/b; echo x > .github/workflows/a/b/c.yml; save"),
     ("removed", "git rm -q .github/workflows/ci.yml; save"),
     ("mode", "chmod +x .github/workflows/ci.yml; save"),
     ("renamed", "git mv .github/workflows/ci.yml .github/ci.yml; save"),
@@ -402,6 +403,9 @@ async fn nothing_else_of_the_brokers_folder_is_served() {
         "/HEAD",
         "/config",
         "/objects/info/packs",
+        "/objects/info/alternates",
+        "/objects/info/http-alternates",
+        "/hooks/pre-receive",
         "/../ledger.json",
         "/info/refs",
         "/info/refs?service=git-upload-archive",
@@ -410,4 +414,109 @@ async fn nothing_else_of_the_brokers_folder_is_served() {
         let status = client.get(uri).await.unwrap().status();
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_file_of_modules_with_options_is_refused_and_a_submodule_is_never_fetched() {
+    let trial = Trial::new().await;
+    let clone = trial.clone("a").await;
+    for url in ["-u./payload", "--upload-pack=touch"] {
+        git(&clone, &["reset", "-q", "--hard", "origin/main"])
+            .await
+            .unwrap();
+        let text = format!("[submodule \"x\"]\n\tpath = x\n\turl = {url}\n");
+        commit(&clone, ".gitmodules", &text).await;
+        for target in [WORK, WIP] {
+            trial
+                .refused(&clone, &["origin", &format!("HEAD:{target}")], "not accepted")
+                .await;
+        }
+    }
+    git(&clone, &["reset", "-q", "--hard", "origin/main"])
+        .await
+        .unwrap();
+    let nowhere = format!("160000,{},module", "a".repeat(40));
+    git(&clone, &["update-index", "--add", "--cacheinfo", &nowhere])
+        .await
+        .unwrap();
+    git(&clone, &["commit", "-q", "-m", "module"]).await.unwrap();
+    git(&clone, &["push", "-q", "origin", "HEAD"]).await.unwrap();
+    assert_eq!(tip(&trial.remote.repo, WORK).await, tip(&clone, "HEAD").await);
+}
+
+#[tokio::test]
+async fn of_pushes_at_the_same_time_one_is_taken_and_the_others_hear_why() {
+    let trial = Trial::new().await;
+    let mut pushes = Vec::new();
+    for number in 0..6 {
+        let clone = trial.clone(&format!("c{number}")).await;
+        commit(&clone, "src/b.txt", &number.to_string()).await;
+        pushes.push(async move { (git(&clone, &["push", "-q", "origin", "HEAD"]).await, clone) });
+    }
+    let outcomes = futures::future::join_all(pushes).await;
+    let (taken, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|(outcome, _)| outcome.is_ok());
+    assert_eq!((taken.len(), refused.len()), (1, 5));
+    let winner = tip(&taken[0].1, "HEAD").await;
+    assert_eq!(tip(&trial.remote.repo, WORK).await, winner);
+    assert_eq!(trial.broker.evidence().head, winner);
+    for (outcome, _) in refused {
+        let error = outcome.unwrap_err();
+        // Who asks for the refs after another has pushed hears it from its own git.
+        let heard = ["not where the push says", "fetch first"]
+            .iter()
+            .any(|words| error.contains(words));
+        assert!(heard, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_do_not_keep_a_push_from_being_taken() {
+    use tokio::io::AsyncWriteExt as _;
+    let trial = Trial::new().await;
+    let clone = trial.clone("a").await;
+    commit(&clone, "src/b.txt", "1").await;
+    let address = trial
+        .broker
+        .url
+        .strip_prefix("http://")
+        .unwrap()
+        .split('/')
+        .next()
+        .unwrap();
+    let mut silent = Vec::new();
+    for number in 0..40 {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let head = "POST /repo.git/git-receive-pack HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n00";
+        let part = if number % 2 == 0 { head } else { "POST /repo" };
+        stream.write_all(part.as_bytes()).await.unwrap();
+        silent.push(stream);
+    }
+    let push = git(&clone, &["push", "-q", "origin", "HEAD"]);
+    tokio::time::timeout(std::time::Duration::from_secs(60), push)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(tip(&trial.remote.repo, WORK).await, tip(&clone, "HEAD").await);
+}
+
+#[tokio::test]
+async fn a_large_blob_in_a_small_pack_is_streamed() {
+    let trial = Trial::new().await;
+    let clone = trial.clone("a").await;
+    let file = std::fs::File::create(clone.join("zeros")).unwrap();
+    file.set_len(200 << 20).unwrap();
+    git(&clone, &["-c", "core.bigFileThreshold=1m", "add", "zeros"])
+        .await
+        .unwrap();
+    git(&clone, &["commit", "-q", "-m", "zeros"]).await.unwrap();
+    // Its pack is a thousand times smaller; it must be streamed, since no more than 64 MiB may be allocated for one object.
+    let push = git(
+        &clone,
+        &["-c", "core.bigFileThreshold=1m", "push", "-q", "origin", "HEAD"],
+    );
+    tokio::time::timeout(std::time::Duration::from_secs(300), push)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(tip(&trial.remote.repo, WORK).await, tip(&clone, "HEAD").await);
 }

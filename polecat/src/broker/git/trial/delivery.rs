@@ -306,3 +306,62 @@ async fn a_missing_base_branch_is_named() {
     assert_eq!(failure.reason, Reason::BranchNotFound);
     assert!(failure.message.contains("\"nope\""), "{failure}");
 }
+
+#[tokio::test]
+async fn an_earlier_pods_snapshot_is_served_and_stays_where_it_is() {
+    let trial = Trial::new().await;
+    let clone = trial.clone("a").await;
+    let left = commit(&clone, "src/b.txt", "half").await;
+    git(&clone, &["push", "-q", "origin", &format!("HEAD:{WIP}")])
+        .await
+        .unwrap();
+    let later = |name: &str| {
+        let name = name.to_owned();
+        order(&trial.remote, |order| {
+            order.attempt = 2;
+            let sha = left.clone();
+            order.git.resume = Some(gastown_api::work_order::ResumeOrder { name, sha });
+        })
+    };
+    let broker = start(trial.dir.path(), "b2", &later(WIP), "fedcba98-1")
+        .await
+        .unwrap();
+    assert_eq!(broker.evidence().resumed, Some(left.clone()));
+    assert_eq!(broker.evidence().wip, None);
+    let again = trial.path("again");
+    git(trial.dir.path(), &["clone", "-q", &broker.url, "again"])
+        .await
+        .unwrap();
+    let fetch = format!("{}:refs/gastown/resumed", gastown_api::pod::RESUME_REF);
+    git(&again, &["fetch", "-q", "origin", &fetch]).await.unwrap();
+    assert_eq!(tip(&again, "refs/gastown/resumed").await, Some(left.clone()));
+    let error = git(&again, &["push", "origin", &format!("HEAD:{WIP}")])
+        .await
+        .unwrap_err();
+    assert!(error.contains("may be pushed"), "{error}");
+    git(&again, &["merge", "-q", "refs/gastown/resumed"])
+        .await
+        .unwrap();
+    git(&again, &["push", "-q", "origin", &format!("HEAD:{WORK}")])
+        .await
+        .unwrap();
+    broker.finish().await;
+    assert_eq!(
+        tip(&trial.remote.repo, WIP).await,
+        Some(left.clone()),
+        "nobody else's is deleted"
+    );
+    for name in [
+        "refs/gastown/wip/furiosa/none",
+        "refs/heads/other",
+        "refs/gastown/wip/nux/01234567",
+    ] {
+        let other = start(trial.dir.path(), "b3", &later(name), "fedcba98-1")
+            .await
+            .unwrap();
+        assert_eq!(other.evidence().resumed, None, "{name}");
+        let served = git(trial.dir.path(), &["ls-remote", &other.url]).await.unwrap();
+        assert!(!served.contains(gastown_api::pod::RESUME_REF), "{name}: {served}");
+        std::fs::remove_dir_all(trial.path("b3")).unwrap();
+    }
+}

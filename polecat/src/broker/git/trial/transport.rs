@@ -114,9 +114,102 @@ async fn a_certificate_that_nobody_trusts_is_named_and_no_password_sent() {
     let remote = Remote::https().await;
     let (_dir, broker) = start_with(&remote, &SECRET, &["localhost"]).await;
     let failure = broker.err().unwrap();
-    assert_eq!(failure.reason, Reason::GitHostUnreachable);
+    assert_eq!(failure.reason, Reason::CertificateUntrusted);
     assert!(failure.message.contains("certificate"), "{failure}");
     assert_eq!(remote.authorized(), 0);
+}
+
+/// A proxy that takes `CONNECT` from who shows `authorization`, and what it was asked.
+async fn proxy(authorization: Option<&'static str>) -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = Arc::clone(&asked);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let heard = Arc::clone(&heard);
+            tokio::spawn(async move {
+                let mut client = BufReader::new(stream);
+                let mut lines = Vec::new();
+                loop {
+                    let mut line = String::new();
+                    client.read_line(&mut line).await.unwrap();
+                    if line.trim().is_empty() {
+                        break;
+                    }
+                    lines.push(line.trim().to_owned());
+                }
+                let target = lines[0].split(' ').nth(1).unwrap().to_owned();
+                heard.lock().unwrap().push(lines[0].clone());
+                let shown = lines
+                    .iter()
+                    .find_map(|line| line.strip_prefix("Proxy-Authorization: "));
+                if authorization.is_some() && shown != authorization {
+                    client
+                        .write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+                        .await
+                        .unwrap();
+                    return;
+                }
+                let mut host = tokio::net::TcpStream::connect(target).await.unwrap();
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                drop(tokio::io::copy_bidirectional(&mut client, &mut host).await);
+            });
+        }
+    });
+    (url, asked)
+}
+
+#[tokio::test]
+async fn https_goes_through_the_proxy_with_its_credential_and_names_it_when_it_refuses() {
+    let remote = Remote::https().await;
+    let (url, asked) = proxy(Some("Basic cDpx")).await;
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    let ca = remote.ca.clone();
+    mount(
+        &secret,
+        &[
+            SECRET[0],
+            SECRET[1],
+            ("ca.crt", &ca),
+            ("proxy", "p:q\n"),
+            ("hosts", "localhost"),
+        ],
+    );
+    let with = |url: &str| {
+        let url = url.to_owned();
+        order(&remote, |order| {
+            let except = vec!["other.example".to_owned()];
+            order.proxy = Some(gastown_api::work_order::ProxyOrder { url, except });
+        })
+    };
+    let broker = start(dir.path(), "b1", &with(&url), UID).await.unwrap();
+    git(dir.path(), &["clone", "-q", &broker.url, "a"]).await.unwrap();
+    let clone = dir.path().join("a");
+    git(&clone, &["checkout", "-q", "-b", "polecat/furiosa/gt-1@m1"])
+        .await
+        .unwrap();
+    let one = commit(&clone, "src/b.txt", "1").await;
+    git(&clone, &["push", "-q", "origin", "HEAD"]).await.unwrap();
+    assert_eq!(tip(&remote.repo, WORK).await, Some(one));
+    let port = remote.url.rsplit_once(':').unwrap().1.split('/').next().unwrap();
+    let line = format!("CONNECT localhost:{port} HTTP/1.1");
+    let heard = asked.lock().unwrap().clone();
+    assert!(
+        !heard.is_empty() && heard.iter().all(|asked| *asked == line),
+        "{heard:?}"
+    );
+    mount(&secret, &[("proxy", "p:wrong")]);
+    let failure = start(dir.path(), "b2", &with(&url), UID).await.err().unwrap();
+    assert_eq!(failure.reason, Reason::ProxyFailed, "{failure}");
+    assert!(
+        failure.message.contains(&url) && failure.message.contains("localhost"),
+        "{failure}"
+    );
+    assert!(!failure.message.contains("wrong"), "{failure}");
 }
 
 #[tokio::test]

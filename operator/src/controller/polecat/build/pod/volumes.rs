@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::config::Config;
+use crate::config::{Config, Size};
 use crate::controller::polecat::validate::Work;
 
 const ORDER: &str = "work-order";
@@ -58,12 +58,13 @@ pub fn of_broker(work: &Work) -> Vec<VolumeMount> {
     all
 }
 
-/// What the keeper mounts: what the agent wrote, and no secret.
+/// What the keeper mounts: what the agent wrote, and no secret. The home is not saved, but its size is watched.
 #[must_use]
 pub fn of_keeper() -> Vec<VolumeMount> {
     vec![
         order_mount(),
         writable(WORKSPACE, pod::WORKSPACE_DIR),
+        read_only(HOME, pod::HOME_DIR),
         writable(TMP, pod::TMP_DIR),
         writable(KEEPER_STATE, pod::KEEPER_DIR),
     ]
@@ -110,11 +111,11 @@ fn work_order() -> Volume {
     }
 }
 
-fn empty(name: &str, size: &str) -> Volume {
+fn empty(name: &str, size: &Size) -> Volume {
     Volume {
         name: name.to_owned(),
         empty_dir: Some(EmptyDirVolumeSource {
-            size_limit: Some(Quantity(size.to_owned())),
+            size_limit: Some(Quantity(size.as_str().to_owned())),
             medium: None,
         }),
         ..Volume::default()
