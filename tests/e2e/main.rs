@@ -8,10 +8,13 @@
 
 mod confined;
 mod done;
+mod ends;
 mod parked;
+mod reasons;
 mod refused;
 mod saved;
 mod stuck;
 mod task;
-// Runs alone; by its name it comes last, when nobody waits for it.
+// These run alone; by their names they come last, when nobody waits for them.
 mod undisturbed;
+mod without_grace;

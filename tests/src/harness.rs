@@ -13,9 +13,11 @@
 pub mod audit;
 mod dump;
 mod keys;
+pub mod node;
 pub mod operator;
 mod polecats;
 mod remote;
+mod stand_in;
 mod testbed;
 
 use std::collections::BTreeMap;
@@ -36,6 +38,7 @@ use tokio::sync::RwLock;
 pub use keys::Keys;
 pub use polecats::{condition, polecat, reason};
 pub use remote::{Entry, Remote};
+pub use stand_in::stand_in;
 
 use crate::client;
 

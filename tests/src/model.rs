@@ -9,6 +9,7 @@
 //! | `POST /v1/messages`, `POST /v1/messages/count_tokens` | the Messages API |
 //! | `GET /requests` | every call so far, with the key as its digest |
 //! | `PUT /scripts/NAME` | a script to add, or to put in the place of one, as YAML or JSON |
+//! | `GET /scripts/NAME` | whether there is one, for whoever waits for it |
 
 mod place;
 mod reply;
@@ -85,7 +86,7 @@ impl Model {
             .route("/v1/messages", post(messages))
             .route("/v1/messages/count_tokens", post(count_tokens))
             .route("/requests", get(requests))
-            .route("/scripts/{name}", put(put_script))
+            .route("/scripts/{name}", put(put_script).get(has_script))
             .layer(DefaultBodyLimit::max(64 * 1024 * 1024))
             .with_state(Arc::new(self))
     }
@@ -245,6 +246,14 @@ async fn put_script(State(model): State<Arc<Model>>, InPath(name): InPath<String
             "invalid_request_error",
             &wrong.to_string(),
         ),
+    }
+}
+
+async fn has_script(State(model): State<Arc<Model>>, InPath(name): InPath<String>) -> StatusCode {
+    if lock(&model.scripts).contains_key(&name) {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::NOT_FOUND
     }
 }
 

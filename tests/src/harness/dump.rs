@@ -10,11 +10,23 @@ use kube::api::{ListParams, LogParams};
 
 use super::{World, operator, polecats};
 
+/// The most lines of a log for the reader of a failed test.
+const LINES: i64 = 60;
+
 /// Polecats, pods with their containers' states and logs, events, and the operator's words about this namespace.
 pub async fn of(world: &World) -> String {
+    of_world(world, Some(LINES)).await
+}
+
+/// The same with whole logs, for a test that looks for what must not stand there.
+pub async fn whole(world: &World) -> String {
+    of_world(world, None).await
+}
+
+async fn of_world(world: &World, lines: Option<i64>) -> String {
     let mut text = format!("==== namespace {} ====\n", world.namespace);
     polecats_of(world, &mut text).await;
-    pods_of(world, &mut text).await;
+    pods_of(world, &mut text, lines).await;
     events_of(world, &mut text).await;
     let said = operator::log(&world.client).await;
     let about: Vec<_> = said
@@ -40,7 +52,7 @@ async fn polecats_of(world: &World, text: &mut String) {
     }
 }
 
-async fn pods_of(world: &World, text: &mut String) {
+async fn pods_of(world: &World, text: &mut String, lines: Option<i64>) {
     let pods = match world.api::<Pod>().list(&ListParams::default()).await {
         Ok(pods) => pods,
         Err(error) => {
@@ -68,7 +80,7 @@ async fn pods_of(world: &World, text: &mut String) {
             let _ = writeln!(text, "-- {} ready={} {state}", container.name, container.ready);
             let which = LogParams {
                 container: Some(container.name),
-                tail_lines: Some(60),
+                tail_lines: lines,
                 ..LogParams::default()
             };
             let log = world.api::<Pod>().logs(&pod.name_any(), &which).await;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams, LogParams};
+use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -22,6 +23,10 @@ const PODS: &str = "app.kubernetes.io/name=gastown-operator";
 
 /// Ends every operator pod at once, and waits until others are ready: what a restart or a drained node does.
 pub async fn restart(client: &Client) {
+    end(client, &DeleteParams::default()).await;
+}
+
+async fn end(client: &Client, how: &DeleteParams) {
     let api = Api::<Pod>::namespaced(client.clone(), NAMESPACE);
     let labelled = ListParams::default().labels(PODS);
     let before = api.list(&labelled).await.unwrap();
@@ -32,7 +37,7 @@ pub async fn restart(client: &Client) {
     );
     for pod in &before {
         // One that is gone already is as good as deleted.
-        let _ = api.delete(&pod.name_any(), &DeleteParams::default()).await;
+        let _ = api.delete(&pod.name_any(), how).await;
     }
     within(Duration::from_mins(1), "another operator is ready", async || {
         let now = api.list(&labelled).await.map_err(|error| error.to_string())?;
@@ -45,6 +50,38 @@ pub async fn restart(client: &Client) {
             Ok(())
         } else {
             Err("none is ready".to_owned())
+        }
+    })
+    .await;
+}
+
+/// Kills every operator pod without a moment's grace, and waits until another is ready.
+pub async fn kill(client: &Client) {
+    end(client, &DeleteParams::default().grace_period(0)).await;
+}
+
+/// Runs that many operator pods, and waits until they are ready, or gone.
+pub async fn scale(client: &Client, replicas: i32) {
+    let deployments = Api::<Deployment>::namespaced(client.clone(), NAMESPACE);
+    let patch = json!({"spec": {"replicas": replicas}});
+    deployments
+        .patch("gastown-operator", &PatchParams::default(), &Patch::Merge(&patch))
+        .await
+        .unwrap_or_else(|error| panic!("failed to scale the operator: {error}"));
+    let api = Api::<Pod>::namespaced(client.clone(), NAMESPACE);
+    within(Duration::from_mins(1), "the operator is scaled", async || {
+        let pods = api
+            .list(&ListParams::default().labels(PODS))
+            .await
+            .map_err(|error| error.to_string())?;
+        let ready = pods
+            .iter()
+            .filter(|pod| polecats::pod_condition(pod, "Ready"))
+            .count();
+        if i32::try_from(ready) == Ok(replicas) && pods.items.len() == ready {
+            Ok(())
+        } else {
+            Err(format!("{ready} of {} are ready", pods.items.len()))
         }
     })
     .await;

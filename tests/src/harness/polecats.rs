@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use gastown_api::condition;
 use gastown_api::pod::pod_name;
-use gastown_api::polecat::{Polecat, PolecatPhase};
+use gastown_api::polecat::{Attempt, Polecat, PolecatPhase};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::api::events::v1::Event;
 use kube::Resource;
-use kube::api::{DeleteParams, ListParams, LogParams};
+use kube::api::{DeleteParams, EvictParams, ListParams, LogParams};
 use kube::runtime::wait::await_condition;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{World, within};
+use super::{World, dump, within};
 
 /// How long a polecat may take for what tests ask of it, on two cores shared by four tests.
 pub const PATIENCE: Duration = Duration::from_mins(3);
@@ -133,6 +133,32 @@ impl World {
         (polecat, message)
     }
 
+    /// Waits until an attempt has an outcome, whatever comes after it.
+    pub async fn attempt_ends(&self, name: &str, number: i32) -> (Polecat, Attempt) {
+        let attempt = |polecat: &Polecat| {
+            let attempts = &polecat.status.as_ref()?.attempts;
+            attempts
+                .iter()
+                .find(|attempt| attempt.number == number && attempt.outcome.is_some())
+                .cloned()
+        };
+        let polecat = self
+            .polecat_until(name, &format!("attempt {number} has an outcome"), |polecat| {
+                attempt(polecat).is_some()
+            })
+            .await;
+        let attempt = attempt(&polecat).unwrap();
+        (polecat, attempt)
+    }
+
+    /// Evicts the pod of a polecat through the API, as a drain does.
+    pub async fn evict(&self, polecat: &str) {
+        self.api::<Pod>()
+            .evict(&pod_name(polecat), &EvictParams::default())
+            .await
+            .unwrap_or_else(|error| panic!("failed to evict the pod of {polecat:?}: {error}"));
+    }
+
     /// Creates a polecat.
     pub async fn sling(&self, object: Value) -> Polecat {
         self.create(object).await
@@ -189,6 +215,11 @@ impl World {
         };
         let log = self.api::<Pod>().logs(&pod_name(polecat), &which).await;
         log.unwrap_or_default()
+    }
+
+    /// Whatever a reader of this world may see: statuses, events, and the logs of every container.
+    pub async fn shown(&self) -> String {
+        dump::whole(self).await
     }
 
     /// The events about a polecat: reason and note, oldest first.

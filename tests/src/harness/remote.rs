@@ -87,20 +87,21 @@ impl Remote {
         sha.unwrap_or_else(|| panic!("the remote has no {name:?}, but {refs:?}"))
     }
 
-    /// Every file of a commit.
+    /// Every file of a commit; in names that are no UTF-8, what is none of it is replaced.
     pub async fn files(&self, sha: &str) -> BTreeMap<String, Entry> {
         let mirror = self.mirror().await;
         let listed = git(mirror.path(), &["ls-tree", "-r", "-z", sha]).await;
         let mut files = BTreeMap::new();
-        for line in String::from_utf8(listed).unwrap().split_terminator('\0') {
-            let (meta, path) = line.split_once('\t').unwrap();
+        for line in listed.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
+            let tab = line.iter().position(|byte| *byte == b'\t').unwrap();
+            let (meta, path) = (str::from_utf8(&line[..tab]).unwrap(), &line[tab + 1..]);
             let mut meta = meta.split(' ');
             let (mode, object) = (meta.next().unwrap(), meta.nth(1).unwrap());
             let entry = Entry {
                 mode: mode.to_owned(),
                 bytes: git(mirror.path(), &["cat-file", "blob", object]).await,
             };
-            files.insert(path.to_owned(), entry);
+            files.insert(String::from_utf8_lossy(path).into_owned(), entry);
         }
         files
     }
@@ -120,10 +121,31 @@ impl Remote {
             .collect()
     }
 
+    /// A file of `branch` in the bundle that stands at `path` in the commit `sha`.
+    pub async fn file_in_bundle(&self, sha: &str, path: &str, branch: &str, file: &str) -> Vec<u8> {
+        let mirror = self.mirror().await;
+        let bundle = git(mirror.path(), &["cat-file", "blob", &format!("{sha}:{path}")]).await;
+        std::fs::write(mirror.path().join("bundle"), bundle).unwrap();
+        git(mirror.path(), &["fetch", "--quiet", "bundle", branch]).await;
+        git(
+            mirror.path(),
+            &["cat-file", "blob", &format!("FETCH_HEAD:{file}")],
+        )
+        .await
+    }
+
     async fn mirror(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         git(folder.path(), &["clone", "--quiet", "--mirror", &self.url, "."]).await;
         folder
+    }
+
+    /// Gives the model a script, as YAML or JSON.
+    pub async fn put_script(&self, name: &str, script: &str) {
+        let request = http::Request::put(format!("{}/scripts/{name}", self.model))
+            .body(script.as_bytes().to_vec())
+            .unwrap();
+        self.client.request_text(request).await.unwrap();
     }
 
     /// What the model was asked, oldest first.

@@ -81,13 +81,25 @@ fn deliver(cluster: &Cluster, image: &BuiltImage) -> Result<String> {
 }
 
 impl Deployed {
+    /// Gives the cluster the agent that end-to-end tests put in the real one's place, and returns its image by digest.
+    pub fn stand_in(&self) -> Result<String> {
+        let image = image::build(image::Name::AgentStandIn, image::Profile::Dev)?;
+        deliver(&self.cluster, &image)
+    }
+
     /// What the end-to-end tests are told by environment variables.
     pub fn environment(&self) -> Result<Vec<(&'static str, String)>> {
         let audit = self
             .cluster
             .audit_log()
             .context("the end-to-end tests need the kind cluster's audit log")?;
+        let node = self
+            .cluster
+            .node()
+            .context("the end-to-end tests need the kind cluster's node")?;
         Ok(vec![
+            ("GASTOWN_NODE", node),
+            ("GASTOWN_STAND_IN_IMAGE", self.stand_in()?),
             ("GASTOWN_TESTBED_IMAGE", self.testbed_image.clone()),
             ("GASTOWN_AGENT_IMAGE", self.agent_image.clone()),
             ("GASTOWN_AUDIT_LOG", audit.display().to_string()),

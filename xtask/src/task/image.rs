@@ -55,11 +55,18 @@ pub enum Name {
     PolecatAgent,
     /// Git hosts and a scripted model, for tests only.
     Testbed,
+    /// An agent whose task is a shell script, for tests only.
+    AgentStandIn,
 }
 
 impl Name {
     /// Every image.
-    pub const ALL: [Self; 3] = [Self::Operator, Self::PolecatAgent, Self::Testbed];
+    pub const ALL: [Self; 4] = [
+        Self::Operator,
+        Self::PolecatAgent,
+        Self::Testbed,
+        Self::AgentStandIn,
+    ];
 
     /// The name on the command line and of folders.
     pub fn as_str(self) -> &'static str {
@@ -67,6 +74,7 @@ impl Name {
             Self::Operator => "operator",
             Self::PolecatAgent => "polecat-agent",
             Self::Testbed => "testbed",
+            Self::AgentStandIn => "agent-stand-in",
         }
     }
 

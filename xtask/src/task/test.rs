@@ -95,6 +95,7 @@ fn admission(only: Option<&str>) -> Result<Count> {
 fn e2e(only: Option<&str>) -> Result<Count> {
     let deployed = deploy::ensure("tests/testbed/values.yaml")?;
     let mut tests = suite("e2e", only).env("KUBECONFIG", &deployed.cluster.kubeconfig);
+    tests = deployed.cluster.with_engine(tests)?;
     for (name, value) in deployed.environment()? {
         tests = tests.env(name, value);
     }

@@ -109,7 +109,8 @@ impl Engine {
             .env("KIND_EXPERIMENTAL_PROVIDER", "docker")
     }
 
-    fn environment(&self, command: Command) -> Command {
+    /// Makes `command` find and use this engine.
+    pub fn environment(&self, command: Command) -> Command {
         match &self.own {
             Some(_) => OwnEngine::environment(command),
             None => command,

@@ -75,6 +75,19 @@ impl Cluster {
             .then(|| state::audit_folder().join("audit.log"))
     }
 
+    /// The name of the node, a container of the engine; only the kind cluster has it.
+    pub fn node(&self) -> Option<String> {
+        self.registry
+            .is_none()
+            .then(|| format!("{}-control-plane", state::cluster_name()))
+    }
+
+    /// Makes `command` find the engine that the node runs in.
+    pub fn with_engine(&self, command: Command) -> Result<Command> {
+        let engine = Engine::running()?.context("no Docker engine runs; run `cargo xtask cluster up`")?;
+        Ok(engine.environment(command))
+    }
+
     /// Whether the API server answers and is ready.
     ///
     /// A cluster that is not ready is made anew, so a busy machine gets time to answer.

@@ -74,7 +74,7 @@ impl Definition {
     pub fn folder(name: Name) -> PathBuf {
         match name {
             Name::Operator | Name::PolecatAgent => workspace::root().join("images").join(name.as_str()),
-            Name::Testbed => workspace::root().join("tests/images/testbed"),
+            Name::Testbed | Name::AgentStandIn => workspace::root().join("tests/images").join(name.as_str()),
         }
     }
 

@@ -1,0 +1,108 @@
+//! Ends that leave a pod no moment: what may be lost is said, and never are two pods of one polecat at work.
+
+use std::time::Duration;
+
+use gastown_api::polecat::{Attempt, Polecat};
+use gastown_tests::harness::{Remote, World, condition, stand_in, with_world};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::DeleteParams;
+use serde_json::json;
+
+use crate::ends::{HALF_WAY, holds_everything, wip_of};
+
+/// The names of the pods that said they were at work, in the order in which they did, each as often as it began.
+pub async fn at_work(remote: &Remote) -> Vec<String> {
+    let requests = remote.model_requests().await;
+    let beacons = requests
+        .iter()
+        .filter(|request| request["body"]["model"] == "beacon");
+    let mut names: Vec<_> = beacons
+        .map(|request| {
+            request["body"]["messages"][0]["content"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    names.dedup();
+    names
+}
+
+/// A polecat with half its work done that says all the time that it is at work.
+pub async fn beacon(world: &World, name: &str) -> String {
+    let script = format!("{HALF_WAY}\n{}", include_str!("../scripts/beacon.sh"));
+    world.sling(stand_in(name, &script)).await;
+    world.log_holds(name, "claude", "beacon").await;
+    wip_of(world, name).await
+}
+
+/// Deletes the pod of a polecat as one deletes a pod of a node that is thought to be lost.
+pub async fn delete_by_force(world: &World, name: &str) {
+    let pods = world.api::<Pod>();
+    let at_once = DeleteParams::default().grace_period(0);
+    pods.delete(&format!("polecat-{name}"), &at_once).await.unwrap();
+}
+
+/// Asks for another attempt, unless there is one already, and waits until its agent is at work.
+pub async fn works_again(world: &World, remote: &Remote, name: &str) {
+    let again =
+        json!({"metadata": {"annotations": {"gastown.io/retry-requested-at": "2026-01-05T09:00:00Z"}}});
+    world.patch::<Polecat>(name, again).await;
+    gastown_tests::harness::within(Duration::from_mins(3), "another pod is at work", async || {
+        let names = at_work(remote).await;
+        if names.len() > 1 {
+            Ok(())
+        } else {
+            Err(format!("{names:?}"))
+        }
+    })
+    .await;
+    // Long enough for the first to be heard again if it still were at work.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let names = at_work(remote).await;
+    assert_eq!(names.len(), 2, "the pods took turns: {names:?}");
+}
+
+/// Either all of it is on the remote, or the object says since when changes may be missing.
+async fn saved_or_said(remote: &Remote, polecat: &Polecat, attempt: &Attempt, wip: &str) {
+    let lost = condition(polecat, "WorkMayBeLost").filter(|(holds, ..)| *holds);
+    eprintln!("{:?}: {:?}; {lost:?}", polecat.metadata.name, attempt.reason);
+    match lost {
+        Some((_, _, message)) => {
+            assert!(message.contains("may be lost"), "{message}");
+            let named = remote.refs().await.contains_key(wip);
+            assert_eq!(named, !message.contains("no snapshot"), "{message}");
+        }
+        None => holds_everything(remote, wip).await,
+    }
+}
+
+#[tokio::test]
+async fn a_pod_deleted_by_force_is_followed_by_another_only_once_its_agent_is_gone() {
+    with_world("by-force", async |world: &World| {
+        let remote = world.testbed().await;
+        world.credentials().await;
+        let wip = beacon(world, "forced").await;
+        delete_by_force(world, "forced").await;
+        let (polecat, attempt) = world.attempt_ends("forced", 1).await;
+        saved_or_said(&remote, &polecat, &attempt, &wip).await;
+        works_again(world, &remote, "forced").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_volume_over_its_limit_evicts_the_pod_and_the_object_says_what_may_be_lost() {
+    with_world("full", async |world: &World| {
+        let remote = world.testbed().await;
+        world.credentials().await;
+        let fill = format!("{HALF_WAY}\nhead -c 400M /dev/zero > /tmp/fill; exec sleep 600");
+        world.sling(stand_in("full", &fill)).await;
+        world.log_holds("full", "claude", "half way there").await;
+        let wip = wip_of(world, "full").await;
+        let (polecat, attempt) = world.attempt_ends("full", 1).await;
+        assert_ne!(attempt.reason.as_deref(), Some("AgentFailed"), "{attempt:?}");
+        saved_or_said(&remote, &polecat, &attempt, &wip).await;
+    })
+    .await;
+}
