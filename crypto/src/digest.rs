@@ -23,6 +23,12 @@ pub fn sha256(bytes: &[u8]) -> Digest {
 }
 
 impl Digest {
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The 64 hexadecimal digits without the algorithm.
     #[must_use]
     pub fn hex(&self) -> String {

@@ -5,4 +5,5 @@ pub mod client;
 #[cfg(test)]
 mod fuzz;
 pub mod harness;
+pub mod manifests;
 pub mod model;

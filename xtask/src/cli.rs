@@ -21,14 +21,20 @@ enum Command {
     Image(task::image::Args),
     /// The main job in one command: from nothing to a verified commit by a polecat.
     Demo(task::demo::Args),
-    /// Run all tests: unit (both editions), admission, end to end.
+    /// Run all tests: unit (both editions), admission, plugin, end to end.
     Test(task::test::Args),
     /// Formatting, clippy, dependency policy, generated files.
     Lint(task::lint::Args),
-    /// Write the generated files (CRDs of the chart), or check them.
+    /// Write the generated files (CRDs of the chart, reference of the plugin), or check them.
     Generate(task::generate::Args),
     /// Fuzz the parsers that read what an agent or a network sends.
     Fuzz(task::fuzz::Args),
+    /// Install the kubectl plugin, and its completion, where kubectl finds them.
+    Install(task::install::Args),
+    /// Pack the plugin for krew, with a manifest of real checksums.
+    Krew(task::krew::Args),
+    /// Show a command's terminal as SVG, for a page.
+    Picture(task::picture::Args),
     /// Measure against the bars of the design.
     Bench(task::bench::Args),
     /// What our Docker engine runs in place of runc.
@@ -47,6 +53,9 @@ impl Xtask {
             Command::Lint(args) => task::lint::run(args),
             Command::Generate(args) => task::generate::run(&args),
             Command::Fuzz(args) => task::fuzz::run(args),
+            Command::Install(args) => task::install::run(args),
+            Command::Krew(args) => task::krew::run(&args),
+            Command::Picture(args) => task::picture::run(args),
             Command::Bench(args) => task::bench::run(&args),
             Command::RuntimeShim(args) => task::cluster::runtime_shim::run(args),
         }

@@ -7,5 +7,8 @@ pub mod deploy;
 pub mod fuzz;
 pub mod generate;
 pub mod image;
+pub mod install;
+pub mod krew;
 pub mod lint;
+pub mod picture;
 pub mod test;

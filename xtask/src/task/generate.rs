@@ -1,5 +1,8 @@
 //! `cargo xtask generate`: the files that are written by programs.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
 use anyhow::{Result, bail};
 
 use crate::process::Command;
@@ -13,26 +16,67 @@ pub struct Args {
     check: bool,
 }
 
-/// The chart's custom resource definitions, below the root.
-const CRDS: &str = "helm/gastown-operator/crds";
+/// A folder or file that a program writes.
+struct Generated {
+    /// Where it is committed, below the root.
+    at: &'static str,
+    /// What is written: all of a folder, or one file of it.
+    from: &'static str,
+    /// The package with the example that writes it.
+    package: &'static str,
+    example: &'static str,
+}
+
+/// Every generated part of the checkout.
+const GENERATED: [Generated; 3] = [
+    Generated {
+        at: "helm/gastown-operator/crds",
+        from: "",
+        package: "gastown-api",
+        example: "crds",
+    },
+    Generated {
+        at: "docs/cli.md",
+        from: "cli.md",
+        package: "kubectl-gt",
+        example: "reference",
+    },
+    Generated {
+        at: "docs/man",
+        from: "man",
+        package: "kubectl-gt",
+        example: "reference",
+    },
+];
 
 pub fn run(args: &Args) -> Result<()> {
     if args.check {
-        check()
-    } else {
-        write_crds(&workspace::root().join(CRDS))
+        return check();
     }
+    for part in &GENERATED {
+        let (fresh, committed) = (part.write()?, workspace::root().join(part.at));
+        for (name, content) in contents(&fresh)? {
+            let file = if fresh.is_file() {
+                committed.clone()
+            } else {
+                committed.join(name)
+            };
+            workspace::write_whole(&file, &content)?;
+        }
+        for name in differing(&fresh, &committed)? {
+            fs_err::remove_file(committed.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Fails when a generated file is not what would be written.
 pub fn check() -> Result<()> {
-    let wanted = workspace::root().join(CRDS);
-    let fresh = workspace::root().join("target/generated/crds");
-    if fresh.exists() {
-        fs_err::remove_dir_all(&fresh)?;
+    let mut stale = Vec::new();
+    for part in &GENERATED {
+        let names = differing(&part.write()?, &workspace::root().join(part.at))?;
+        stale.extend(names.iter().map(|name| format!("{} {name}", part.at)));
     }
-    write_crds(&fresh)?;
-    let stale = differing(&fresh, &wanted)?;
     if stale.is_empty() {
         return Ok(());
     }
@@ -42,27 +86,27 @@ pub fn check() -> Result<()> {
     )
 }
 
-fn write_crds(folder: &std::path::Path) -> Result<()> {
-    Command::new("cargo")
-        .args([
-            "run",
-            "--quiet",
-            "--locked",
-            "--package",
-            "gastown-api",
-            "--example",
-            "crds",
-            "--",
-        ])
-        .arg(folder)
-        .current_dir(workspace::root())
-        .run()
+impl Generated {
+    /// Writes it anew below `target`, and says where.
+    fn write(&self) -> Result<PathBuf> {
+        let folder = workspace::root().join("target/generated").join(self.example);
+        if folder.exists() {
+            fs_err::remove_dir_all(&folder)?;
+        }
+        let cargo = Command::new("cargo").args(["run", "--quiet", "--locked", "--package", self.package]);
+        cargo
+            .args(["--example", self.example, "--"])
+            .arg(&folder)
+            .current_dir(workspace::root())
+            .run()?;
+        Ok(folder.join(self.from))
+    }
 }
 
 /// Names of files that are in only one of the folders or are not the same in both.
-fn differing(fresh: &std::path::Path, committed: &std::path::Path) -> Result<Vec<String>> {
+fn differing(fresh: &Path, committed: &Path) -> Result<Vec<String>> {
     let (fresh, committed) = (contents(fresh)?, contents(committed)?);
-    let names: std::collections::BTreeSet<_> = fresh.keys().chain(committed.keys()).collect();
+    let names: BTreeSet<_> = fresh.keys().chain(committed.keys()).collect();
     Ok(names
         .into_iter()
         .filter(|name| fresh.get(*name) != committed.get(*name))
@@ -70,10 +114,13 @@ fn differing(fresh: &std::path::Path, committed: &std::path::Path) -> Result<Vec
         .collect())
 }
 
-fn contents(folder: &std::path::Path) -> Result<std::collections::BTreeMap<String, Vec<u8>>> {
-    let mut files = std::collections::BTreeMap::new();
-    if folder.exists() {
-        for entry in fs_err::read_dir(folder)? {
+/// The files of a folder by name, or the one file under an empty name.
+fn contents(at: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    if at.is_file() {
+        files.insert(String::new(), fs_err::read(at)?);
+    } else if at.exists() {
+        for entry in fs_err::read_dir(at)? {
             let entry = entry?;
             files.insert(
                 entry.file_name().to_string_lossy().into_owned(),

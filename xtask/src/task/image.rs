@@ -21,7 +21,7 @@ use anyhow::{Context as _, Result};
 use clap::{Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-pub use self::binary::compile;
+pub use self::binary::{compile, stripped};
 pub use self::definition::Binary;
 
 /// Arguments of `cargo xtask image`.

@@ -15,7 +15,7 @@ pub struct Args {
     /// What to run; by default all.
     #[arg(value_enum)]
     suites: Vec<Suite>,
-    /// Only tests whose name contains this (admission and e2e).
+    /// Only tests whose name contains this (not unit).
     #[arg(long)]
     only: Option<String>,
 }
@@ -27,13 +27,15 @@ enum Suite {
     Unit,
     /// Manifests against etcd and a real API server.
     Admission,
+    /// Every command of the kubectl plugin against a real API server, as transcripts.
+    Plugin,
     /// Polecats on kind.
     E2e,
 }
 
 /// Runs every suite even when one fails, so that one run tells everything.
 pub fn run(args: Args) -> Result<()> {
-    let all = [Suite::Unit, Suite::Admission, Suite::E2e];
+    let all = [Suite::Unit, Suite::Admission, Suite::Plugin, Suite::E2e];
     let suites = if args.suites.is_empty() {
         all.to_vec()
     } else {
@@ -67,7 +69,8 @@ impl Suite {
     fn run(self, only: Option<&str>) -> Result<Count> {
         match self {
             Self::Unit => unit(),
-            Self::Admission => admission(only),
+            Self::Admission => on_api_tier(suite("gastown-tests", "admission", only)),
+            Self::Plugin => on_api_tier(suite("kubectl-gt", "transcript", only)),
             Self::E2e => e2e(only),
         }
     }
@@ -84,17 +87,17 @@ fn unit() -> Result<Count> {
     Ok(count)
 }
 
-fn admission(only: Option<&str>) -> Result<Count> {
+/// Runs `tests` against an empty API server.
+fn on_api_tier(tests: Command) -> Result<Count> {
     let tier = cluster::api_tier::ensure_up(cluster::api_tier::Options::default())?;
-    let tests = suite("admission", only).env("KUBECONFIG", &tier.kubeconfig);
-    let outcome = count::run(tests);
+    let outcome = count::run(tests.env("KUBECONFIG", &tier.kubeconfig));
     cluster::api_tier::down()?;
     outcome
 }
 
 fn e2e(only: Option<&str>) -> Result<Count> {
     let deployed = deploy::ensure("tests/testbed/values.yaml")?;
-    let mut tests = suite("e2e", only).env("KUBECONFIG", &deployed.cluster.kubeconfig);
+    let mut tests = suite("gastown-tests", "e2e", only).env("KUBECONFIG", &deployed.cluster.kubeconfig);
     tests = deployed.cluster.with_engine(tests)?;
     for (name, value) in deployed.environment()? {
         tests = tests.env(name, value);
@@ -102,9 +105,9 @@ fn e2e(only: Option<&str>) -> Result<Count> {
     count::run(tests)
 }
 
-/// The test programs of `tests/`, which share one build with the images.
-fn suite(name: &str, only: Option<&str>) -> Command {
-    let command = cargo_test().args(["--package", "gastown-tests", "--test", name]);
+/// A test program of a package; those of `tests/` share one build with the images.
+fn suite(package: &str, name: &str, only: Option<&str>) -> Command {
+    let command = cargo_test().args(["--package", package, "--test", name]);
     command
         .arg("--")
         .args(["--test-threads", "4"])

@@ -58,16 +58,11 @@ fn flaw(rig: &Rig) -> Option<String> {
 /// Fields that the schema takes and nothing reads, as far as they are set.
 fn fields_ignored(rig: &Rig) -> Vec<&'static str> {
     let settings = rig.spec.settings.as_ref();
-    let table = [
-        (
-            "spec.settings.namepoolTheme",
-            settings.is_some_and(|s| s.namepool_theme.is_some()),
-        ),
-        (
-            "spec.settings.maxPolecats",
-            settings.is_some_and(|s| s.max_polecats.is_some()),
-        ),
-    ];
+    // `namepoolTheme` is read by `kubectl gt sling`.
+    let table = [(
+        "spec.settings.maxPolecats",
+        settings.is_some_and(|s| s.max_polecats.is_some()),
+    )];
     table
         .into_iter()
         .filter(|(_, set)| *set)
@@ -130,7 +125,7 @@ mod tests {
         let spec = json!({"gitURL": "git@h:o/r", "beadsPrefix": "mp",
             "settings": {"namepoolTheme": "mad-max", "maxPolecats": 8}});
         let status = status(&rig(&spec), Count::default(), at(1));
-        let words = "spec.settings.namepoolTheme, spec.settings.maxPolecats";
+        let words = "spec.settings.maxPolecats";
         assert!(has(&status, "FieldsIgnored", "True", words), "{status:?}");
     }
 }

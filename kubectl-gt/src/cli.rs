@@ -1,0 +1,52 @@
+//! The command line: kubectl's flags, and one command.
+
+use clap::Parser;
+
+use crate::command::Command;
+use crate::flags::ClusterFlags;
+
+/// AI coding agents ("polecats") as pods: dispatch work, watch it, manage rigs and credentials.
+///
+/// Standard output is data, standard error is talk; `-o json|yaml|name|jsonpath=…` is for scripts. Exit codes: 0 done,
+/// 1 another failure, 2 usage, 3 not found, 4 forbidden, 5 cluster unreachable, 6 operator not installed or of another
+/// version, 7 invalid, 8 conflict, 9 the polecat did not deliver, 10 timeout, 11 findings, 130 Ctrl-C, 141 broken pipe.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubectl-gt",
+    bin_name = "kubectl gt",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = false
+)]
+pub struct Cli {
+    /// Which cluster, as whom.
+    #[command(flatten)]
+    pub(crate) flags: ClusterFlags,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_commands_and_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_names_every_exit_code() {
+        let help = Cli::command().render_long_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for exit in Exit::ALL {
+            let code = exit.code().to_string();
+            let named = help.contains(&format!(" {code} ")) || help.contains(&format!("\n{code} "));
+            assert!(named, "{code} is not in the help:\n{help}");
+        }
+    }
+}

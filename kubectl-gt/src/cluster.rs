@@ -1,0 +1,222 @@
+//! The API server: every request of the plugin goes through here, and every failure gets its remedy here.
+
+mod call;
+mod list;
+mod resource;
+
+use std::time::Duration;
+
+use http::{Request, request};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::LogParams;
+use kube::{Api, Client};
+use serde_json::Value;
+
+pub use self::call::{Call, words};
+pub use self::list::Selection;
+pub use self::resource::Resource;
+
+/// Who writes, in managed fields.
+pub const FIELD_MANAGER: &str = "kubectl-gt";
+
+/// Whether a write is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DryRun {
+    /// It is.
+    No,
+    /// The API server only checks it.
+    Server,
+}
+
+/// A cluster and the namespace that is worked in.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    namespace: String,
+    address: String,
+    timeout: Option<Duration>,
+}
+
+impl Cluster {
+    /// A cluster behind `client`.
+    pub fn new(client: Client, namespace: String, address: String, timeout: Option<Duration>) -> Self {
+        let timeout = timeout.filter(|timeout| !timeout.is_zero());
+        Self {
+            client,
+            namespace,
+            address,
+            timeout,
+        }
+    }
+
+    /// The namespace that is worked in.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The same cluster, and another namespace.
+    pub fn within_namespace(&self, namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The address of the API server.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// kube's client, for watches and logs.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The object of that name.
+    pub async fn get(&self, resource: Resource, name: &str) -> Result<Value, Call> {
+        let request = Request::get(resource.path(&self.namespace, Some(name)));
+        self.send("get", resource, name, request, Vec::new()).await
+    }
+
+    /// The object of that name; none: it does not exist.
+    pub async fn find(&self, resource: Resource, name: &str) -> Result<Option<Value>, Call> {
+        match self.get(resource, name).await {
+            Ok(object) => Ok(Some(object)),
+            Err(Call::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates an object. Unknown fields are refused, not dropped: a field that the cluster does not know would
+    /// otherwise be lost in silence.
+    pub async fn create(&self, resource: Resource, object: &Value, dry_run: DryRun) -> Result<Value, Call> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let url = format!(
+            "{}?fieldManager={FIELD_MANAGER}&fieldValidation=Strict{}",
+            resource.path(&self.namespace, None),
+            dry_run.query()
+        );
+        let request = Request::post(url).header("content-type", "application/json");
+        self.send("create", resource, name, request, body(object)).await
+    }
+
+    /// Changes fields of an object.
+    pub async fn merge(
+        &self,
+        resource: Resource,
+        name: &str,
+        patch: &Value,
+        dry_run: DryRun,
+    ) -> Result<Value, Call> {
+        let url = format!(
+            "{}?fieldManager={FIELD_MANAGER}{}",
+            resource.path(&self.namespace, Some(name)),
+            dry_run.query()
+        );
+        let request = Request::patch(url).header("content-type", "application/merge-patch+json");
+        self.send("change", resource, name, request, body(patch)).await
+    }
+
+    /// Applies an object on the server's side; `force` takes fields over from other writers.
+    pub async fn apply(
+        &self,
+        resource: Resource,
+        name: &str,
+        object: &Value,
+        force: bool,
+        dry_run: DryRun,
+    ) -> Result<Value, Call> {
+        let url = format!(
+            "{}?fieldManager={FIELD_MANAGER}&fieldValidation=Strict&force={force}{}",
+            resource.path(&self.namespace, Some(name)),
+            dry_run.query()
+        );
+        let request = Request::patch(url).header("content-type", "application/apply-patch+yaml");
+        self.send("apply", resource, name, request, body(object)).await
+    }
+
+    /// Deletes an object.
+    pub async fn delete(&self, resource: Resource, name: &str) -> Result<Value, Call> {
+        let request = Request::delete(resource.path(&self.namespace, Some(name)));
+        self.send("delete", resource, name, request, Vec::new()).await
+    }
+
+    /// What the API server answers at `path`; `what` names it in errors.
+    pub async fn read(&self, path: &str, what: &'static str) -> Result<Value, Call> {
+        let resource = Resource::named(what);
+        self.send("read", resource, "", Request::get(path), Vec::new())
+            .await
+    }
+
+    /// Posts a review to `path` and takes the answer.
+    pub async fn review(&self, path: &str, what: &'static str, object: &Value) -> Result<Value, Call> {
+        let request = Request::post(path).header("content-type", "application/json");
+        self.send("ask for", Resource::named(what), "", request, body(object))
+            .await
+    }
+
+    /// The log of a container as it grows.
+    pub async fn log(
+        &self,
+        pod: &str,
+        parameters: &LogParams,
+    ) -> Result<impl futures::AsyncBufRead + use<>, Call> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let answer = self.within(api.log_stream(pod, parameters)).await;
+        let refused = |error| Call::from_kube("read the log of", &format!("pod {pod:?}"), self, error);
+        match answer {
+            Some(answer) => answer.map_err(refused),
+            None => Err(self.too_slow("read the log of", &format!("pod {pod:?}"))),
+        }
+    }
+
+    async fn send(
+        &self,
+        act: &'static str,
+        resource: Resource,
+        name: &str,
+        request: request::Builder,
+        body: Vec<u8>,
+    ) -> Result<Value, Call> {
+        let object = resource.describe(name);
+        let request = request.body(body).map_err(|source| Call::Build {
+            act,
+            object: object.clone(),
+            source,
+        })?;
+        match self.within(self.client.request::<Value>(request)).await {
+            Some(answer) => answer.map_err(|error| Call::from_kube(act, &object, self, error)),
+            None => Err(self.too_slow(act, &object)),
+        }
+    }
+
+    /// The result of `request`, unless it takes longer than `--request-timeout`.
+    async fn within<T>(&self, request: impl Future<Output = T>) -> Option<T> {
+        match self.timeout {
+            Some(timeout) => tokio::time::timeout(timeout, request).await.ok(),
+            None => Some(request.await),
+        }
+    }
+
+    fn too_slow(&self, act: &'static str, object: &str) -> Call {
+        Call::TooSlow {
+            act,
+            object: object.to_owned(),
+            seconds: self.timeout.unwrap_or_default().as_secs_f64(),
+        }
+    }
+}
+
+impl DryRun {
+    fn query(self) -> &'static str {
+        match self {
+            Self::No => "",
+            Self::Server => "&dryRun=All",
+        }
+    }
+}
+
+/// A JSON value always serialises.
+fn body(object: &Value) -> Vec<u8> {
+    object.to_string().into_bytes()
+}

@@ -1,0 +1,33 @@
+//! `kubectl gt auth`.
+
+mod confirm;
+mod git;
+mod status;
+mod sync;
+
+use clap::Subcommand;
+
+use crate::error::Error;
+use crate::session::Session;
+
+/// What can be done with credentials.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Upload credentials, settings, skills, hooks and commands of ~/.claude; never transcripts.
+    Sync(sync::Args),
+    /// Show what the secrets hold and when credentials expire; never their values.
+    Status(status::Args),
+    /// Make the git secret from a key or a token, with the hosts it may be used for.
+    Git(git::Args),
+}
+
+impl Command {
+    /// Carries it out.
+    pub async fn run(self, session: &mut Session) -> Result<(), Error> {
+        match self {
+            Self::Sync(args) => args.run(session).await,
+            Self::Status(args) => args.run(session).await,
+            Self::Git(args) => args.run(session).await,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! `kubectl gt auth status`.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::sync::LAST_SYNC;
+use crate::age;
+use crate::cluster::Resource;
+use crate::command::{CommandError, GIT_SECRET, MODEL_SECRET};
+use crate::error::Error;
+use crate::git_secret::{SSH_KEYS, TOKEN_KEYS, decoded};
+use crate::model_secret::{API_KEY, CREDENTIALS, OAUTH_TOKEN, expiry, problems, size};
+use crate::output::OutputArgs;
+use crate::output::detail::Detail;
+use crate::session::Session;
+
+/// Flags of `auth status`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The secret with model credentials.
+    #[arg(long, default_value = MODEL_SECRET)]
+    secret: String,
+    /// The git secret.
+    #[arg(long, value_name = "SECRET", default_value = GIT_SECRET)]
+    git_secret: String,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What is known of one secret; never a value.
+struct Report {
+    value: Value,
+    problems: Vec<String>,
+}
+
+impl Args {
+    /// Prints both secrets; an error when one cannot work.
+    pub async fn run(self, session: &mut Session) -> Result<(), Error> {
+        let cluster = session.cluster().await?;
+        let now = Timestamp::now();
+        let model = cluster.find(Resource::SECRETS, &self.secret).await?;
+        let git = cluster.find(Resource::SECRETS, &self.git_secret).await?;
+        let model = report(&self.secret, "model", model.as_ref(), now, "kubectl gt auth sync");
+        let git = report(
+            &self.git_secret,
+            "git",
+            git.as_ref(),
+            now,
+            "kubectl gt auth git --rig RIG --key FILE",
+        );
+        let value = json!([model.value, git.value]);
+        let name = format!("secret/{}\nsecret/{}", self.secret, self.git_secret);
+        session.out.object(&self.output.output, &value, &name, |out, _| {
+            for (at, report) in [&model, &git].into_iter().enumerate() {
+                if at > 0 {
+                    out.line("")?;
+                }
+                detail(report, now).print(out)?;
+            }
+            Ok(())
+        })?;
+        let problems = [model.problems, git.problems].concat();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(CommandError::Findings(problems.join("; ")).into())
+        }
+    }
+}
+
+fn report(name: &str, purpose: &str, secret: Option<&Value>, now: Timestamp, remedy: &str) -> Report {
+    let Some(secret) = secret else {
+        return Report {
+            value: json!({"name": name, "purpose": purpose, "exists": false}),
+            problems: vec![format!("secret {name:?} does not exist; make it with `{remedy}`")],
+        };
+    };
+    let keys: Vec<_> = secret["data"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| json!({"key": key, "bytes": size(value.as_str().unwrap_or_default())}))
+        .collect();
+    let has = |key: &str| decoded(secret, key).is_some();
+    let expires = decoded(secret, CREDENTIALS).and_then(|bytes| expiry(&bytes));
+    let (credential, problems) = if purpose == "model" {
+        let kinds = [API_KEY, OAUTH_TOKEN, CREDENTIALS];
+        (kinds.into_iter().find(|key| has(key)), problems(secret, now))
+    } else {
+        let kinds = SSH_KEYS.into_iter().chain(TOKEN_KEYS);
+        let found = kinds.into_iter().find(|key| has(key));
+        let missing = found
+            .is_none()
+            .then(|| "it holds neither an SSH key nor a token".to_owned());
+        (found, missing.into_iter().collect())
+    };
+    let hosts =
+        decoded(secret, "hosts").map(|hosts| String::from_utf8_lossy(&hosts).replace(['\n', ','], " "));
+    let problems: Vec<_> = problems
+        .into_iter()
+        .map(|problem| format!("secret {name:?}: {problem}; cure it with `{remedy}`"))
+        .collect();
+    Report {
+        value: json!({
+            "name": name,
+            "purpose": purpose,
+            "exists": true,
+            "credential": credential,
+            "expiresAt": expires.map(|at| at.to_string()),
+            "lastSync": secret["metadata"]["annotations"][LAST_SYNC],
+            "hosts": hosts.map(|hosts| hosts.split_whitespace().map(str::to_owned).collect::<Vec<_>>()),
+            "keys": keys,
+            "problems": problems,
+        }),
+        problems,
+    }
+}
+
+fn detail(report: &Report, now: Timestamp) -> Detail {
+    let value = &report.value;
+    let text = |field: &str| value[field].as_str().unwrap_or_default();
+    let mut detail = Detail::default();
+    detail.field("Secret", text("name")).field(
+        "For",
+        if text("purpose") == "model" {
+            "calls to the model"
+        } else {
+            "git clone and push"
+        },
+    );
+    if value["exists"] == false {
+        detail.field("State", "does not exist");
+        return detail;
+    }
+    let expires = text("expiresAt").parse::<Timestamp>().ok().map(|at| {
+        let left = at.duration_since(now).as_secs();
+        if left > 0 {
+            format!("{at} (in {})", age::short(left))
+        } else {
+            format!("{at} (expired)")
+        }
+    });
+    let hosts = value["hosts"].as_array().map(|hosts| {
+        let hosts: Vec<_> = hosts.iter().filter_map(Value::as_str).collect();
+        hosts.join(", ")
+    });
+    let synced = age::since(text("lastSync"), now);
+    detail
+        .field("Credential", text("credential"))
+        .field("Expires", expires.unwrap_or_default())
+        .field("Hosts", hosts.unwrap_or_default())
+        .field(
+            "Last sync",
+            if synced.is_empty() {
+                synced
+            } else {
+                format!("{synced} ago")
+            },
+        )
+        .section("Keys");
+    for key in value["keys"].as_array().into_iter().flatten() {
+        detail.text(format!(
+            "{:<24} {} bytes",
+            key["key"].as_str().unwrap_or_default(),
+            key["bytes"]
+        ));
+    }
+    detail
+}

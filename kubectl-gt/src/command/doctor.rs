@@ -1,0 +1,192 @@
+//! `kubectl gt doctor`: what has to be right before anything works, each finding with its remedy.
+
+mod definitions;
+pub mod findings;
+mod permissions;
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use self::findings::Findings;
+use crate::cluster::{Call, Cluster, Resource, Selection};
+use crate::command::{GIT_SECRET, MODEL_SECRET};
+use crate::error::Error;
+use crate::model_secret;
+use crate::output::OutputArgs;
+use crate::session::Session;
+use crate::view::Rig;
+
+/// Native sidecars and `ValidatingAdmissionPolicy` v1 came with this minor version.
+const LEAST_MINOR: u32 = 30;
+
+/// Flags of `doctor`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Args {
+    /// Checks everything, and fails when something needs a person.
+    pub async fn run(self, session: &mut Session) -> Result<(), Error> {
+        let cluster = session.cluster().await?;
+        let flag = session.namespace_flag();
+        let mut findings = Findings::default();
+        kubernetes(&cluster, &mut findings).await?;
+        let installed = definitions::check(&cluster, &mut findings).await;
+        operator(&cluster, &mut findings).await;
+        namespace(&cluster, &mut findings).await;
+        permissions::check(&cluster, &mut findings).await;
+        let rigs = if installed {
+            rigs(&cluster, &mut findings).await
+        } else {
+            Vec::new()
+        };
+        secrets(&cluster, &rigs, &flag, &mut findings).await;
+        findings.print(session, &self.output.output)?;
+        Ok(findings.verdict()?)
+    }
+}
+
+/// A cluster that does not answer is no finding: nothing else can be checked.
+async fn kubernetes(cluster: &Cluster, findings: &mut Findings) -> Result<(), Call> {
+    let version = cluster.read("/version", "the cluster's version").await?;
+    let text = version["gitVersion"].as_str().unwrap_or("unknown");
+    let minor = version["minor"].as_str().unwrap_or_default();
+    let minor: String = minor.chars().take_while(char::is_ascii_digit).collect();
+    match minor.parse::<u32>() {
+        Ok(minor) if minor < LEAST_MINOR => findings.bad(
+            "kubernetes",
+            &format!("{text} at {}", cluster.address()),
+            "use Kubernetes 1.30 or OpenShift 4.17 or later: pods need native sidecars",
+        ),
+        _ => findings.good("kubernetes", &format!("{text} at {}", cluster.address())),
+    }
+    Ok(())
+}
+
+/// The version of the operator that runs, by the label of its deployment.
+pub async fn operator_version(cluster: &Cluster) -> Result<Option<String>, Call> {
+    let deployments = deployments(cluster).await?;
+    let label = |deployment: &Value| {
+        let labels = &deployment["metadata"]["labels"];
+        labels["app.kubernetes.io/version"].as_str().map(str::to_owned)
+    };
+    Ok(deployments.first().and_then(label))
+}
+
+async fn deployments(cluster: &Cluster) -> Result<Vec<Value>, Call> {
+    let path = "/apis/apps/v1/deployments?labelSelector=app.kubernetes.io%2Fname%3Dgastown-operator";
+    let list = cluster.read(path, "the operator's deployment").await?;
+    Ok(list["items"].as_array().cloned().unwrap_or_default())
+}
+
+async fn operator(cluster: &Cluster, findings: &mut Findings) {
+    let found = match deployments(cluster).await {
+        Ok(found) => found,
+        Err(Call::Forbidden { .. }) => {
+            return findings.unknown("operator", "you may not see deployments of every namespace");
+        }
+        Err(error) => return findings.bad("operator", &error.to_string(), "see the message"),
+    };
+    let Some(deployment) = found.first() else {
+        let remedy = "install the chart (`helm install gastown-operator …`, see the README)";
+        return findings.bad("operator", "no deployment of it is on the cluster", remedy);
+    };
+    let version = deployment["metadata"]["labels"]["app.kubernetes.io/version"]
+        .as_str()
+        .unwrap_or("unknown");
+    let place = deployment["metadata"]["namespace"].as_str().unwrap_or_default();
+    let available = deployment["status"]["availableReplicas"]
+        .as_i64()
+        .unwrap_or_default();
+    if available == 0 {
+        let remedy = format!("read `kubectl -n {place} describe deployment` and its pods' logs");
+        return findings.bad(
+            "operator",
+            &format!("{version} in {place:?} is not available"),
+            &remedy,
+        );
+    }
+    let own = env!("CARGO_PKG_VERSION");
+    if version.trim_end_matches("-fips") == own {
+        findings.good("operator", &format!("{version} in {place:?}"));
+    } else {
+        let remedy = "upgrade the chart, or use the plugin of the chart's version";
+        findings.careful("operator", &format!("is {version}, this plugin is {own}"), remedy);
+    }
+}
+
+async fn namespace(cluster: &Cluster, findings: &mut Findings) {
+    let name = cluster.namespace();
+    match cluster.find(Resource::NAMESPACES, name).await {
+        Ok(Some(_)) => findings.good("namespace", &format!("{name:?} exists")),
+        Ok(None) => findings.bad(
+            "namespace",
+            &format!("{name:?} does not exist"),
+            "create it, or choose another with -n",
+        ),
+        Err(_) => findings.unknown("namespace", &format!("you may not look at namespace {name:?}")),
+    }
+}
+
+async fn rigs(cluster: &Cluster, findings: &mut Findings) -> Vec<Rig> {
+    match cluster.list(Resource::RIGS, &Selection::default()).await {
+        Ok(objects) => {
+            let rigs: Vec<_> = objects.iter().map(Rig::read).collect();
+            let unwell: Vec<_> = rigs.iter().filter(|rig| rig.phase() == "Degraded").collect();
+            for rig in &unwell {
+                let name = &rig.metadata.name;
+                findings.bad(
+                    "rigs",
+                    &format!("rig {name:?} is Degraded"),
+                    &format!("read `kubectl gt rig doctor {name}`"),
+                );
+            }
+            if rigs.is_empty() {
+                let remedy = "make one: kubectl gt rig create NAME --git-url URL --prefix PREFIX";
+                findings.careful("rigs", "there are none", remedy);
+            } else if unwell.is_empty() {
+                findings.good("rigs", &format!("{} rigs", rigs.len()));
+            }
+            rigs
+        }
+        Err(error) => {
+            findings.bad("rigs", &error.to_string(), "see the message");
+            Vec::new()
+        }
+    }
+}
+
+/// The secrets that polecats of the namespace use.
+async fn secrets(cluster: &Cluster, rigs: &[Rig], flag: &str, findings: &mut Findings) {
+    let mut models: BTreeSet<&str> = rigs.iter().filter_map(Rig::model_secret).collect();
+    models.insert(MODEL_SECRET);
+    for name in models {
+        let remedy = format!("kubectl gt auth sync{}{flag}", model_secret::name_flag(name));
+        match cluster.find(Resource::SECRETS, name).await {
+            Ok(Some(secret)) => {
+                let problems = model_secret::problems(&secret, jiff::Timestamp::now());
+                if problems.is_empty() {
+                    findings.good("model secret", &format!("{name:?} holds a credential"));
+                }
+                for problem in problems {
+                    findings.bad("model secret", &format!("{name:?}: {problem}"), &remedy);
+                }
+            }
+            Ok(None) => findings.careful("model secret", &format!("{name:?} does not exist"), &remedy),
+            Err(_) => findings.unknown("model secret", &format!("you may not read secret {name:?}")),
+        }
+    }
+    let mut gits: BTreeSet<&str> = rigs.iter().filter_map(Rig::git_secret).collect();
+    gits.insert(GIT_SECRET);
+    for name in gits {
+        let remedy = format!("kubectl gt auth git --rig RIG --key FILE{flag}");
+        match cluster.find(Resource::SECRETS, name).await {
+            Ok(Some(_)) => findings.good("git secret", &format!("{name:?} exists")),
+            Ok(None) => findings.careful("git secret", &format!("{name:?} does not exist"), &remedy),
+            Err(_) => findings.unknown("git secret", &format!("you may not read secret {name:?}")),
+        }
+    }
+}

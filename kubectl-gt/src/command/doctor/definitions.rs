@@ -1,0 +1,80 @@
+//! Whether the cluster serves the operator's kinds, as this plugin knows them.
+
+use serde_json::Value;
+
+use super::findings::Findings;
+use crate::cluster::{Call, Cluster, Resource};
+use crate::validate::definition;
+
+const REMEDY: &str = "install or upgrade the chart (its crds/ are not upgraded by helm: `kubectl apply --server-side -f crds/`)";
+
+/// Checks both kinds; false: at least one is not served.
+pub async fn check(cluster: &Cluster, findings: &mut Findings) -> bool {
+    let mut served = true;
+    for resource in [Resource::RIGS, Resource::POLECATS] {
+        let name = resource.definition();
+        match cluster.find(Resource::DEFINITIONS, &name).await {
+            Ok(None) => {
+                served = false;
+                findings.bad("definitions", &format!("{name} is not on the cluster"), REMEDY);
+            }
+            Ok(Some(found)) => compare(&name, resource, &found, findings),
+            Err(Call::Forbidden { .. }) => {
+                findings.unknown("definitions", &format!("you may not read {name}"));
+            }
+            Err(error) => findings.bad("definitions", &error.to_string(), "see the message"),
+        }
+    }
+    served
+}
+
+fn compare(name: &str, resource: Resource, found: &Value, findings: &mut Findings) {
+    let schema = |definition: &Value| {
+        definition
+            .pointer("/spec/versions/0/schema/openAPIV3Schema")
+            .cloned()
+    };
+    let own = definition(resource.singular).and_then(|own| schema(&own));
+    if same(own.as_ref(), schema(found).as_ref()) {
+        findings.good("definitions", &format!("{name} is the one of this plugin"));
+    } else {
+        findings.careful(
+            "definitions",
+            &format!("{name} is of another version than this plugin"),
+            REMEDY,
+        );
+    }
+}
+
+/// The API server adds apiVersion, kind and metadata to a schema that leaves them out.
+fn same(own: Option<&Value>, found: Option<&Value>) -> bool {
+    let fields = |schema: Option<&Value>, field: &str| {
+        schema
+            .and_then(|schema| schema.pointer(&format!("/properties/{field}")))
+            .cloned()
+    };
+    ["spec", "status"]
+        .iter()
+        .all(|field| number_free(fields(own, field)) == number_free(fields(found, field)))
+}
+
+/// `1.0` and `1` are the same limit.
+fn number_free(value: Option<Value>) -> Option<Value> {
+    value.map(|mut value| {
+        normalise(&mut value);
+        value
+    })
+}
+
+fn normalise(value: &mut Value) {
+    match value {
+        Value::Object(map) => map.values_mut().for_each(normalise),
+        Value::Array(list) => list.iter_mut().for_each(normalise),
+        Value::Number(number) => {
+            if let Some(float) = number.as_f64() {
+                *value = serde_json::json!(float);
+            }
+        }
+        _ => {}
+    }
+}

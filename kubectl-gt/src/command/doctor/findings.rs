@@ -1,0 +1,120 @@
+//! What checks found, and how it is shown.
+
+use serde_json::{Value, json};
+
+use crate::command::CommandError;
+use crate::output::{Format, ListPrinter, Output};
+use crate::session::Session;
+use crate::view::escape;
+
+/// What checks found, in the order of the checks.
+#[derive(Debug, Default)]
+pub struct Findings {
+    all: Vec<Finding>,
+}
+
+#[derive(Debug)]
+struct Finding {
+    check: &'static str,
+    level: Level,
+    what: String,
+    remedy: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Good,
+    Unknown,
+    Careful,
+    Bad,
+}
+
+impl Findings {
+    /// It is as it should be.
+    pub fn good(&mut self, check: &'static str, what: &str) {
+        self.add(check, Level::Good, what, "");
+    }
+
+    /// It could not be looked at.
+    pub fn unknown(&mut self, check: &'static str, what: &str) {
+        self.add(check, Level::Unknown, what, "");
+    }
+
+    /// It may be meant so.
+    pub fn careful(&mut self, check: &'static str, what: &str, remedy: &str) {
+        self.add(check, Level::Careful, what, remedy);
+    }
+
+    /// It keeps something from working.
+    pub fn bad(&mut self, check: &'static str, what: &str, remedy: &str) {
+        self.add(check, Level::Bad, what, remedy);
+    }
+
+    fn add(&mut self, check: &'static str, level: Level, what: &str, remedy: &str) {
+        self.all.push(Finding {
+            check,
+            level,
+            what: what.to_owned(),
+            remedy: remedy.to_owned(),
+        });
+    }
+
+    /// Prints them all.
+    pub fn print(&self, session: &mut Session, format: &Format) -> Result<(), Output> {
+        if !format.is_for_people() {
+            let mut printer = ListPrinter::start(&mut session.out, format);
+            for finding in &self.all {
+                printer.element(&finding.value(), finding.check)?;
+            }
+            return printer.end();
+        }
+        for finding in &self.all {
+            let style = session.out.style;
+            let mark = match finding.level {
+                Level::Good => style.good("ok     "),
+                Level::Unknown => style.faint("unknown"),
+                Level::Careful => style.careful("warning"),
+                Level::Bad => style.bad("problem"),
+            };
+            session.out.line(&format!(
+                "{mark}  {:<13} {}",
+                finding.check,
+                escape(&finding.what)
+            ))?;
+            if !finding.remedy.is_empty() {
+                session
+                    .out
+                    .line(&format!("           → {}", escape(&finding.remedy)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An error when something keeps work from being done.
+    pub fn verdict(&self) -> Result<(), CommandError> {
+        let bad = self
+            .all
+            .iter()
+            .filter(|finding| finding.level == Level::Bad)
+            .count();
+        if bad == 0 {
+            Ok(())
+        } else {
+            Err(CommandError::Findings(format!(
+                "{bad} problems were found; each is shown with its remedy"
+            )))
+        }
+    }
+}
+
+impl Finding {
+    fn value(&self) -> Value {
+        let level = match self.level {
+            Level::Good => "ok",
+            Level::Unknown => "unknown",
+            Level::Careful => "warning",
+            Level::Bad => "problem",
+        };
+        json!({"check": self.check, "level": level, "finding": self.what, "remedy": self.remedy})
+    }
+}

@@ -1,0 +1,93 @@
+//! `kubectl gt explain`.
+
+use clap_complete::ArgValueCompleter;
+use gastown_api::reason::Reason;
+use serde_json::{Value, json};
+
+use crate::command::CommandError;
+use crate::complete;
+use crate::error::Error;
+use crate::output::detail::Detail;
+use crate::output::table::TablePrinter;
+use crate::output::{ListPrinter, OutputArgs};
+use crate::session::Session;
+
+/// Flags of `explain`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The reason, as status, conditions and events show it; without one, all are listed.
+    #[arg(value_name = "REASON", add = ArgValueCompleter::new(complete::reasons))]
+    reason: Option<String>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Args {
+    /// Prints what a reason means; needs no cluster.
+    pub fn run(self, session: &mut Session) -> Result<(), Error> {
+        let format = &self.output.output;
+        let Some(asked) = &self.reason else {
+            if format.is_for_people() {
+                let rows: Vec<_> = Reason::ALL
+                    .iter()
+                    .map(|reason| vec![reason.to_string(), reason.sentence().to_owned()])
+                    .collect();
+                return Ok(TablePrinter::start(&mut session.out, &["reason", "meaning"]).rows(&rows)?);
+            }
+            let mut printer = ListPrinter::start(&mut session.out, format);
+            for reason in Reason::ALL {
+                printer.element(&value(*reason), reason.as_str())?;
+            }
+            return Ok(printer.end()?);
+        };
+        let reason = find(asked)?;
+        Ok(session
+            .out
+            .object(format, &value(reason), reason.as_str(), |out, _| {
+                let remedy = reason.remedy();
+                let mut detail = Detail::default();
+                detail
+                    .field("Reason", reason.as_str())
+                    .field("Meaning", reason.sentence())
+                    .field("To do", if remedy.is_empty() { "nothing" } else { remedy });
+                detail.print(out)
+            })?)
+    }
+}
+
+fn value(reason: Reason) -> Value {
+    json!({"reason": reason.as_str(), "meaning": reason.sentence(), "remedy": reason.remedy()})
+}
+
+fn find(asked: &str) -> Result<Reason, CommandError> {
+    let same = |reason: &&Reason| reason.as_str().eq_ignore_ascii_case(asked);
+    if let Some(reason) = Reason::ALL.iter().find(same) {
+        return Ok(*reason);
+    }
+    let lower = asked.to_ascii_lowercase();
+    let near: Vec<_> = Reason::ALL
+        .iter()
+        .filter(|reason| !lower.is_empty() && reason.as_str().to_ascii_lowercase().contains(&lower))
+        .map(|reason| reason.as_str())
+        .collect();
+    let hint = if near.is_empty() {
+        "`kubectl gt explain` lists all".to_owned()
+    } else {
+        format!("did you mean {}?", near.join(", "))
+    };
+    Err(CommandError::Invalid(format!(
+        "{asked:?} is no reason that this plugin knows; {hint}"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_found_in_any_case_and_a_part_of_one_gives_a_hint() {
+        assert_eq!(find("outofmemory").unwrap(), Reason::OutOfMemory);
+        assert!(find("memory").unwrap_err().to_string().contains("OutOfMemory"));
+        assert!(find("nonsense").unwrap_err().to_string().contains("lists all"));
+    }
+}

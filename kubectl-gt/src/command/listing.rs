@@ -1,0 +1,104 @@
+//! Lists as `kubectl get` prints them: the server's own columns, page by page.
+
+use serde_json::Value;
+
+use crate::cluster::{Cluster, Resource, Selection};
+use crate::error::Error;
+use crate::output::table::TablePrinter;
+use crate::output::{Format, ListPrinter, name_of};
+use crate::session::Session;
+
+/// Prints the objects of a kind; `nothing` is said to a person when there are none.
+pub async fn list(
+    session: &mut Session,
+    cluster: &Cluster,
+    resource: Resource,
+    selection: &Selection,
+    format: &Format,
+    nothing: &str,
+) -> Result<(), Error> {
+    if format.is_for_people() {
+        table(
+            session,
+            cluster,
+            resource,
+            selection,
+            matches!(format, Format::Wide),
+            nothing,
+        )
+        .await
+    } else {
+        let mut printer = ListPrinter::start(&mut session.out, format);
+        cluster
+            .each_page(resource, selection, |page| {
+                for object in &page.items {
+                    printer.element(object, &name_of(resource, object))?;
+                }
+                Ok::<_, Error>(())
+            })
+            .await?;
+        Ok(printer.end()?)
+    }
+}
+
+async fn table(
+    session: &mut Session,
+    cluster: &Cluster,
+    resource: Resource,
+    selection: &Selection,
+    wide: bool,
+    nothing: &str,
+) -> Result<(), Error> {
+    let mut printer: Option<TablePrinter<'_>> = None;
+    let mut shown = Vec::new();
+    let mut out = Some(&mut session.out);
+    cluster
+        .each_table(resource, selection, |page| {
+            if let Some(out) = out.take() {
+                let columns = page.column_definitions.iter().enumerate();
+                shown = columns
+                    .filter(|(_, column)| wide || column.priority == 0)
+                    .map(|(at, _)| at)
+                    .collect();
+                let mut names: Vec<&str> = shown
+                    .iter()
+                    .map(|at| page.column_definitions[*at].name.as_str())
+                    .collect();
+                if selection.all_namespaces {
+                    names.insert(0, "namespace");
+                }
+                printer = Some(TablePrinter::start(out, &names));
+            }
+            let rows: Vec<Vec<String>> = page
+                .rows
+                .iter()
+                .map(|row| {
+                    let namespace = row.object["metadata"]["namespace"].as_str();
+                    let namespace = selection
+                        .all_namespaces
+                        .then(|| namespace.unwrap_or_default().to_owned());
+                    let cells = shown
+                        .iter()
+                        .map(|at| row.cells.get(*at).map_or_else(String::new, cell));
+                    namespace.into_iter().chain(cells).collect()
+                })
+                .collect();
+            match &mut printer {
+                Some(printer) => printer.rows(&rows).map_err(Error::from),
+                None => Ok(()),
+            }
+        })
+        .await?;
+    if printer.is_none_or(|printer| printer.is_empty()) {
+        session.talk.note(nothing);
+    }
+    Ok(())
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}

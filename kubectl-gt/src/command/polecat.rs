@@ -1,0 +1,56 @@
+//! `kubectl gt polecat`.
+
+mod attach;
+mod describe;
+mod list;
+mod logs;
+mod nuke;
+mod retry;
+mod status;
+mod target;
+
+use clap::Subcommand;
+
+use crate::error::Error;
+use crate::session::Session;
+
+pub use self::logs::{Shown, follow, summary};
+pub use self::target::Target;
+
+/// What can be done with polecats.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List polecats, all or those of a rig.
+    #[command(visible_alias = "ls")]
+    List(list::Args),
+    /// Show polecat details.
+    #[command(visible_alias = "show")]
+    Status(status::Args),
+    /// Show everything known of a polecat: attempts, conditions, events.
+    Describe(describe::Args),
+    /// Show what the agent says and does.
+    #[command(visible_alias = "peek")]
+    Logs(logs::Args),
+    /// Terminate polecats; what they changed is saved first.
+    Nuke(nuke::Args),
+    /// Start another attempt of a polecat that is Stuck or Idle.
+    #[command(visible_alias = "restart")]
+    Retry(retry::Args),
+    /// Open a shell beside the agent (runs `kubectl exec -it`).
+    Attach(attach::Args),
+}
+
+impl Command {
+    /// Carries it out.
+    pub async fn run(self, session: &mut Session) -> Result<(), Error> {
+        match self {
+            Self::List(args) => args.run(session).await,
+            Self::Status(args) => args.run(session).await,
+            Self::Describe(args) => args.run(session).await,
+            Self::Logs(args) => args.run(session).await,
+            Self::Nuke(args) => args.run(session).await,
+            Self::Retry(args) => args.run(session).await,
+            Self::Attach(args) => args.run(session).await,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `kubectl gt polecat list`.
+
+use clap_complete::ArgValueCompleter;
+
+use crate::cluster::{Resource, Selection};
+use crate::command::listing::list;
+use crate::complete;
+use crate::error::Error;
+use crate::output::OutputArgs;
+use crate::session::Session;
+
+/// Flags of `polecat list`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only polecats of this rig.
+    #[arg(value_name = "RIG", add = ArgValueCompleter::new(complete::rigs))]
+    rig: Option<String>,
+    /// In every namespace.
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Args {
+    /// Prints the polecats.
+    pub async fn run(self, session: &mut Session) -> Result<(), Error> {
+        let cluster = session.cluster().await?;
+        let place = if self.all_namespaces {
+            "any namespace".to_owned()
+        } else {
+            format!("namespace {:?}", cluster.namespace())
+        };
+        let of = self
+            .rig
+            .as_ref()
+            .map_or_else(String::new, |rig| format!(" of rig {rig:?}"));
+        let nothing = format!(
+            "no polecats{of} in {place}; dispatch one: kubectl gt sling BEAD RIG, or look with -A or -n"
+        );
+        let selection = Selection {
+            fields: self.rig.map(|rig| format!("spec.rig={rig}")),
+            all_namespaces: self.all_namespaces,
+        };
+        list(
+            session,
+            &cluster,
+            Resource::POLECATS,
+            &selection,
+            &self.output.output,
+            &nothing,
+        )
+        .await
+    }
+}

@@ -1,0 +1,86 @@
+//! `kubectl gt polecat retry`.
+
+use std::time::Duration;
+
+use clap_complete::ArgValueCompleter;
+use gastown_api::labels::RETRY_REQUESTED_AT;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::Target;
+use crate::cluster::Resource;
+use crate::command::CommandError;
+use crate::complete;
+use crate::error::Error;
+use crate::flags::duration;
+use crate::output::{OutputArgs, name_of};
+use crate::session::Session;
+use crate::wait::{Goal, wait_for};
+
+/// Flags of `polecat retry`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The polecat.
+    #[arg(value_name = "RIG/NAME", add = ArgValueCompleter::new(complete::polecats))]
+    polecat: String,
+    /// Wait for it; bare: until it works.
+    #[arg(long, value_enum, value_name = "GOAL", num_args = 0..=1, require_equals = true, default_missing_value = "working")]
+    wait: Option<Goal>,
+    /// How long to wait; 0 is without limit, which is the default of --wait=done.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Args {
+    /// Asks for another attempt.
+    pub async fn run(self, session: &mut Session) -> Result<(), Error> {
+        let target: Target = self.polecat.parse()?;
+        let cluster = session.cluster().await?;
+        let (_, polecat) = target.get(&cluster).await?;
+        let address = polecat.address();
+        let now = Timestamp::now().to_string();
+        let refuse = |why: String| Err(CommandError::Refused(why).into());
+        let (patch, asked) = match polecat.phase() {
+            "Stuck" => (
+                json!({"metadata": {"annotations": {RETRY_REQUESTED_AT: now}}, "spec": {"desiredState": "Working"}}),
+                Some(now.as_str()),
+            ),
+            "Idle" => (json!({"spec": {"desiredState": "Working"}}), None),
+            "Done" => {
+                return refuse(format!(
+                    "polecat {address:?} is Done: its work is on branch {:?}; dispatch what is left with `kubectl gt sling`",
+                    polecat.status.branch
+                ));
+            }
+            "Terminated" => {
+                return refuse(format!(
+                    "polecat {address:?} is Terminated for good; dispatch its work again with `kubectl gt sling`"
+                ));
+            }
+            phase => {
+                return refuse(format!(
+                    "polecat {address:?} is {phase} and has nothing to retry; `kubectl gt polecat logs {address} -f` shows what it does"
+                ));
+            }
+        };
+        let mut object = cluster
+            .merge(
+                Resource::POLECATS,
+                &target.name,
+                &patch,
+                crate::cluster::DryRun::No,
+            )
+            .await?;
+        if let Some(goal) = self.wait {
+            let timeout = crate::command::sling::timeout(goal, self.timeout);
+            object = wait_for(&cluster, session.talk, &address, goal, timeout, asked).await?;
+        }
+        let name = name_of(Resource::POLECATS, &object);
+        let format = &self.output.output;
+        Ok(session.out.object(format, &object, &name, |out, _| {
+            out.line(&format!("{name} retried"))
+        })?)
+    }
+}

@@ -1,0 +1,110 @@
+//! `kubectl gt polecat status`.
+
+use clap_complete::ArgValueCompleter;
+use jiff::Timestamp;
+
+use super::Target;
+use crate::age;
+use crate::cluster::Resource;
+use crate::complete;
+use crate::error::Error;
+use crate::output::detail::Detail;
+use crate::output::{OutputArgs, name_of};
+use crate::session::Session;
+use crate::view::{Polecat, remedy, tokens};
+
+/// Flags of `polecat status`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The polecat.
+    #[arg(value_name = "RIG/NAME", add = ArgValueCompleter::new(complete::polecats))]
+    polecat: String,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Args {
+    /// Prints one polecat.
+    pub async fn run(self, session: &mut Session) -> Result<(), Error> {
+        let target: Target = self.polecat.parse()?;
+        let cluster = session.cluster().await?;
+        let (object, polecat) = target.get(&cluster).await?;
+        let name = name_of(Resource::POLECATS, &object);
+        let format = &self.output.output;
+        Ok(session.out.object(format, &object, &name, |out, _| {
+            detail(&polecat, Timestamp::now()).print(out)
+        })?)
+    }
+}
+
+/// What a person wants to know first.
+pub fn detail(polecat: &Polecat, now: Timestamp) -> Detail {
+    let (status, spec) = (&polecat.status, &polecat.spec);
+    let mut detail = Detail::default();
+    detail
+        .field("Name", &polecat.metadata.name)
+        .field("Rig", &spec.rig)
+        .field("Phase", polecat.phase())
+        .field("Wanted", &spec.desired_state)
+        .field("Reason", polecat.reason());
+    for (at, line) in polecat.message().lines().enumerate() {
+        detail.field(if at == 0 { "Message" } else { " " }, line);
+    }
+    if let Some(remedy) = remedy(polecat.reason()) {
+        detail.field("To do", remedy);
+    }
+    if let Some(parked) = polecat.parked() {
+        detail.field("Parked", format!("{}: {}", parked.reason, parked.message));
+    }
+    detail
+        .field("Bead", spec.bead_id.as_deref().unwrap_or_default())
+        .field("Task", polecat.task().lines().next().unwrap_or_default())
+        .field("Branch", &status.branch)
+        .field("Head", short(&status.head))
+        .field(
+            "Agent",
+            [&status.agent, &status.agent_model]
+                .map(String::as_str)
+                .join(" ")
+                .trim(),
+        )
+        .field("Pod", &status.pod_name);
+    if let Some(wip) = &status.wip {
+        detail.field("Saved", format!("{} at {}", wip.name, short(&wip.sha)));
+    }
+    if status.usage.requests > 0 {
+        let used = format!(
+            "{} tokens in {} calls",
+            tokens(status.usage.tokens()),
+            status.usage.requests
+        );
+        detail.field("Used", used);
+    }
+    detail
+        .field("Cost", &status.cost)
+        .field(
+            "Attempts",
+            count(polecat.status.attempts.last().map_or(0, |last| last.number)),
+        )
+        .field("Last activity", ago(&status.last_activity, now))
+        .field("Age", age::since(&polecat.metadata.creation_timestamp, now));
+    detail
+}
+
+fn count(number: i64) -> String {
+    if number > 0 {
+        number.to_string()
+    } else {
+        String::new()
+    }
+}
+
+fn ago(time: &str, now: Timestamp) -> String {
+    let age = age::since(time, now);
+    if age.is_empty() { age } else { format!("{age} ago") }
+}
+
+/// The first twelve digits of a commit.
+pub fn short(sha: &str) -> &str {
+    sha.get(..12).unwrap_or(sha)
+}

@@ -1,0 +1,46 @@
+//! `kubectl gt rig`.
+
+mod create;
+mod delete;
+mod doctor;
+mod list;
+mod status;
+
+use clap::Subcommand;
+
+use crate::error::Error;
+use crate::session::Session;
+
+pub use self::status::conditions;
+
+/// What can be done with rigs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List all rigs.
+    #[command(visible_alias = "ls")]
+    List(list::Args),
+    /// Show rig details.
+    #[command(visible_alias = "show")]
+    Status(status::Args),
+    /// Create a new rig.
+    #[command(visible_alias = "add")]
+    Create(create::Args),
+    /// Delete a rig; its polecats stay.
+    #[command(visible_alias = "remove")]
+    Delete(delete::Args),
+    /// Check what a rig's polecats need.
+    Doctor(doctor::Args),
+}
+
+impl Command {
+    /// Carries it out.
+    pub async fn run(self, session: &mut Session) -> Result<(), Error> {
+        match self {
+            Self::List(args) => args.run(session).await,
+            Self::Status(args) => args.run(session).await,
+            Self::Create(args) => args.run(session).await,
+            Self::Delete(args) => args.run(session).await,
+            Self::Doctor(args) => args.run(session).await,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! `kubectl gt rig doctor`.
+
+use clap_complete::ArgValueCompleter;
+use gastown_api::repository::RepositoryUrl;
+
+use crate::cluster::{Cluster, Resource, Selection};
+use crate::command::doctor::findings::Findings;
+use crate::command::{GIT_SECRET, MODEL_SECRET};
+use crate::complete;
+use crate::error::Error;
+use crate::output::OutputArgs;
+use crate::session::Session;
+use crate::view::{Polecat, Rig, remedy};
+use crate::{git_secret, model_secret};
+
+/// Flags of `rig doctor`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The rig.
+    #[arg(value_name = "RIG", add = ArgValueCompleter::new(complete::rigs))]
+    name: String,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Args {
+    /// Checks what the rig's polecats in the namespace need, and fails when something needs a person.
+    pub async fn run(self, session: &mut Session) -> Result<(), Error> {
+        let cluster = session.cluster().await?;
+        let flag = session.namespace_flag();
+        let rig = Rig::read(&cluster.get(Resource::RIGS, &self.name).await?);
+        let mut findings = Findings::default();
+        state(&rig, &mut findings);
+        match rig.spec.git_url.parse::<RepositoryUrl>() {
+            Ok(url) => {
+                findings.good("repository", &format!("{url}"));
+                git(&cluster, &rig, &url, &flag, &mut findings).await;
+            }
+            Err(error) => findings.bad(
+                "repository",
+                &error.to_string(),
+                "create the rig again with a right --git-url",
+            ),
+        }
+        model(&cluster, &rig, &flag, &mut findings).await;
+        polecats(&cluster, &rig, &mut findings).await?;
+        findings.print(session, &self.output.output)?;
+        Ok(findings.verdict()?)
+    }
+}
+
+fn state(rig: &Rig, findings: &mut Findings) {
+    match rig.phase() {
+        "Ready" => findings.good("rig", "is Ready"),
+        "Pending" => findings.bad(
+            "rig",
+            "no operator has looked at it",
+            "check that the operator runs: kubectl gt doctor",
+        ),
+        phase => findings.careful(
+            "rig",
+            &format!("is {phase}"),
+            &format!("read `kubectl gt rig status {}`", rig.metadata.name),
+        ),
+    }
+    for condition in &rig.status.conditions {
+        if condition.type_ == gastown_api::condition::FIELDS_IGNORED && condition.status == "True" {
+            findings.careful(
+                "rig",
+                &condition.message,
+                remedy(&condition.reason).unwrap_or_default(),
+            );
+        }
+    }
+}
+
+async fn git(cluster: &Cluster, rig: &Rig, url: &RepositoryUrl, flag: &str, findings: &mut Findings) {
+    let name = rig.git_secret().unwrap_or(GIT_SECRET);
+    let remedy = format!("{}{flag}", git_secret::remedy(&rig.metadata.name, name, url));
+    match cluster.find(Resource::SECRETS, name).await {
+        Ok(Some(secret)) => {
+            let problems = git_secret::problems(&secret, url);
+            if problems.is_empty() {
+                findings.good("git secret", &format!("{name:?} fits the repository"));
+            }
+            for problem in problems {
+                findings.bad("git secret", &format!("{name:?}: {problem}"), &remedy);
+            }
+        }
+        Ok(None) => findings.bad(
+            "git secret",
+            &format!("{name:?} does not exist in namespace {:?}", cluster.namespace()),
+            &remedy,
+        ),
+        Err(_) => findings.unknown("git secret", &format!("you may not read secret {name:?}")),
+    }
+}
+
+async fn model(cluster: &Cluster, rig: &Rig, flag: &str, findings: &mut Findings) {
+    let name = rig.model_secret().unwrap_or(MODEL_SECRET);
+    let remedy = format!("kubectl gt auth sync{}{flag}", model_secret::name_flag(name));
+    match cluster.find(Resource::SECRETS, name).await {
+        Ok(Some(secret)) => {
+            let problems = model_secret::problems(&secret, jiff::Timestamp::now());
+            if problems.is_empty() {
+                findings.good("model secret", &format!("{name:?} holds a credential"));
+            }
+            for problem in problems {
+                findings.bad("model secret", &format!("{name:?}: {problem}"), &remedy);
+            }
+        }
+        Ok(None) => findings.bad(
+            "model secret",
+            &format!("{name:?} does not exist in namespace {:?}", cluster.namespace()),
+            &remedy,
+        ),
+        Err(_) => findings.unknown("model secret", &format!("you may not read secret {name:?}")),
+    }
+}
+
+async fn polecats(cluster: &Cluster, rig: &Rig, findings: &mut Findings) -> Result<(), Error> {
+    let selection = Selection {
+        fields: Some(format!("spec.rig={}", rig.metadata.name)),
+        all_namespaces: false,
+    };
+    let mut count = 0;
+    let mut stuck = Vec::new();
+    cluster
+        .each_page(Resource::POLECATS, &selection, |page| {
+            count += page.items.len();
+            let polecats = page.items.iter().map(Polecat::read);
+            stuck.extend(polecats.filter(|polecat| polecat.phase() == "Stuck"));
+            Ok::<_, Error>(())
+        })
+        .await?;
+    if stuck.is_empty() {
+        findings.good("polecats", &format!("{count}, none is Stuck"));
+    }
+    for polecat in stuck.iter().take(10) {
+        let what = format!("{} is Stuck: {}", polecat.metadata.name, polecat.reason());
+        findings.careful(
+            "polecats",
+            &what,
+            remedy(polecat.reason()).unwrap_or("read `kubectl gt polecat describe`"),
+        );
+    }
+    if stuck.len() > 10 {
+        let what = format!("{} more are Stuck", stuck.len() - 10);
+        findings.careful(
+            "polecats",
+            &what,
+            &format!("list them: kubectl gt polecat list {}", rig.metadata.name),
+        );
+    }
+    Ok(())
+}

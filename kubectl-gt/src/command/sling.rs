@@ -1,0 +1,298 @@
+//! `kubectl gt sling`: dispatch work to a new polecat.
+
+mod budget;
+mod manifest;
+mod secrets;
+mod task;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use clap_complete::ArgValueCompleter;
+use gastown_api::reference::SecretReference;
+use serde_json::Value;
+
+use self::budget::BudgetFlag;
+use self::manifest::Manifest;
+use crate::cluster::{Call, Cluster, DryRun, Resource, Selection};
+use crate::command::dry_run::DryRunArgs;
+use crate::command::polecat::{Shown, Target, follow};
+use crate::command::{CommandError, polecat};
+use crate::complete;
+use crate::error::Error;
+use crate::flags::duration;
+use crate::names::{Theme, first_free, of_chance};
+use crate::output::{OutputArgs, name_of};
+use crate::session::Session;
+use crate::view::Rig;
+use crate::wait::{Goal, ended, wait_for};
+
+/// The secrets that polecats use where nothing names another: what `auth git` and `auth sync` make.
+pub const GIT_SECRET: &str = "git-creds";
+/// See [`GIT_SECRET`].
+pub const MODEL_SECRET: &str = "claude-creds";
+
+/// How often a name that was taken meanwhile is chosen anew.
+const TRIES: usize = 20;
+
+/// Flags of `sling`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The bead (issue) to work on; with a task in words it may be left out.
+    #[arg(value_name = "BEAD-ID")]
+    first: String,
+    /// The rig, or RIG/NAME to name the polecat.
+    #[arg(value_name = "RIG", add = ArgValueCompleter::new(complete::rigs))]
+    second: Option<String>,
+    /// The polecat's name.
+    #[arg(long, conflicts_with = "theme")]
+    name: Option<String>,
+    /// Name it out of a pool: the first name that is not in use; by default the rig's pool, if it has one.
+    #[arg(long, value_enum)]
+    theme: Option<Theme>,
+    #[command(flatten)]
+    task: task::TaskArgs,
+    /// The model that the agent is told to use.
+    #[arg(long)]
+    model: Option<String>,
+    /// The agent that works.
+    #[arg(long)]
+    agent: Option<String>,
+    /// The branch to start from; by default the rig's.
+    #[arg(long, value_name = "BRANCH")]
+    base_branch: Option<String>,
+    /// The branch to push; by default polecat/NAME/BEAD@TIME.
+    #[arg(long, value_name = "BRANCH")]
+    branch: Option<String>,
+    /// What it may spend: 5usd or $5, or tokens such as 500k or 2M; both with a comma.
+    #[arg(long, value_name = "BUDGET")]
+    budget: Option<BudgetFlag>,
+    /// The git secret; by default the rig's, else git-creds.
+    #[arg(long, value_name = "SECRET")]
+    git_secret: Option<String>,
+    /// The model credentials; by default the rig's, else claude-creds.
+    #[arg(long, value_name = "SECRET")]
+    claude_secret: Option<String>,
+    /// Wait for it; bare: until it works.
+    #[arg(long, value_enum, value_name = "GOAL", num_args = 0..=1, require_equals = true, default_missing_value = "working")]
+    wait: Option<Goal>,
+    /// Wait until the agent runs: --wait=ready.
+    #[arg(long, conflicts_with = "wait")]
+    wait_ready: bool,
+    /// How long to wait; 0 is without limit. By default 2m, and without limit for --wait=done.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// Show what the agent says and does until it ends.
+    #[arg(short, long)]
+    follow: bool,
+    #[command(flatten)]
+    dry_run: DryRunArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// How long to wait for `goal` when `asked` says nothing.
+pub fn timeout(goal: Goal, asked: Option<Duration>) -> Option<Duration> {
+    match (asked, goal) {
+        (Some(timeout), _) => Some(timeout),
+        (None, Goal::Done) => None,
+        (None, Goal::Working | Goal::Ready) => Some(Duration::from_mins(2)),
+    }
+}
+
+impl Args {
+    /// Dispatches the work.
+    pub async fn run(self, session: &mut Session) -> Result<(), Error> {
+        let task = self.task.read()?;
+        let (bead, target) = self.bead_and_target(task.is_some())?;
+        let cluster = session.cluster().await?;
+        let rig_name = target.rig.clone().unwrap_or_else(|| target.name.clone());
+        let rig = Rig::read(&cluster.get(Resource::RIGS, &rig_name).await?);
+        let named = target.rig.is_some().then_some(target.name);
+        let manifest = self.manifest(&rig, bead, task);
+        let naming = self.naming(&rig, named)?;
+        let secrets = secrets::check(session, &cluster, &rig, &manifest);
+        secrets.await;
+        let created = self.create(session, &cluster, &manifest, &naming).await?;
+        let address = format!(
+            "{rig_name}/{}",
+            created["metadata"]["name"].as_str().unwrap_or_default()
+        );
+        self.print(session, &created, &address)?;
+        if self.dry_run.is_on() {
+            return Ok(());
+        }
+        self.wait_and_follow(session, &cluster, &address).await
+    }
+
+    /// `BEAD RIG`, or `RIG` alone with a task; the rig may be `RIG/NAME`.
+    fn bead_and_target(&self, has_task: bool) -> Result<(Option<String>, Target), CommandError> {
+        let (bead, rig) = match &self.second {
+            Some(rig) => (Some(self.first.clone()), rig),
+            None if has_task => (None, &self.first),
+            None => {
+                return Err(CommandError::Usage(format!(
+                    "{:?} alone is no work: write `kubectl gt sling BEAD-ID RIG`, or say what to do with --message, --file or --stdin",
+                    self.first
+                )));
+            }
+        };
+        let target: Target = rig.parse()?;
+        if target.rig.is_some() && (self.name.is_some() || self.theme.is_some()) {
+            return Err(CommandError::Usage(format!(
+                "{rig:?} names the polecat already; leave --name and --theme out"
+            )));
+        }
+        Ok((bead, target))
+    }
+
+    fn manifest(&self, rig: &Rig, bead: Option<String>, task: Option<String>) -> Manifest {
+        let secret = |asked: &Option<String>, of_rig: Option<&str>, default: &str| match (asked, of_rig) {
+            (Some(name), _) => Some(name.clone()),
+            (None, Some(_)) => None,
+            (None, None) => Some(default.to_owned()),
+        };
+        Manifest {
+            rig: rig.metadata.name.clone(),
+            bead,
+            task,
+            agent: self.agent.clone(),
+            model: self.model.clone(),
+            base_branch: self.base_branch.clone(),
+            branch: self.branch.clone(),
+            git_secret: secret(&self.git_secret, rig.git_secret(), GIT_SECRET)
+                .map(|name| SecretReference { name }),
+            model_secret: secret(&self.claude_secret, rig.model_secret(), MODEL_SECRET)
+                .map(|name| SecretReference { name }),
+            budget: self.budget,
+        }
+    }
+
+    fn naming(&self, rig: &Rig, in_target: Option<String>) -> Result<Naming, CommandError> {
+        if let Some(name) = in_target.or_else(|| self.name.clone()) {
+            return Ok(Naming::Fixed(name));
+        }
+        let settings = rig.spec.settings.as_ref();
+        let of_rig = settings.and_then(|settings| settings.namepool_theme.as_deref());
+        let theme = match (self.theme, of_rig) {
+            (Some(theme), _) => Some(theme),
+            (None, Some(name)) => Some(Theme::named(name).ok_or_else(|| {
+                CommandError::Invalid(format!(
+                    "rig {:?} has the name pool {name:?}, which this plugin does not know; use --theme or --name, or upgrade the plugin",
+                    rig.metadata.name
+                ))
+            })?),
+            (None, None) => None,
+        };
+        Ok(theme.map_or(Naming::Chance, Naming::Theme))
+    }
+
+    /// Creates the polecat; a name out of a pool that was taken meanwhile is chosen anew.
+    async fn create(
+        &self,
+        session: &Session,
+        cluster: &Cluster,
+        manifest: &Manifest,
+        naming: &Naming,
+    ) -> Result<Value, Error> {
+        let mut used = match naming {
+            Naming::Theme(_) => names_in_use(cluster).await?,
+            Naming::Fixed(_) | Naming::Chance => BTreeSet::new(),
+        };
+        for left in (0..TRIES).rev() {
+            let name = match naming {
+                Naming::Fixed(name) => name.clone(),
+                Naming::Theme(theme) => first_free(*theme, &used),
+                Naming::Chance => of_chance(&manifest.rig),
+            };
+            let object = manifest.object(&name, cluster.namespace());
+            if self.dry_run.is_client() {
+                return Ok(object);
+            }
+            match cluster
+                .create(Resource::POLECATS, &object, self.dry_run.mode())
+                .await
+            {
+                Err(Call::Exists { .. }) if left > 0 && !matches!(naming, Naming::Fixed(_)) => {
+                    session
+                        .talk
+                        .note(&format!("the name {name:?} was taken meanwhile; chooses another"));
+                    used.insert(name);
+                }
+                result => return Ok(result?),
+            }
+        }
+        Err(CommandError::Refused("every name was taken meanwhile; repeat, or use --name".to_owned()).into())
+    }
+
+    fn print(&self, session: &mut Session, created: &Value, address: &str) -> Result<(), Error> {
+        let name = name_of(Resource::POLECATS, created);
+        let verb = match (self.dry_run.is_client(), self.dry_run.mode()) {
+            (true, _) => "created (dry run)",
+            (false, DryRun::Server) => "created (server dry run)",
+            (false, DryRun::No) => "created",
+        };
+        session
+            .out
+            .object(&self.output.output, created, &name, |out, _| {
+                out.line(&format!("{name} {verb}"))
+            })?;
+        if self.output.output.is_for_people() && !self.dry_run.is_on() && !self.follow {
+            let next = format!(
+                "next: kubectl gt polecat logs {address} -f{}",
+                session.namespace_flag()
+            );
+            session.talk.note(&session.talk.style.faint(&next));
+        }
+        Ok(())
+    }
+
+    async fn wait_and_follow(
+        &self,
+        session: &mut Session,
+        cluster: &Cluster,
+        address: &str,
+    ) -> Result<(), Error> {
+        let goal = if self.wait_ready {
+            Some(Goal::Ready)
+        } else {
+            self.wait
+        };
+        if self.follow {
+            let polecat = follow(session, cluster, address, &Shown::agent()).await?;
+            return if polecat.phase() == "Done" {
+                Ok(())
+            } else {
+                Err(ended(&polecat).into())
+            };
+        }
+        if let Some(goal) = goal {
+            let limit = timeout(goal, self.timeout);
+            let object = wait_for(cluster, session.talk, address, goal, limit, None).await?;
+            let polecat = crate::view::Polecat::read(&object);
+            session
+                .talk
+                .note(&session.talk.style.good(&polecat::summary(&polecat)));
+        }
+        Ok(())
+    }
+}
+
+/// Where the name comes from.
+enum Naming {
+    Fixed(String),
+    Theme(Theme),
+    Chance,
+}
+
+async fn names_in_use(cluster: &Cluster) -> Result<BTreeSet<String>, Call> {
+    let mut names = BTreeSet::new();
+    cluster
+        .each_table(Resource::POLECATS, &Selection::default(), |page| {
+            let first = page.rows.iter().filter_map(|row| row.cells.first());
+            names.extend(first.filter_map(Value::as_str).map(str::to_owned));
+            Ok::<_, Call>(())
+        })
+        .await?;
+    Ok(names)
+}

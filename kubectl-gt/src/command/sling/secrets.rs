@@ -1,0 +1,69 @@
+//! Says before the pod does that a secret is missing: the polecat would park until it appears.
+
+use gastown_api::repository::RepositoryUrl;
+
+use super::manifest::Manifest;
+use crate::cluster::{Call, Cluster, Resource};
+use crate::git_secret;
+use crate::model_secret;
+use crate::session::Session;
+use crate::view::Rig;
+
+/// Warns of secrets that do not exist or cannot work, with the command that cures it. That secrets may not be read
+/// is no reason to stop: the broker looks again.
+pub async fn check(session: &Session, cluster: &Cluster, rig: &Rig, manifest: &Manifest) {
+    let namespace = session.namespace_flag();
+    let git = manifest
+        .git_secret
+        .as_ref()
+        .map(|secret| secret.name.as_str())
+        .or(rig.git_secret());
+    let url: Option<RepositoryUrl> = rig.spec.git_url.parse().ok();
+    if let (Some(name), Some(url)) = (git, &url) {
+        let remedy = format!("{}{namespace}", git_secret::remedy(&rig.metadata.name, name, url));
+        match cluster.find(Resource::SECRETS, name).await {
+            Ok(None) => missing(session, name, "to clone and push", &remedy),
+            Ok(Some(secret)) => {
+                for problem in git_secret::problems(&secret, url) {
+                    session
+                        .talk
+                        .warn(&format!("secret {name:?}: {problem}; cure it with:\n  {remedy}"));
+                }
+            }
+            Err(error) => unreadable(session, name, &error),
+        }
+    }
+    let model = manifest
+        .model_secret
+        .as_ref()
+        .map(|secret| secret.name.as_str())
+        .or(rig.model_secret());
+    if let Some(name) = model {
+        let remedy = format!("kubectl gt auth sync{}{namespace}", model_secret::name_flag(name));
+        match cluster.find(Resource::SECRETS, name).await {
+            Ok(None) => missing(session, name, "to call the model", &remedy),
+            Ok(Some(secret)) => {
+                for problem in model_secret::problems(&secret, jiff::Timestamp::now()) {
+                    session
+                        .talk
+                        .warn(&format!("secret {name:?}: {problem}; cure it with:\n  {remedy}"));
+                }
+            }
+            Err(error) => unreadable(session, name, &error),
+        }
+    }
+}
+
+fn missing(session: &Session, name: &str, purpose: &str, remedy: &str) {
+    session.talk.warn(&format!(
+        "there is no secret {name:?} {purpose}: the polecat will wait for it; make it with:\n  {remedy}"
+    ));
+}
+
+fn unreadable(session: &Session, name: &str, error: &Call) {
+    if !matches!(error, Call::Forbidden { .. }) {
+        session
+            .talk
+            .warn(&format!("secret {name:?} could not be checked: {error}"));
+    }
+}

@@ -1,0 +1,251 @@
+//! `kubectl gt status`: the whole town on one screen.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::age;
+use crate::cluster::{Cluster, Resource, Selection};
+use crate::error::Error;
+use crate::flags::duration;
+use crate::output::table::TablePrinter;
+use crate::output::{Format, Out, Output, OutputArgs};
+use crate::session::Session;
+use crate::view::{Polecat, Rig, dollars, escape};
+use crate::wait::Wait;
+
+/// How many polecats of each kind are named; the others are counted.
+const NAMED: usize = 12;
+
+/// Flags of `status`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only polecats of the namespace, instead of all that you may see.
+    #[arg(long)]
+    this_namespace: bool,
+    /// Show it anew, until Ctrl-C.
+    #[arg(short, long)]
+    watch: bool,
+    /// How often.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    interval: Duration,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// The town at one moment.
+#[derive(Debug, Default)]
+struct Town {
+    rigs: BTreeMap<String, RigLine>,
+    working: Vec<Line>,
+    stuck: Vec<Line>,
+    counts: BTreeMap<String, u64>,
+    micros: i64,
+}
+
+#[derive(Debug, Default)]
+struct RigLine {
+    phase: String,
+    counts: BTreeMap<String, u64>,
+    micros: i64,
+}
+
+#[derive(Debug)]
+struct Line {
+    address: String,
+    bead: String,
+    what: String,
+    age: String,
+    cost: String,
+}
+
+impl Args {
+    /// Prints the town, once or again and again.
+    pub async fn run(self, session: &mut Session) -> Result<(), Error> {
+        let cluster = session.cluster().await?;
+        loop {
+            let town = self.look(&cluster).await?;
+            if self.watch && session.out.is_terminal && self.output.output.is_for_people() {
+                // Home, and clear to the end: no flicker, and the scroll-back stays.
+                session.out.text("\u{1b}[H\u{1b}[2J")?;
+            }
+            self.print(session, &cluster, &town)?;
+            if !self.watch {
+                return Ok(());
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.interval.max(Duration::from_millis(200))) => {}
+                pressed = tokio::signal::ctrl_c() => return pressed.map_err(|error| Wait::Listen(error).into()),
+            }
+        }
+    }
+
+    async fn look(&self, cluster: &Cluster) -> Result<Town, Error> {
+        let mut town = Town::default();
+        cluster
+            .each_page(Resource::RIGS, &Selection::default(), |page| {
+                for rig in page.items.iter().map(Rig::read) {
+                    let line = town.rigs.entry(rig.metadata.name.clone()).or_default();
+                    rig.phase().clone_into(&mut line.phase);
+                }
+                Ok::<_, Error>(())
+            })
+            .await?;
+        let selection = Selection {
+            fields: None,
+            all_namespaces: !self.this_namespace,
+        };
+        let now = Timestamp::now();
+        cluster
+            .each_page(Resource::POLECATS, &selection, |page| {
+                page.items
+                    .iter()
+                    .for_each(|object| town.add(&Polecat::read(object), now));
+                Ok::<_, Error>(())
+            })
+            .await?;
+        Ok(town)
+    }
+
+    fn print(&self, session: &mut Session, cluster: &Cluster, town: &Town) -> Result<(), Error> {
+        let value = town.value();
+        let names: Vec<_> = town
+            .rigs
+            .keys()
+            .map(|name| format!("rig.{}/{name}", gastown_api::GROUP))
+            .collect();
+        let format = &self.output.output;
+        let most = if matches!(format, Format::Wide) {
+            usize::MAX
+        } else {
+            NAMED
+        };
+        Ok(session.out.object(format, &value, &names.join("\n"), |out, _| {
+            town.print(out, cluster.address(), most)
+        })?)
+    }
+}
+
+impl Town {
+    fn add(&mut self, polecat: &Polecat, now: Timestamp) {
+        let rig = self.rigs.entry(polecat.spec.rig.clone()).or_default();
+        let micros = polecat.status.cost_micros.unwrap_or_default();
+        for counts in [&mut rig.counts, &mut self.counts] {
+            *counts.entry(polecat.phase().to_owned()).or_default() += 1;
+        }
+        rig.micros = rig.micros.saturating_add(micros);
+        self.micros = self.micros.saturating_add(micros);
+        let list = match polecat.phase() {
+            "Working" => &mut self.working,
+            "Stuck" => &mut self.stuck,
+            _ => return,
+        };
+        let what = match polecat.parked() {
+            Some(parked) => format!("parked: {}", parked.reason),
+            None => polecat.reason().to_owned(),
+        };
+        list.push(Line {
+            address: polecat.address(),
+            bead: polecat.spec.bead_id.clone().unwrap_or_default(),
+            what,
+            age: age::since(&polecat.metadata.creation_timestamp, now),
+            cost: polecat.status.cost.clone(),
+        });
+    }
+
+    fn print(&self, out: &mut Out, address: &str, most: usize) -> Result<(), Output> {
+        let count =
+            |counts: &BTreeMap<String, u64>, phase: &str| counts.get(phase).copied().unwrap_or_default();
+        let title = out
+            .style
+            .strong(&format!("Town at {}", escape(address.trim_end_matches('/'))));
+        out.line(&title)?;
+        let totals = format!(
+            "{} rigs · {} working · {} done · {} stuck · {}",
+            self.rigs.len(),
+            count(&self.counts, "Working"),
+            count(&self.counts, "Done"),
+            count(&self.counts, "Stuck"),
+            dollars(self.micros),
+        );
+        out.line(&totals)?;
+        if self.rigs.is_empty() {
+            return out.line("\nno rigs yet: kubectl gt rig create NAME --git-url URL --prefix PREFIX");
+        }
+        out.line("")?;
+        let rows: Vec<_> = self
+            .rigs
+            .iter()
+            .map(|(name, rig)| {
+                let number = |phase: &str| count(&rig.counts, phase).to_string();
+                let phase = if rig.phase.is_empty() {
+                    "(no Rig)"
+                } else {
+                    &rig.phase
+                };
+                vec![
+                    name.clone(),
+                    phase.to_owned(),
+                    number("Working"),
+                    number("Done"),
+                    number("Stuck"),
+                    number("Idle"),
+                    dollars(rig.micros),
+                ]
+            })
+            .collect();
+        TablePrinter::start(out, &["rig", "phase", "working", "done", "stuck", "idle", "cost"])
+            .rows(&rows)?;
+        lines(out, "At work", &self.working, most)?;
+        lines(
+            out,
+            "Stuck (kubectl gt polecat describe RIG/NAME says what to do)",
+            &self.stuck,
+            most,
+        )
+    }
+
+    fn value(&self) -> Value {
+        let line = |line: &Line| json!({"polecat": line.address, "bead": line.bead, "reason": line.what});
+        json!({
+            "rigs": self.rigs.iter().map(|(name, rig)| json!({
+                "name": name,
+                "phase": rig.phase,
+                "polecats": rig.counts,
+                "costMicros": rig.micros,
+            })).collect::<Vec<_>>(),
+            "polecats": self.counts,
+            "working": self.working.iter().map(line).collect::<Vec<_>>(),
+            "stuck": self.stuck.iter().map(line).collect::<Vec<_>>(),
+            "costMicros": self.micros,
+        })
+    }
+}
+
+fn lines(out: &mut Out, title: &str, lines: &[Line], most: usize) -> Result<(), Output> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let title = out.style.strong(title);
+    out.line(&format!("\n{title}"))?;
+    let rows: Vec<_> = lines
+        .iter()
+        .take(most)
+        .map(|line| {
+            vec![
+                line.address.clone(),
+                line.bead.clone(),
+                line.what.clone(),
+                line.age.clone(),
+                line.cost.clone(),
+            ]
+        })
+        .collect();
+    TablePrinter::start(out, &["polecat", "bead", "reason", "age", "cost"]).rows(&rows)?;
+    if lines.len() > most {
+        out.line(&format!("… and {} more (-o wide)", lines.len() - most))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! Host keys: read by OpenSSH's own `ssh-keyscan`, shown by fingerprint, compared with what a person expects.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use tokio::process::Command;
+
+use crate::command::CommandError;
+
+/// A line of `known_hosts`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostKey {
+    /// The whole line.
+    pub line: String,
+    /// The kind of key: `ssh-ed25519`.
+    pub kind: String,
+    /// `SHA256:…`, as `ssh-keygen -l` prints it.
+    pub fingerprint: String,
+}
+
+/// The keys that `host` shows.
+pub async fn scan(host: &str, port: u16) -> Result<Vec<HostKey>, CommandError> {
+    let output = Command::new("ssh-keyscan")
+        .args([
+            "-T",
+            "10",
+            "-t",
+            "ed25519,ecdsa,rsa",
+            "-p",
+            &port.to_string(),
+            "--",
+            host,
+        ])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .await
+        .map_err(|source| CommandError::RunProgram {
+            program: "ssh-keyscan",
+            source,
+        })?;
+    let keys = parse(&String::from_utf8_lossy(&output.stdout));
+    if keys.is_empty() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said: Vec<_> = said.lines().filter(|line| !line.starts_with('#')).collect();
+        return Err(CommandError::Invalid(format!(
+            "failed to read the host keys of {host:?} port {port}: it showed none ({}); check the address, or pass --known-hosts FILE",
+            said.join("; ")
+        )));
+    }
+    Ok(keys)
+}
+
+/// The keys of a `known_hosts` text; comments and damaged lines are left out.
+pub fn parse(text: &str) -> Vec<HostKey> {
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.filter_map(key).collect()
+}
+
+fn key(line: &str) -> Option<HostKey> {
+    let mut words = line.split_ascii_whitespace();
+    let mut host = words.next()?;
+    if host.starts_with('@') {
+        host = words.next()?;
+    }
+    let (kind, encoded) = (words.next()?, words.next()?);
+    let raw = STANDARD.decode(encoded).ok()?;
+    // The key's own text names its kind too: a damaged line does not.
+    let length = u32::from_be_bytes(raw.get(..4)?.try_into().ok()?);
+    let named = raw.get(4..4 + usize::try_from(length).ok()?)?;
+    if named != kind.as_bytes() || host.is_empty() {
+        return None;
+    }
+    let digest = gastown_crypto::sha256(&raw);
+    Some(HostKey {
+        line: line.to_owned(),
+        kind: kind.to_owned(),
+        fingerprint: format!("SHA256:{}", STANDARD_NO_PAD.encode(digest.as_bytes())),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// github.com's published key and fingerprint
+    /// (<https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/githubs-ssh-key-fingerprints>).
+    const GITHUB: &str =
+        "github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+
+    #[test]
+    fn a_fingerprint_is_the_one_that_the_host_publishes() {
+        let keys = parse(&format!("# comment\n{GITHUB}\nbroken line\n"));
+        assert_eq!(keys.len(), 1);
+        assert_eq!(
+            keys[0].fingerprint,
+            "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU"
+        );
+    }
+
+    #[test]
+    fn a_damaged_line_is_no_key() {
+        for line in [
+            "host ssh-ed25519 AAAA",
+            "host ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
+            "host",
+            "host ssh-ed25519 !!!",
+        ] {
+            assert_eq!(parse(line), Vec::new(), "{line}");
+        }
+    }
+}

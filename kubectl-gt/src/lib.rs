@@ -1,0 +1,84 @@
+//! The kubectl plugin of gastown-operator: `kubectl gt …`.
+//!
+//! Standard output is data, standard error is talk. Every error says what to do next, and its exit code says what
+//! kind it is ([`exit::Exit`]). A new command is a new file in `command/<noun>/`.
+
+mod age;
+mod cli;
+mod cluster;
+mod command;
+mod complete;
+mod connect;
+mod error;
+pub mod exit;
+mod flags;
+mod git_secret;
+mod host_key;
+mod logs;
+mod model_secret;
+mod names;
+mod output;
+mod session;
+pub mod validate;
+mod view;
+mod wait;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+pub use cli::Cli;
+pub use names::{Theme, first_free};
+
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::session::Session;
+
+/// The commands and flags, for the generated reference and completion.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the command line of `args` to its exit code.
+#[must_use]
+pub fn main(args: Vec<OsString>) -> ExitCode {
+    if let Some(code) = complete::answer(&args) {
+        return code;
+    }
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed pipe is no reason for another message.
+            let _nobody_reads = error.print();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Success
+            }
+            .into();
+        }
+    };
+    match run(cli) {
+        Ok(()) => Exit::Success.into(),
+        Err(error) => {
+            session::report(&error);
+            error.exit().into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Error> {
+    gastown_crypto::install()?;
+    session::trace(cli.flags.verbosity);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::StartRuntime)?;
+    let mut session = Session::new(cli.flags);
+    let result = runtime.block_on(cli.command.run(&mut session));
+    // A stream that is still being read must not hold the end up.
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,59 @@
+//! One object for people: names on the left, values on the right, sections below.
+
+use super::{Out, Output};
+use crate::view::escape;
+
+/// The width of names.
+const NAME: usize = 16;
+
+/// What is known of one object.
+#[derive(Default)]
+pub struct Detail {
+    lines: Vec<Line>,
+}
+
+enum Line {
+    Field(String, String),
+    Section(String),
+    Text(String),
+}
+
+impl Detail {
+    /// A field, left out when it is empty.
+    pub fn field(&mut self, name: &str, value: impl AsRef<str>) -> &mut Self {
+        if !value.as_ref().is_empty() {
+            self.lines
+                .push(Line::Field(name.to_owned(), value.as_ref().to_owned()));
+        }
+        self
+    }
+
+    /// A headline.
+    pub fn section(&mut self, name: &str) -> &mut Self {
+        self.lines.push(Line::Section(name.to_owned()));
+        self
+    }
+
+    /// An indented line.
+    pub fn text(&mut self, text: impl Into<String>) -> &mut Self {
+        self.lines.push(Line::Text(text.into()));
+        self
+    }
+
+    /// Prints it.
+    pub fn print(&self, out: &mut Out) -> Result<(), Output> {
+        for line in &self.lines {
+            let text = match line {
+                Line::Field(name, value) => {
+                    let label = format!("{:<NAME$}", format!("{name}:"));
+                    let value = escape(value);
+                    format!("{}{}", out.style.strong(&label), out.style.phase(&value))
+                }
+                Line::Section(name) => out.style.strong(&format!("{name}:")),
+                Line::Text(text) => format!("  {}", escape(text)),
+            };
+            out.line(text.trim_end())?;
+        }
+        Ok(())
+    }
+}

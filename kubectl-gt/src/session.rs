@@ -1,0 +1,101 @@
+//! One run of the plugin: where it writes, whom it talks to, and which cluster it works in.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::cluster::Cluster;
+use crate::connect::{Connect, connect};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::flags::ClusterFlags;
+use crate::output::Out;
+use crate::output::style::Style;
+
+/// One run.
+pub struct Session {
+    /// Standard output: data.
+    pub out: Out,
+    /// Standard error: talk.
+    pub talk: Talk,
+    /// Which cluster, as whom.
+    pub flags: ClusterFlags,
+}
+
+impl Session {
+    /// A run on the process's own streams.
+    pub fn new(flags: ClusterFlags) -> Self {
+        Self {
+            out: Out::stdout(),
+            talk: Talk::stderr(),
+            flags,
+        }
+    }
+
+    /// The cluster that the flags name.
+    pub async fn cluster(&self) -> Result<Cluster, Connect> {
+        connect(&self.flags).await
+    }
+
+    /// ` -n NAMESPACE`, where the user gave one: so that a printed command can be typed as it stands.
+    pub fn namespace_flag(&self) -> String {
+        let namespace = self.flags.namespace.as_ref();
+        namespace.map_or_else(String::new, |namespace| format!(" -n {namespace}"))
+    }
+}
+
+/// Standard error. That nobody reads it is no reason to stop.
+#[derive(Clone, Copy)]
+pub struct Talk {
+    /// How text is styled.
+    pub style: Style,
+}
+
+impl Talk {
+    fn stderr() -> Self {
+        Self {
+            style: Style::on(io::stderr().is_terminal()),
+        }
+    }
+
+    /// Something worth knowing.
+    #[expect(
+        clippy::unused_self,
+        reason = "who was given no Talk does not write to standard error"
+    )]
+    pub fn note(self, text: &str) {
+        let _nobody_reads = writeln!(io::stderr(), "{text}");
+    }
+
+    /// Something that needs a look.
+    pub fn warn(self, text: &str) {
+        self.note(&format!("{} {text}", self.style.careful("warning:")));
+    }
+}
+
+/// Prints an error, unless it is that nobody reads.
+pub fn report(error: &Error) {
+    if error.exit() != Exit::BrokenPipe {
+        let talk = Talk::stderr();
+        talk.note(&format!(
+            "{} {}",
+            talk.style.bad("error:"),
+            crate::view::escape(&error.to_string())
+        ));
+    }
+}
+
+/// Shows kube's own log on standard error from `-v=6` on. Bodies are never part of it.
+pub fn trace(verbosity: u8) {
+    let filter = match verbosity {
+        0..=5 => return,
+        6 | 7 => "kube=debug,kubectl_gt=debug",
+        _ => "kube=trace,hyper=debug,rustls=debug,kubectl_gt=trace",
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(io::stderr)
+        .with_ansi(false);
+    // A second subscriber in one process is refused, which only a test can see.
+    let _already_set = subscriber.try_init();
+}

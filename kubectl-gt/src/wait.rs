@@ -1,0 +1,349 @@
+//! Waits for what a polecat becomes, by watching it.
+
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _};
+use gastown_api::{GROUP, VERSION};
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use serde_json::Value;
+
+use crate::cluster::{Call, Cluster, Resource};
+use crate::exit::Exit;
+use crate::session::Talk;
+use crate::view::{Polecat, remedy};
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Goal {
+    /// The operator has made a pod.
+    Working,
+    /// The agent runs.
+    Ready,
+    /// The work is on the remote branch.
+    Done,
+}
+
+/// Why what was waited for did not come.
+#[derive(Debug, thiserror::Error)]
+pub enum Wait {
+    /// The polecat ended otherwise.
+    #[error("polecat {address:?} is {phase}: {why}; {next}")]
+    Ended {
+        /// Its rig and name.
+        address: String,
+        /// What it is.
+        phase: String,
+        /// Why.
+        why: String,
+        /// What to do.
+        next: String,
+    },
+    /// The time was over.
+    #[error(
+        "polecat {address:?} is still {phase} after {seconds} s{why}; it goes on: `kubectl gt polecat status {address}` shows it, --timeout waits longer"
+    )]
+    TooLong {
+        /// Its rig and name.
+        address: String,
+        /// What it is.
+        phase: String,
+        /// `: …`, where something is known.
+        why: String,
+        /// How long it was waited.
+        seconds: u64,
+    },
+    /// Ctrl-C.
+    #[error(
+        "interrupted; polecat {address:?} goes on: `kubectl gt polecat status {address}` shows it, `kubectl gt polecat nuke {address}` ends it"
+    )]
+    Interrupted {
+        /// Its rig and name.
+        address: String,
+    },
+    /// Someone deleted it.
+    #[error(
+        "polecat {name:?} was deleted while it was waited for; `kubectl gt sling` dispatches its work again"
+    )]
+    Deleted {
+        /// Its name.
+        name: String,
+    },
+    /// The signal handler cannot be installed.
+    #[error("failed to listen for Ctrl-C: {0}; repeat without waiting")]
+    Listen(std::io::Error),
+    /// The cluster does not let it be watched.
+    #[error(transparent)]
+    Call(#[from] Call),
+}
+
+impl Wait {
+    /// The exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Ended { .. } | Self::Deleted { .. } => Exit::NotDone,
+            Self::TooLong { .. } => Exit::Timeout,
+            Self::Interrupted { .. } => Exit::Interrupted,
+            Self::Listen(_) => Exit::Failure,
+            Self::Call(call) => call.exit(),
+        }
+    }
+}
+
+/// How a polecat stands to a goal.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is there.
+    Reached,
+    /// It can still get there on its own.
+    OnItsWay,
+    /// It cannot.
+    Missed,
+}
+
+/// How `polecat` stands to `goal`. A retry counts once the operator has acted on it.
+pub fn standing(polecat: &Polecat, goal: Goal, retry: Option<&str>) -> Standing {
+    if retry.is_some_and(|asked| polecat.status.retry_handled.as_deref() != Some(asked)) {
+        return Standing::OnItsWay;
+    }
+    if polecat.status.observed_generation < polecat.metadata.generation && polecat.phase() != "Done" {
+        return Standing::OnItsWay;
+    }
+    match (polecat.phase(), goal) {
+        ("Done", _) | ("Working", Goal::Working) => Standing::Reached,
+        ("Working", Goal::Ready) if polecat.status.pod_active => Standing::Reached,
+        ("Stuck" | "Terminated", _) => Standing::Missed,
+        _ if polecat.has_nothing_to_do() => Standing::Missed,
+        _ => Standing::OnItsWay,
+    }
+}
+
+/// Waits until the polecat reaches `goal`; says on standard error what it does meanwhile.
+pub async fn wait_for(
+    cluster: &Cluster,
+    talk: Talk,
+    address: &str,
+    goal: Goal,
+    timeout: Option<Duration>,
+    retry: Option<&str>,
+) -> Result<Value, Wait> {
+    let name = address.rsplit('/').next().unwrap_or(address);
+    let mut seen = Polecat::default();
+    let watching = watch_until(cluster, talk, name, goal, retry, &mut seen);
+    let limit = async {
+        match timeout.filter(|timeout| !timeout.is_zero()) {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    let outcome = tokio::select! {
+        result = watching => Some(result),
+        () = limit => None,
+        pressed = tokio::signal::ctrl_c() => {
+            pressed.map_err(Wait::Listen)?;
+            return Err(Wait::Interrupted { address: address.to_owned() });
+        }
+    };
+    outcome.unwrap_or_else(|| {
+        let message = seen
+            .parked()
+            .map_or_else(|| seen.message(), |parked| &parked.message);
+        Err(Wait::TooLong {
+            address: address.to_owned(),
+            phase: seen.phase().to_owned(),
+            why: if message.is_empty() {
+                String::new()
+            } else {
+                format!(": {message}")
+            },
+            seconds: timeout.unwrap_or_default().as_secs(),
+        })
+    })
+}
+
+async fn watch_until(
+    cluster: &Cluster,
+    talk: Talk,
+    name: &str,
+    goal: Goal,
+    retry: Option<&str>,
+    seen: &mut Polecat,
+) -> Result<Value, Wait> {
+    let mut said = String::new();
+    let mut changes = std::pin::pin!(watch(cluster, name));
+    let mut existed = false;
+    while let Some(change) = changes.next().await {
+        let Some(object) = change? else {
+            if existed {
+                return Err(Wait::Deleted {
+                    name: name.to_owned(),
+                });
+            }
+            continue;
+        };
+        existed = true;
+        *seen = Polecat::read(&object);
+        let progress = describe(seen);
+        if progress != said {
+            talk.note(&talk.style.faint(&progress));
+            said = progress;
+        }
+        match standing(seen, goal, retry) {
+            Standing::Reached => return Ok(object),
+            Standing::Missed => return Err(ended(seen)),
+            Standing::OnItsWay => {}
+        }
+    }
+    Err(Wait::Deleted {
+        name: name.to_owned(),
+    })
+}
+
+/// The error of a polecat that ended without what was waited for.
+pub fn ended(polecat: &Polecat) -> Wait {
+    let address = polecat.address();
+    let reason = polecat.reason();
+    let message = polecat.message();
+    let remedy = remedy(reason).unwrap_or("`kubectl gt polecat describe` shows its attempts");
+    Wait::Ended {
+        phase: polecat.phase().to_owned(),
+        why: if message.is_empty() {
+            reason.to_owned()
+        } else {
+            format!("{reason}: {message}")
+        },
+        next: if polecat.phase() == "Stuck" {
+            format!("{remedy} (`kubectl gt polecat retry {address}`)")
+        } else {
+            remedy.to_owned()
+        },
+        address,
+    }
+}
+
+/// `furiosa: Working, PodStarting`.
+pub fn describe(polecat: &Polecat) -> String {
+    let name = &polecat.metadata.name;
+    let (reason, message) = match polecat.parked() {
+        Some(parked) => (format!("parked, {}", parked.reason), parked.message.as_str()),
+        None => (polecat.reason().to_owned(), polecat.message()),
+    };
+    let mut text = format!("{name}: {}", polecat.phase());
+    if !reason.is_empty() {
+        text = format!("{text}, {reason}");
+    }
+    if !message.is_empty() {
+        text = format!("{text}: {}", crate::view::escape(message));
+    }
+    text
+}
+
+/// The polecat of that name at each change; none: it does not exist. A connection that breaks is made again.
+pub fn watch(cluster: &Cluster, name: &str) -> impl Stream<Item = Result<Option<Value>, Call>> + use<> {
+    let resource = ApiResource {
+        group: GROUP.to_owned(),
+        version: VERSION.to_owned(),
+        api_version: format!("{GROUP}/{VERSION}"),
+        kind: "Polecat".to_owned(),
+        plural: "polecats".to_owned(),
+    };
+    let api: Api<DynamicObject> = Api::namespaced_with(cluster.client(), cluster.namespace(), &resource);
+    let object = Resource::POLECATS.describe(name);
+    let cluster = cluster.clone();
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut exists = false;
+    let events = watcher(api, config).default_backoff();
+    events.filter_map(move |event| {
+        let item = match event {
+            Ok(watcher::Event::Apply(found) | watcher::Event::InitApply(found)) => {
+                exists = true;
+                Some(Ok(serde_json::to_value(found).ok()))
+            }
+            Ok(watcher::Event::Delete(_)) => {
+                exists = false;
+                Some(Ok(None))
+            }
+            Ok(watcher::Event::Init) => {
+                exists = false;
+                None
+            }
+            Ok(watcher::Event::InitDone) => (!exists).then_some(Ok(None)),
+            Err(error) => fatal(&cluster, &object, error).map(Err),
+        };
+        futures::future::ready(item)
+    })
+}
+
+/// What no other try will cure; the watcher tries everything else again.
+fn fatal(cluster: &Cluster, object: &str, error: watcher::Error) -> Option<Call> {
+    let source = match error {
+        watcher::Error::InitialListFailed(source)
+        | watcher::Error::WatchStartFailed(source)
+        | watcher::Error::WatchFailed(source) => source,
+        watcher::Error::WatchError(status) => kube::Error::Api(status),
+        watcher::Error::NoResourceVersion => return None,
+    };
+    let call = Call::from_kube("watch", object, cluster, source);
+    let expired = matches!(&call, Call::ServerFailed { code: 410, .. });
+    (!call.is_passing() && !expired).then_some(call)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn polecat(phase: &str, reason: &str, active: bool) -> Polecat {
+        Polecat::read(&json!({
+            "metadata": {"name": "a", "generation": 1},
+            "spec": {"rig": "demo"},
+            "status": {
+                "phase": phase, "observedGeneration": 1, "podActive": active,
+                "conditions": [{"type": "Ready", "status": "False", "reason": reason, "message": "m"}],
+            },
+        }))
+    }
+
+    #[test]
+    fn every_phase_stands_somewhere_to_every_goal() {
+        use Standing::{Missed, OnItsWay, Reached};
+        let table = [
+            ("Idle", "Idle", false, [OnItsWay, OnItsWay, OnItsWay]),
+            ("Idle", "NothingToDo", false, [Missed, Missed, Missed]),
+            ("Working", "PodStarting", false, [Reached, OnItsWay, OnItsWay]),
+            ("Working", "AgentRunning", true, [Reached, Reached, OnItsWay]),
+            ("Done", "Delivered", false, [Reached, Reached, Reached]),
+            ("Stuck", "AgentFailed", false, [Missed, Missed, Missed]),
+            ("Terminated", "Terminated", false, [Missed, Missed, Missed]),
+            ("", "", false, [OnItsWay, OnItsWay, OnItsWay]),
+        ];
+        for (phase, reason, active, wanted) in table {
+            let polecat = polecat(phase, reason, active);
+            let found = [Goal::Working, Goal::Ready, Goal::Done].map(|goal| standing(&polecat, goal, None));
+            assert_eq!(found, wanted, "{phase} {reason}");
+        }
+    }
+
+    #[test]
+    fn a_retry_that_the_operator_has_not_seen_is_on_its_way() {
+        let mut polecat = polecat("Stuck", "AgentFailed", false);
+        assert_eq!(standing(&polecat, Goal::Done, Some("now")), Standing::OnItsWay);
+        polecat.status.retry_handled = Some("now".to_owned());
+        assert_eq!(standing(&polecat, Goal::Done, Some("now")), Standing::Missed);
+    }
+
+    #[test]
+    fn a_stuck_polecat_is_told_with_reason_and_remedy() {
+        let words = ended(&polecat("Stuck", "OutOfMemory", false)).to_string();
+        for part in [
+            "demo/a",
+            "Stuck",
+            "OutOfMemory",
+            "limits.memory",
+            "polecat retry demo/a",
+        ] {
+            assert!(words.contains(part), "{part:?} not in {words}");
+        }
+    }
+}

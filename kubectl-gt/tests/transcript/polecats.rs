@@ -1,0 +1,98 @@
+//! `kubectl gt polecat`, `status` and `costs`.
+
+use serde_json::{Value, json};
+
+use crate::transcript::{PLUGIN, Transcript};
+use crate::world::{World, phase};
+
+#[test]
+fn polecats_are_listed_shown_retried_and_nuked() {
+    let world = World::new();
+    let mut t = Transcript::new("polecats");
+    t.run("polecat list -n town");
+    world.rig("demo");
+    world.polecat(
+        "demo",
+        "furiosa",
+        &phase("Done", "Delivered", "its commits are on the remote branch"),
+    );
+    world.polecat(
+        "demo",
+        "nux",
+        &phase("Stuck", "OutOfMemory", "the container claude used more than 4Gi"),
+    );
+    world.polecat("other", "slit", &Value::Null);
+    world.polecat("demo", "toast", &parked());
+    t.run("polecat list -n town");
+    t.run("polecat list demo -n town -o wide");
+    t.run("polecat list -A");
+    t.run("polecat list -n town -o name");
+    t.run("polecat list nobody -n town");
+    t.run("polecat list nobody -n town -o json");
+    t.run("polecat list -n town -o 'jsonpath={.items[?(@.status.phase==\"Stuck\")].metadata.name}'");
+    t.run("polecat status demo/furiosa -n town");
+    t.run("polecat status toast -n town");
+    t.run("polecat status other/slit -n town");
+    t.run("polecat status demo/furiosa -n town -o 'jsonpath={.status.branch}'");
+    t.run("polecat status other/furiosa -n town");
+    t.run("polecat status demo/nobody -n town");
+    t.run("polecat describe demo/nux -n town");
+    t.run("polecat logs demo/furiosa -n town");
+    t.run("polecat logs demo/furiosa -f -n town");
+    t.run("polecat logs other/slit -n town");
+    t.run("polecat attach demo/furiosa -n town");
+    t.run("status");
+    t.run("costs -n town");
+    t.run("costs -A --by rig -o json");
+    t.run("polecat retry demo/furiosa -n town");
+    t.run("polecat retry demo/toast -n town");
+    t.run("polecat retry demo/nux -n town");
+    t.run("polecat retry demo/nux --wait=done --timeout 1s -n town");
+    t.run("polecat nuke demo/nux other/nux -n town");
+    t.run("polecat nuke demo/nux --dry-run -n town");
+    t.run("polecat nuke demo/nux demo/toast -n town");
+    t.run("polecat nuke demo/nux --wait --timeout 1s -n town");
+    t.run("polecat nuke other/slit --force --wait --timeout 20s -n town");
+    t.end();
+    let wanted = |name: &str| world.find(name).unwrap()["spec"]["desiredState"].clone();
+    assert_eq!([wanted("nux"), wanted("toast")], ["Terminated", "Terminated"]);
+    assert!(world.find("slit").is_none());
+}
+
+fn parked() -> Value {
+    let mut status = phase("Working", "SecretMissing", "waits for secret \"git-creds\"");
+    let condition = json!({
+        "type": "Parked", "status": "True", "reason": "SecretMissing", "message": "secret \"git-creds\" does not exist",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    });
+    status["conditions"].as_array_mut().unwrap().push(condition);
+    status
+}
+
+#[test]
+fn kubectl_completes_commands_rigs_and_polecats() {
+    let world = World::new();
+    world.rig("demo");
+    world.rig("desert");
+    world.polecat("demo", "furiosa", &Value::Null);
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("kubectl_complete-gt");
+    std::os::unix::fs::symlink(PLUGIN, &program).unwrap();
+    let complete = |words: &[&str]| {
+        let output = std::process::Command::new(&program).args(words).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let names: Vec<_> = text
+            .lines()
+            .map(|line| line.split('\t').next().unwrap().to_owned())
+            .collect();
+        names
+    };
+    let commands = complete(&["po"]);
+    assert_eq!(commands, ["polecat", "polecats", ":4"]);
+    assert_eq!(complete(&["rig", "status", "de"]), ["demo", "desert", ":4"]);
+    assert_eq!(
+        complete(&["polecat", "logs", "-n", "town", "demo/"]),
+        ["demo/furiosa", ":4"]
+    );
+    assert_eq!(complete(&["explain", "OutOf"]), ["OutOfMemory", ":4"]);
+}
