@@ -14,7 +14,8 @@ use super::tree::{Tree, TreePath};
 use crate::process::Command;
 use crate::{progress, workspace};
 
-/// The newest version of a package.
+/// The newest version of a package. Where a name ends with a platform, as in `@openai/codex@linux-x64`, each version of
+/// the package comes once more for each platform, by a version that ends with it.
 pub fn newest(name: &str) -> Result<NpmPackage> {
     #[derive(Deserialize)]
     struct View {
@@ -23,8 +24,16 @@ pub fn newest(name: &str) -> Result<NpmPackage> {
         integrity: String,
     }
     ensure_npm()?;
+    let (package, platform) = split(name);
+    let exact = match platform {
+        None => package.to_owned(),
+        Some(platform) => {
+            let version = Command::new("npm").args(["view", package, "version"]).text()?;
+            format!("{package}@{}-{platform}", version.trim())
+        }
+    };
     let view = Command::new("npm")
-        .args(["view", "--json", name, "version", "dist.integrity"])
+        .args(["view", "--json", &exact, "version", "dist.integrity"])
         .text()?;
     let view: View =
         serde_json::from_str(&view).with_context(|| format!("npm describes {name:?} as {view:?}"))?;
@@ -33,6 +42,14 @@ pub fn newest(name: &str) -> Result<NpmPackage> {
         version: view.version,
         integrity: view.integrity,
     })
+}
+
+/// The package's own name, and the platform.
+fn split(name: &str) -> (&str, Option<&str>) {
+    match name.rsplit_once('@') {
+        Some((package, platform)) if !package.is_empty() => (package, Some(platform)),
+        _ => (name, None),
+    }
 }
 
 /// The wanted files of a package, downloading it unless it is in the cache.
@@ -54,7 +71,7 @@ pub fn tree(package: &NpmPackage, wanted: &NpmFiles) -> Result<Tree> {
 fn download(package: &NpmPackage, folder: &Path, file: &Path) -> Result<()> {
     ensure_npm()?;
     let fresh = tempfile::tempdir_in(folder).context("failed to make a folder for a download")?;
-    let exact = format!("{}@{}", package.name, package.version);
+    let exact = format!("{}@{}", split(&package.name).0, package.version);
     Command::new("npm")
         .args(["pack", "--silent", &exact])
         .current_dir(fresh.path())
@@ -154,6 +171,13 @@ mod tests {
         assert!(tree.get(&TreePath::parse("usr/bin/claude").unwrap()).is_some());
         let error = unpack(&tarball(), &wanted("package/codex")).unwrap_err();
         assert_eq!(error.to_string(), r#"the tarball has no "package/codex""#);
+    }
+
+    #[test]
+    fn a_name_may_end_with_a_platform() {
+        assert_eq!(split("@openai/codex@linux-x64"), ("@openai/codex", Some("linux-x64")));
+        assert_eq!(split("@anthropic-ai/claude-code-linux-x64"), ("@anthropic-ai/claude-code-linux-x64", None));
+        assert_eq!(split("plain"), ("plain", None));
     }
 
     #[test]
