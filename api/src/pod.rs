@@ -13,6 +13,8 @@ pub const CLAUDE: &str = "claude";
 pub const GIT_PORT: u16 = 8417;
 /// Loopback port of the broker's model proxy: the base URL is `http://127.0.0.1:8418`.
 pub const MODEL_PORT: u16 = 8418;
+/// Where the broker's model port serves the agent's settings, a tar archive for the folder `.claude`.
+pub const SETTINGS_PATH: &str = "/settings.tar";
 /// Port of the broker's readiness on the pod's address: 200 or 503 and nothing else.
 pub const READY_PORT: u16 = 8419;
 
@@ -20,8 +22,19 @@ pub const READY_PORT: u16 = 8419;
 pub const ORDER_FILE: &str = "/etc/gastown/work-order.json";
 /// The broker's git secret, one file a key.
 pub const GIT_SECRET_DIR: &str = "/secrets/git";
-/// The broker's model secret, one file a key.
+/// The broker's model credentials and the agent's settings, one file a key.
 pub const MODEL_SECRET_DIR: &str = "/secrets/model";
+/// The keys of a credentials secret besides the model's own: trusted certificates, what the proxy wants to be shown, and
+/// the agent's settings.
+pub const SETTINGS_KEYS: [&str; 5] = [
+    "ca.crt",
+    "proxy",
+    "settings.json",
+    "CLAUDE.md",
+    "claude-home.tar.gz",
+];
+/// The broker's model API key where it stands alone, in a file of the key's name.
+pub const API_KEY_DIR: &str = "/secrets/api-key";
 /// The broker's ConfigMap of `sshKnownHostsConfigMapRef`, with its key `known_hosts`.
 pub const KNOWN_HOSTS_DIR: &str = "/secrets/known-hosts";
 /// The broker's private state: bare repository and ledger.

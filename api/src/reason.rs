@@ -75,6 +75,12 @@ reasons! {
     // Parked: the pod lives and waits.
     /// A secret or one of its keys does not exist yet.
     SecretMissing => "create the secret that the message names; the pod goes on by itself",
+    /// The model credential has expired.
+    CredentialExpired => "renew it with `kubectl gt auth sync`; the pod goes on by itself",
+    /// The usage window of the model subscription is used up.
+    UsageLimitReached => "wait: the pod goes on by itself when the window resets; or put another credential into the secret",
+    /// The model endpoint cannot be reached, or its certificate is not trusted.
+    ModelUnreachable => "check the endpoint, the network, the chart's proxy and ca.crt in the secret; the pod goes on by itself",
     /// The model provider limits the rate of calls.
     RateLimited => "wait: the pod goes on by itself when the limit resets",
     /// The model provider is overloaded.
@@ -88,7 +94,7 @@ reasons! {
     /// The manifest and its Rig leave out something that is needed.
     SpecIncomplete => "set the field that the message names",
     /// The agent cannot speak to the provider.
-    ProviderUnsupportedByAgent => "choose provider anthropic, or an agent that fits the provider",
+    ProviderUnsupportedByAgent => "choose an agent and a provider that speak the same API: claude-code with anthropic, litellm or ollama; codex with openai, litellm or ollama",
     /// The model endpoint is not on the operator's list.
     EndpointNotAllowed => "choose an endpoint that the chart's value modelEndpoints lists, or have it added",
     /// The model is not on the operator's list.
@@ -125,6 +131,8 @@ reasons! {
     // Stuck: how the attempt went.
     /// The bead's text was found neither in the manifest nor in the repository.
     BeadTextMissing => "set spec.task.description, or commit the bead to .beads/issues.jsonl",
+    /// The agent's settings in the credentials secret cannot be used.
+    SettingsInvalid => "repair or remove the key that the message names, and retry",
     /// The workspace could not be prepared.
     CloneFailed => "read the message and `kubectl logs -c git-init`, and retry",
     /// The model provider refused the credential.

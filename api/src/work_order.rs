@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::git::{BranchName, Sha};
+use crate::polecat::{AgentKind, Provider};
 use crate::repository::RepositoryUrl;
 use crate::usage::Price;
 
@@ -27,6 +28,8 @@ pub struct WorkOrder {
     /// The task in the manifest; without it the bead's text is taken from `.beads/issues.jsonl` of the clone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// Who works.
+    pub agent: AgentOrder,
     /// Where the work is cloned from and delivered to.
     pub git: GitOrder,
     /// How the agent reaches its model, and what it may spend.
@@ -48,6 +51,20 @@ pub struct ProxyOrder {
     pub url: String,
     /// Hosts that are reached without it: a name stands for its subdomains too, `*` for every host.
     pub except: Vec<String>,
+}
+
+/// The agent, and what is called in its place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AgentOrder {
+    /// Which agent.
+    pub kind: AgentKind,
+    /// A command in its place; empty: the agent's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Arguments of the command, or further ones of the agent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
 }
 
 /// The repository, its branches, and who may be sent the git credential.
@@ -93,6 +110,10 @@ pub struct ResumeOrder {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModelOrder {
+    /// Who serves the model: it decides which credentials are sent.
+    pub provider: Provider,
+    /// The APIs that the agent may speak.
+    pub apis: Vec<ModelApi>,
     /// The base URL of the provider's API, without a trailing slash, such as `https://api.anthropic.com`.
     pub endpoint: String,
     /// The model that the agent is told to use; none: the agent's own default.
@@ -100,10 +121,15 @@ pub struct ModelOrder {
     pub model: Option<String>,
     /// Models that may be called; an entry that ends with `*` stands for all names with that prefix.
     pub allowed_models: Vec<String>,
-    /// The name of the secret with the key, for messages.
-    pub secret: String,
-    /// The file below [`crate::pod::MODEL_SECRET_DIR`] with the API key.
-    pub secret_key: String,
+    /// The name of the secret with credentials and settings, mounted at [`crate::pod::MODEL_SECRET_DIR`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// The API key that stands alone, mounted at [`crate::pod::API_KEY_DIR`]; it wins over all in `secret`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<ApiKeyOrder>,
+    /// Whether the endpoint may be called without a key.
+    #[serde(default)]
+    pub keyless: bool,
     /// Tokens left; none: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_left: Option<u64>,
@@ -112,6 +138,26 @@ pub struct ModelOrder {
     pub micros_left: Option<u64>,
     /// The price table; keys as in `allowed_models`, the longest that fits counts.
     pub prices: BTreeMap<String, Price>,
+}
+
+/// A key of a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApiKeyOrder {
+    /// The name of the secret.
+    pub secret: String,
+    /// The key in it, which is the name of the file.
+    pub key: String,
+}
+
+/// What a model endpoint serves. Nothing is translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelApi {
+    /// Anthropic's `POST /v1/messages`.
+    Messages,
+    /// `OpenAI`'s `POST /v1/responses`.
+    Responses,
 }
 
 /// Times, all in seconds.

@@ -10,6 +10,7 @@ mod outward;
 mod ready;
 pub mod record;
 mod serve;
+mod settings;
 mod tls;
 
 use std::error::Error;
@@ -46,8 +47,8 @@ pub struct Setup {
     pub dir: PathBuf,
     /// The mounted git secret.
     pub git_secret: PathBuf,
-    /// The mounted model secret.
-    pub model_secret: PathBuf,
+    /// The mounted secrets of the model.
+    pub model_secrets: model::Places,
     /// The mounted ConfigMap with `known_hosts`.
     pub known_hosts: PathBuf,
     /// The system's trusted certificates.
@@ -102,7 +103,10 @@ pub fn main() -> Result<ExitCode, Box<dyn Error>> {
         pod_uid,
         dir: pod::BROKER_DIR.into(),
         git_secret: pod::GIT_SECRET_DIR.into(),
-        model_secret: pod::MODEL_SECRET_DIR.into(),
+        model_secrets: model::Places {
+            secret: pod::MODEL_SECRET_DIR.into(),
+            api_key: pod::API_KEY_DIR.into(),
+        },
         known_hosts: pod::KNOWN_HOSTS_DIR.into(),
         system_roots: "/etc/ssl/certs/ca-certificates.crt".into(),
         termination_log: pod::TERMINATION_LOG.into(),
@@ -182,7 +186,8 @@ async fn serve_model(setup: &Setup, record: &Record, listener: TcpListener) {
     let context = model::Context {
         order: setup.order.model.clone(),
         record: record.clone(),
-        secret_dir: setup.model_secret.clone(),
+        places: setup.model_secrets.clone(),
+        proxy: setup.order.proxy.clone(),
         system_roots: setup.system_roots.clone(),
         listener,
     };
@@ -213,13 +218,7 @@ async fn await_secrets(setup: &Setup, record: &Record) {
 }
 
 fn missing(setup: &Setup) -> Option<String> {
-    let model = &setup.order.model;
-    let key = setup.model_secret.join(&model.secret_key);
-    let filled = std::fs::metadata(key).is_ok_and(|meta| meta.len() > 0);
-    let model = (!filled).then(|| {
-        let (secret, key) = (&model.secret, &model.secret_key);
-        format!("secret {secret:?} does not exist or has no key {key:?}")
-    });
+    let model = model::missing(&setup.order.model, &setup.model_secrets);
     let git = git::missing(&setup.git_secret, &setup.order.git);
     match (git, model) {
         (Some(git), Some(model)) => Some(format!("{git}; {model}")),
@@ -281,7 +280,10 @@ mod tests {
             pod_uid: "01234567".to_owned(),
             dir: dir.to_owned(),
             git_secret: dir.join("git"),
-            model_secret: dir.join("model"),
+            model_secrets: model::Places {
+                secret: dir.join("model"),
+                api_key: dir.join("api-key"),
+            },
             known_hosts: dir.join("known-hosts"),
             system_roots: dir.join("roots"),
             termination_log: dir.join("termination-log"),

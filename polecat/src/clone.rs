@@ -6,6 +6,7 @@ mod home;
 mod prompt;
 mod repository;
 mod resume;
+mod settings;
 mod unbundle;
 pub(crate) mod wait;
 
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use gastown_api::evidence::InitReport;
-use gastown_api::pod::{GIT_PORT, REPO_DIR, TERMINATION_LOG, WORKSPACE_DIR};
+use gastown_api::pod::{GIT_PORT, MODEL_PORT, REPO_DIR, TERMINATION_LOG, WORKSPACE_DIR};
 use gastown_api::reason::Reason;
 use gastown_api::work_order::WorkOrder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -59,6 +60,9 @@ enum Prepare {
     /// The home folder cannot be written.
     #[error(transparent)]
     Home(#[from] home::WriteHome),
+    /// The agent's settings are not there.
+    #[error(transparent)]
+    Settings(#[from] settings::FetchSettings),
 }
 
 impl Prepare {
@@ -67,7 +71,10 @@ impl Prepare {
             Self::Stopped { reason, .. } => *reason,
             Self::Repository(repository::PrepareRepository::FindBranch { .. }) => Reason::BranchNotFound,
             Self::Task(bead::ReadTask::FindBead { .. } | bead::ReadTask::NoTask) => Reason::BeadTextMissing,
-            Self::Wait(_) | Self::Repository(_) | Self::Task(_) | Self::Home(_) => Reason::CloneFailed,
+            Self::Settings(settings::FetchSettings::Refuse { .. }) => Reason::SettingsInvalid,
+            Self::Wait(_) | Self::Repository(_) | Self::Task(_) | Self::Home(_) | Self::Settings(_) => {
+                Reason::CloneFailed
+            }
         }
     }
 }
@@ -127,6 +134,12 @@ async fn prepare(order: WorkOrder, home: PathBuf) -> Result<(), Prepare> {
     let url = format!("http://127.0.0.1:{GIT_PORT}/repo.git");
     let patience = Duration::from_secs(order.limits.parking_seconds) + PATIENCE_BEYOND_PARKING;
     wait::for_broker(GIT_PORT, patience).await?;
+    if let Some(archive) = settings::fetch(MODEL_PORT).await? {
+        let count = settings::unpack(&archive, &home)?;
+        say(&format!(
+            "polecat clone: {count} files of the agent's settings are in place"
+        ));
+    }
     let mut work =
         tokio::task::spawn_blocking(move || furnish(&order, &url, Path::new(WORKSPACE_DIR), &home));
     // A large repository takes its time, and the agent is not hung before it runs.

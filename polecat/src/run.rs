@@ -2,13 +2,13 @@
 //!
 //! It is PID 1 of the container: it reaps orphans, and nothing outlives the agent.
 
-mod command;
+mod agent;
 mod delivery;
 mod lines;
 pub(crate) mod parsers;
 mod pulse;
+mod show;
 mod supervise;
-mod transcript;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use crate::clone::PROMPT_FILE;
 use crate::console::{explain, say};
 use crate::{order, report};
+pub(crate) use agent::may_set;
 use delivery::Delivery;
 use pulse::Pulse;
 use supervise::Ended;
@@ -57,7 +58,7 @@ pub fn main() -> Result<ExitCode, Box<dyn Error>> {
 fn attempt() -> Result<ExitCode, Box<dyn Error>> {
     let order = order::read()?;
     let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from(HOME_DIR), PathBuf::from);
-    let agent = command::agent(
+    let agent = agent::agent(
         &order,
         Path::new(REPO_DIR),
         &home.join(PROMPT_FILE),
@@ -68,7 +69,7 @@ fn attempt() -> Result<ExitCode, Box<dyn Error>> {
         .build()?;
     let ended = runtime.block_on(async {
         let pulse = Pulse::start(GIT_PORT);
-        supervise::supervise(agent, || pulse.beat()).await
+        supervise::supervise(agent.command, agent.transcript, || pulse.beat()).await
     })?;
     say(&format!("polecat run: the agent ended with {}", ended.exit));
     let delivery = delivery::Context {

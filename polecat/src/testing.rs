@@ -11,14 +11,14 @@ use crate::git::Git;
 pub fn order() -> WorkOrder {
     serde_json::from_value(json!({
         "polecat": "furiosa", "namespace": "town", "rig": "demo", "attempt": 1, "task": "Make add add.",
+        "agent": { "kind": "claude-code" },
         "git": {
             "repository": "https://git.example/demo.git", "baseBranch": "main",
             "workBranch": "polecat/furiosa/gt-1@m1", "secret": "git-creds", "trustedHosts": [], "knownHosts": "",
             "deniedPaths": [".github/workflows/", ".gitlab-ci.yml"], "maxPushBytes": 104_857_600
         },
         "model": {
-            "endpoint": "https://api.anthropic.com", "allowedModels": ["claude-*"], "secret": "claude-creds",
-            "secretKey": "ANTHROPIC_API_KEY", "prices": {}
+            "provider": "anthropic", "apis": ["messages"], "endpoint": "https://api.anthropic.com", "allowedModels": ["claude-*"], "secret": "claude-creds", "prices": {}
         },
         "limits": { "deadlineSeconds": 3600, "parkingSeconds": 600, "graceSeconds": 120,
             "checkpointSeconds": 300, "checkpointTurns": 20, "silenceSeconds": 1800 },

@@ -123,9 +123,11 @@ pub enum ExecutionMode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AgentKind {
-    /// Anthropic's Claude Code.
+    /// Anthropic's Claude Code. It speaks the Messages API.
     #[default]
     ClaudeCode,
+    /// `OpenAI`'s Codex. It speaks the Responses API.
+    Codex,
 }
 
 /// What to do, in words.
@@ -152,17 +154,18 @@ pub struct AgentConfig {
     /// Another endpoint than the provider's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_provider: Option<ModelProvider>,
-    /// The predecessor's second place for an image.
+    /// The image of the agent's container, where `kubernetes.image` names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub image: Option<String>,
-    /// A command in place of the agent's.
+    /// A command in place of the agent's. It gets the prompt on standard input, and the base URLs of what the provider
+    /// serves in its environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), inner(length(max = 1024)))]
     pub command: Option<Vec<String>>,
-    /// Arguments in place of the agent's.
+    /// Arguments of `command`; without it, further arguments of the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), inner(length(max = 1024)))]
     pub args: Option<Vec<String>>,
     /// A ConfigMap with the agent's configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -193,14 +196,33 @@ fn environment(generator: &mut SchemaGenerator) -> Schema {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
-    /// A `LiteLLM` proxy that serves the Messages API.
+    /// A `LiteLLM` proxy. It serves the Messages and the Responses API.
     Litellm,
-    /// Anthropic.
+    /// Anthropic, or another endpoint that serves the Messages API.
     Anthropic,
-    /// `OpenAI`.
+    /// `OpenAI`, or another endpoint that serves the Responses API.
     Openai,
-    /// Ollama.
+    /// Ollama. It serves the Messages and the Responses API.
     Ollama,
+}
+
+impl Provider {
+    /// The keys of a credentials secret that may hold what the provider takes, first the one that wins: the order in
+    /// which Claude Code itself looks. A subscription's tokens are for Anthropic alone.
+    #[must_use]
+    pub fn credential_keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Litellm => &["LITELLM_API_KEY"],
+            Self::Anthropic => &[
+                "ANTHROPIC_API_KEY",
+                "CLAUDE_CODE_OAUTH_TOKEN",
+                ".credentials.json",
+                "credentials.json",
+            ],
+            Self::Openai => &["OPENAI_API_KEY"],
+            Self::Ollama => &["OLLAMA_API_KEY"],
+        }
+    }
 }
 
 /// An endpoint that serves models.

@@ -9,6 +9,7 @@ pub fn order() -> WorkOrder {
         "namespace": "default",
         "rig": "citadel",
         "attempt": 1,
+        "agent": { "kind": "claude-code" },
         "git": {
             "repository": "git@git.example:org/repo.git",
             "baseBranch": "main",
@@ -20,10 +21,9 @@ pub fn order() -> WorkOrder {
             "maxPushBytes": 104_857_600,
         },
         "model": {
-            "endpoint": "https://api.example",
+            "provider": "anthropic", "apis": ["messages"], "endpoint": "https://api.example",
             "allowedModels": ["claude-*"],
             "secret": "claude-creds",
-            "secretKey": "ANTHROPIC_API_KEY",
             "prices": {},
         },
         "limits": { "deadlineSeconds": 3600, "parkingSeconds": 21600, "graceSeconds": 120,

@@ -4,6 +4,7 @@
 mod bill;
 mod body;
 mod budget;
+mod credential;
 mod endpoint;
 mod error;
 mod headers;
@@ -18,16 +19,25 @@ mod strict;
 mod trial;
 mod upstream;
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
-use gastown_api::work_order::ModelOrder;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use gastown_api::pod::SETTINGS_PATH;
+use gastown_api::reason::Reason;
+use gastown_api::work_order::{ModelOrder, ProxyOrder};
+use http::StatusCode;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use super::record::Record;
 use super::serve::serve as serve_http;
+use super::settings;
 
+pub use credential::Places;
 pub use upstream::OpenUpstream;
 
 /// Connections of the agent at a time; calls are capped further by [`proxy::CALLS`].
@@ -40,12 +50,43 @@ pub struct Context {
     pub order: ModelOrder,
     /// Where usage is settled, and states are entered.
     pub record: Record,
-    /// The mounted secret with the API key.
-    pub secret_dir: PathBuf,
+    /// The mounted secrets.
+    pub places: Places,
+    /// The proxy to the outside.
+    pub proxy: Option<ProxyOrder>,
     /// The system's trusted certificates.
     pub system_roots: PathBuf,
     /// Where the agent connects.
     pub listener: TcpListener,
+}
+
+/// What is missing of the credentials, if anything: why the attempt cannot begin.
+#[must_use]
+pub fn missing(order: &ModelOrder, places: &Places) -> Option<String> {
+    match credential::read(order, places, None, Timestamp::now()) {
+        Err(absent) if absent.reason == Reason::SecretMissing => Some(absent.message),
+        // One that has expired is waited for at the first call: the clone may go on.
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// The agent's settings for `git-init`: an archive, nothing, or why they cannot be used. Packed once, so that whoever
+/// asks often shares one copy.
+#[derive(Debug, Default)]
+struct Settings(OnceLock<(StatusCode, Bytes)>);
+
+impl Settings {
+    fn answer(&self, secret: &Path) -> Response {
+        let packed = || match settings::pack(secret) {
+            Ok(Some(archive)) => (StatusCode::OK, archive.into()),
+            Ok(None) => (StatusCode::NO_CONTENT, Bytes::new()),
+            Err(error) => {
+                tracing::error!(%error, "the agent's settings cannot be used");
+                (StatusCode::UNPROCESSABLE_ENTITY, error.to_string().into())
+            }
+        };
+        self.0.get_or_init(packed).clone().into_response()
+    }
 }
 
 /// Serves for good.
@@ -53,16 +94,24 @@ pub async fn serve(context: Context) -> Result<(), OpenUpstream> {
     let Context {
         order,
         record,
-        secret_dir,
+        places,
+        proxy,
         system_roots,
         listener,
     } = context;
-    let upstream = upstream::Upstream::open(&order, &secret_dir, &system_roots)?;
-    let proxy = Arc::new(proxy::Proxy::new(order, record, upstream));
+    let upstream = upstream::Upstream::open(&order, &places, proxy.as_ref(), &system_roots)?;
+    let secret = places.secret.clone();
+    let proxy = Arc::new(proxy::Proxy::new(order, record, upstream, places));
     let answer = move |request| {
         let proxy = Arc::clone(&proxy);
         async move { proxy.answer(request).await }
     };
-    serve_http(listener, Router::new().fallback(answer), CONNECTIONS).await;
+    let settings = Arc::new(Settings::default());
+    let furnish = move || {
+        let answer = settings.answer(&secret);
+        async move { answer }
+    };
+    let router = Router::new().route(SETTINGS_PATH, get(furnish)).fallback(answer);
+    serve_http(listener, router, CONNECTIONS).await;
     Ok(())
 }

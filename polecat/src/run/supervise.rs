@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::lines::{Line, Lines};
-use super::transcript::{Transcript, raw};
+use super::show::{Transcript, raw};
 use crate::console::say;
 
 /// How long the agent may take to end on SIGTERM.
@@ -61,17 +61,21 @@ struct Agent {
     pid: Pid,
     stdout: Option<Lines<ChildStdout>>,
     stderr: Option<Lines<ChildStderr>>,
-    transcript: Transcript,
+    transcript: Box<dyn Transcript>,
     exit: Option<i32>,
 }
 
-/// Runs `command` to its end; `wrote` hears of every line.
-pub async fn supervise(command: Command, wrote: impl Fn()) -> Result<Ended, Supervise> {
+/// Runs `command` to its end, reading its output by `transcript`; `wrote` hears of every line.
+pub async fn supervise(
+    command: Command,
+    transcript: Box<dyn Transcript>,
+    wrote: impl Fn(),
+) -> Result<Ended, Supervise> {
     // Before the agent starts, so that neither its end nor an early SIGTERM is missed.
     let mut ends = signal(SignalKind::child())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut agent = Agent::start(command)?;
+    let mut agent = Agent::start(command, transcript)?;
     let mut kill_at = None;
     while agent.exit.is_none() {
         tokio::select! {
@@ -96,7 +100,7 @@ pub async fn supervise(command: Command, wrote: impl Fn()) -> Result<Ended, Supe
 }
 
 impl Agent {
-    fn start(mut command: Command) -> Result<Self, Supervise> {
+    fn start(mut command: Command, transcript: Box<dyn Transcript>) -> Result<Self, Supervise> {
         command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -113,7 +117,7 @@ impl Agent {
             pid,
             stdout: stdout.map(|pipe| Lines::new(pipe, MAX_EVENT)),
             stderr: stderr.map(|pipe| Lines::new(pipe, MAX_COMPLAINT)),
-            transcript: Transcript::default(),
+            transcript,
             exit: None,
         })
     }
@@ -194,6 +198,11 @@ fn exit_of(status: WaitStatus) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::agent::ClaudeSession;
+
+    async fn supervise(command: Command, wrote: impl Fn()) -> Result<Ended, Supervise> {
+        super::supervise(command, Box::new(ClaudeSession::default()), wrote).await
+    }
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("/bin/sh");

@@ -87,7 +87,8 @@ fn stays_within(value: &Value) {
 
 fn order() -> ModelOrder {
     let order = json!({
-        "endpoint": "https://api.example", "allowedModels": ["claude-*"], "secret": "s", "secretKey": "k", "prices": {},
+        "provider": "anthropic", "apis": ["messages"], "endpoint": "https://api.example",
+        "allowedModels": ["claude-*"], "secret": "s", "prices": {},
     });
     serde_json::from_value(order).expect("it is a model order")
 }

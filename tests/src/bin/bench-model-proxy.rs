@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
 async fn run(args: Args) -> Result<()> {
     gastown_crypto::install().context("failed to install the crypto provider")?;
     let order = order(&args.endpoint)?;
-    std::fs::write(args.folder.join(&order.model.secret_key), "key").context("failed to write a key")?;
+    std::fs::write(args.folder.join("ANTHROPIC_API_KEY"), "key").context("failed to write a key")?;
     let record = Record::open(&args.folder, args.folder.join("termination-log"), &order)
         .context("failed to open the record")?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
@@ -53,7 +53,11 @@ async fn run(args: Args) -> Result<()> {
     let context = model::Context {
         order: order.model,
         record,
-        secret_dir: args.folder,
+        places: model::Places {
+            api_key: args.folder.join("api-key"),
+            secret: args.folder,
+        },
+        proxy: None,
         system_roots: "/etc/ssl/certs/ca-certificates.crt".into(),
         listener,
     };
@@ -65,13 +69,14 @@ async fn run(args: Args) -> Result<()> {
 /// With a budget, so that each call is reserved and settled.
 fn order(endpoint: &str) -> Result<WorkOrder> {
     let order = json!({
-        "polecat": "bench", "namespace": "bench", "rig": "bench", "attempt": 1,
+        "polecat": "bench", "namespace": "bench", "rig": "bench", "attempt": 1, "agent": {"kind": "claude-code"},
         "git": {
             "repository": "https://git.example.com/bench/project.git", "baseBranch": "main", "workBranch": "polecat/bench",
             "secret": "git", "trustedHosts": [], "knownHosts": "", "deniedPaths": [], "maxPushBytes": 1,
         },
         "model": {
-            "endpoint": endpoint, "allowedModels": ["claude-*"], "secret": "model", "secretKey": "key",
+            "provider": "anthropic", "apis": ["messages"], "endpoint": endpoint, "allowedModels": ["claude-*"],
+            "secret": "model",
             "tokensLeft": 1_000_000_000_000_u64, "microsLeft": 1_000_000_000_000_u64,
             "prices": {"claude-*": {"input": 3.0, "output": 15.0, "cacheWrite": 3.75, "cacheRead": 0.3}},
         },

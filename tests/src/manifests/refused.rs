@@ -109,7 +109,7 @@ pub fn of_the_polecat() -> Vec<Case> {
         polecat("/spec/rig", json!("../rig"), "spec.rig", "\"../rig\"", SHAPE),
         polecat("/spec/desiredState", json!("Sleeping"), "spec.desiredState", "\"Sleeping\"", "supported values: \"Idle\", \"Working\", \"Terminated\""),
         polecat("/spec/executionMode", json!("local"), "spec.executionMode", "\"local\"", "supported values: \"kubernetes\""),
-        polecat("/spec/agent", json!("aider"), "spec.agent", "\"aider\"", "supported values: \"claude-code\""),
+        polecat("/spec/agent", json!("aider"), "spec.agent", "\"aider\"", "supported values: \"claude-code\", \"codex\""),
         polecat("/spec/beadID", json!("a b"), "spec.beadID", "\"a b\"", SHAPE),
         polecat("/spec/beadID", json!("a..b"), "spec.beadID", "\"a..b\"", "rename the bead"),
         polecat("/spec/beadID", json!("a.lock"), "spec.beadID", "\"a.lock\"", "rename the bead"),

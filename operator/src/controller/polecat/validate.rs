@@ -4,15 +4,18 @@ mod model;
 
 use gastown_api::git::BranchName;
 use gastown_api::labels;
-use gastown_api::polecat::{AgentConfig, KubernetesSpec, Polecat};
+use gastown_api::polecat::{AgentConfig, KubernetesSpec, Polecat, Provider};
 use gastown_api::reason::Reason;
 use gastown_api::repository::RepositoryUrl;
 use gastown_api::resources::ResourceRequirements;
 use gastown_api::rig::Rig;
+use gastown_api::work_order::{AgentOrder, ModelApi};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use crate::config::Config;
+
+pub use model::Credentials;
 
 /// The branch polecats start from where neither polecat nor Rig names one.
 const DEFAULT_BASE_BRANCH: &str = "main";
@@ -45,14 +48,18 @@ pub struct Work {
     pub task: Option<String>,
     /// The bead.
     pub bead: Option<String>,
+    /// Who works.
+    pub agent: AgentOrder,
+    /// Who serves the model.
+    pub provider: Provider,
+    /// What the agent may speak.
+    pub apis: Vec<ModelApi>,
     /// The base URL of the model's API.
     pub endpoint: String,
     /// The model asked for.
     pub model: Option<String>,
-    /// The secret with the model's key.
-    pub model_secret: String,
-    /// The key's name in it.
-    pub model_key: String,
+    /// Where the model's credentials are.
+    pub credentials: Credentials,
     /// The image of `claude`.
     pub image: String,
     /// Requests and limits of `claude`.
@@ -107,7 +114,10 @@ pub fn validate(polecat: &Polecat, rig: Option<&Rig>, settings: &Settings) -> Re
     let config = &settings.config;
 
     let repository = repository(polecat, kubernetes, rig)?;
-    let (model_secret, model_key) = model::model_secret(kubernetes, agent, rig)?;
+    let order = model::agent(polecat, agent);
+    let provider = model::provider(&order, kubernetes, agent);
+    let apis = model::apis(&order, provider)?;
+    let credentials = model::credentials(kubernetes, agent, rig, provider)?;
     let model = model::model(agent, config)?;
     let (tokens_left, micros_left) = model::budget_left(polecat, model.as_deref(), config)?;
     let deadline = kubernetes
@@ -121,16 +131,19 @@ pub fn validate(polecat: &Polecat, rig: Option<&Rig>, settings: &Settings) -> Re
         trusted_hosts: trusted_hosts(rig, config),
         task: task_of(polecat).map(str::to_owned),
         bead: bead_of(polecat).map(str::to_owned),
-        endpoint: model::endpoint(agent, config)?,
+        endpoint: model::endpoint(agent, provider, config)?,
         image: text(kubernetes.image.as_ref())
+            .or_else(|| text(agent.image.as_ref()))
             .unwrap_or(&settings.agent_image)
             .to_owned(),
         resources: resources(polecat, kubernetes, config),
         deadline_seconds: deadline.unwrap_or(u64::from(config.deadline_seconds)),
         repository,
         model,
-        model_secret,
-        model_key,
+        agent: order,
+        provider,
+        apis,
+        credentials,
         tokens_left,
         micros_left,
     })
@@ -244,12 +257,6 @@ pub fn fields_ignored(polecat: &Polecat) -> Vec<&'static str> {
             spec.ttl_seconds_after_finished.is_some(),
         ),
         ("spec.maxIdleSeconds", spec.max_idle_seconds.is_some()),
-        ("spec.agentConfig.image", agent.is_some_and(|a| a.image.is_some())),
-        (
-            "spec.agentConfig.command",
-            agent.is_some_and(|a| a.command.is_some()),
-        ),
-        ("spec.agentConfig.args", agent.is_some_and(|a| a.args.is_some())),
         (
             "spec.agentConfig.configMapRef",
             agent.is_some_and(|a| a.config_map_ref.is_some()),

@@ -1,7 +1,9 @@
-//! What the agent is told when a call is not made, in the form of the Messages API.
+//! What the agent is told when a call is not made, in the form of the Messages API, of which the Responses API reads
+//! the same fields.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use gastown_api::work_order::ModelApi;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
@@ -26,8 +28,15 @@ impl Refusal {
     }
 
     /// No such call.
-    pub(super) fn not_found() -> Self {
-        let message = "only POST /v1/messages and /v1/messages/count_tokens are served".to_owned();
+    pub(super) fn not_found(apis: &[ModelApi]) -> Self {
+        let paths: Vec<_> = apis
+            .iter()
+            .map(|api| match api {
+                ModelApi::Messages => "/v1/messages and /v1/messages/count_tokens",
+                ModelApi::Responses => "/v1/responses",
+            })
+            .collect();
+        let message = format!("only POST {} are served", paths.join(" and "));
         Self {
             status: StatusCode::NOT_FOUND,
             kind: "not_found_error",

@@ -12,6 +12,9 @@ const REQUEST: &[&str] = &[
     "anthropic-version",
     "user-agent",
     "x-app",
+    // Codex names itself, and says in which of two forms of the Responses API it speaks.
+    "originator",
+    "x-openai-internal-codex-responses-lite",
 ];
 
 /// Prefixes of request headers that pass: the client library's description of itself.
@@ -52,6 +55,9 @@ const RESPONSE: &[&str] = &["content-type", "request-id", "retry-after", "cache-
 
 /// The name of the header with betas.
 const BETA: &str = "anthropic-beta";
+
+/// The beta that makes Anthropic take a subscription's token.
+pub(super) const OAUTH_BETA: &str = "oauth-2025-04-20";
 
 /// Refuses what could make two parsers see two requests.
 pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -96,6 +102,15 @@ pub(super) fn request(headers: &HeaderMap) -> HeaderMap {
 pub(super) fn response(headers: &HeaderMap) -> HeaderMap {
     let pass = |name: &'static str| Some((HeaderName::from_static(name), headers.get(name)?.clone()));
     RESPONSE.iter().copied().filter_map(pass).collect()
+}
+
+/// Names one more beta.
+pub(super) fn add_beta(headers: &mut HeaderMap, beta: &'static str) {
+    let all = headers.get(BETA).and_then(|value| value.to_str().ok());
+    let all = all.map_or_else(|| beta.to_owned(), |all| format!("{all},{beta}"));
+    if let Ok(all) = HeaderValue::try_from(all) {
+        headers.insert(HeaderName::from_static(BETA), all);
+    }
 }
 
 fn betas(headers: &HeaderMap) -> Option<HeaderValue> {

@@ -4,16 +4,27 @@ use std::time::Duration;
 
 use gastown_api::reason::Reason;
 use http::{HeaderMap, StatusCode, header};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use super::credential::Credential;
 use super::error::Refusal;
 
 /// The longest wait before the call is tried again where the upstream does not say how long.
 const LONGEST_GUESS: Duration = Duration::from_mins(1);
 
-/// The longest wait at a time whatever the upstream says; how long an attempt may be parked in all is another limit.
-const LONGEST_WAIT: Duration = Duration::from_hours(6);
+/// The longest wait at a time whatever the upstream says: a weekly window, and a day. How long an attempt may be parked
+/// in all is another limit.
+const LONGEST_WAIT: Duration = Duration::from_hours(8 * 24);
+
+/// How long to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wait {
+    /// Before the next try.
+    pub delay: Duration,
+    /// Whether the upstream said so; else it is a guess.
+    pub told: bool,
+}
 
 /// What to do with an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,9 +35,13 @@ pub(super) enum Verdict {
     Wait {
         /// Why.
         reason: Reason,
+        /// In words.
+        message: String,
         /// How long.
-        delay: Duration,
+        wait: Wait,
     },
+    /// The token is refused, as one that has expired is: another one may come.
+    Renew,
     /// The key is refused: nothing will work with it.
     Stop {
         /// In words, without anything the upstream sent.
@@ -37,10 +52,17 @@ pub(super) enum Verdict {
 }
 
 /// Judges by status and headers; `tries` counts earlier waits of this call.
-pub(super) fn judge(status: StatusCode, headers: &HeaderMap, tries: u32, now: Timestamp) -> Verdict {
-    let wait = |reason| Verdict::Wait {
+pub(super) fn judge(
+    status: StatusCode,
+    headers: &HeaderMap,
+    credential: &Credential,
+    tries: u32,
+    now: Timestamp,
+) -> Verdict {
+    let busy = |reason| Verdict::Wait {
         reason,
-        delay: delay(headers, tries, now),
+        message: format!("the model endpoint answered {status}"),
+        wait: told(headers, now).unwrap_or_else(|| guess(tries)),
     };
     match status.as_u16() {
         // A compressed answer would hide its usage; it was not asked for.
@@ -48,17 +70,47 @@ pub(super) fn judge(status: StatusCode, headers: &HeaderMap, tries: u32, now: Ti
             "the model endpoint compresses its answers unasked",
         )),
         200..=299 => Verdict::Pass,
+        401 if matches!(credential, Credential::Oauth(_)) => Verdict::Renew,
         401 | 403 => Verdict::Stop {
-            message: format!("the model endpoint answered {status} to the API key"),
+            message: format!("the model endpoint answered {status} to the credential"),
         },
-        429 => wait(Reason::RateLimited),
-        503 | 529 => wait(Reason::Overloaded),
+        429 => used_up(headers, tries, now).unwrap_or_else(|| busy(Reason::RateLimited)),
+        503 | 529 => busy(Reason::Overloaded),
         // A redirect is not followed: it could lead the key anywhere.
         300..=399 => Verdict::Fail(Refusal::upstream(format!(
             "the model endpoint answered {status}; redirects are not followed"
         ))),
         _ => Verdict::Fail(Refusal::passed_on(status, kind(status), "")),
     }
+}
+
+/// A subscription whose window is used up: Anthropic says which and when it resets.
+fn used_up(headers: &HeaderMap, tries: u32, now: Timestamp) -> Option<Verdict> {
+    if text(headers, "anthropic-ratelimit-unified-status")? != "rejected" {
+        return None;
+    }
+    let window = match text(headers, "anthropic-ratelimit-unified-representative-claim") {
+        Some("five_hour") => "5-hour window",
+        Some("seven_day") => "weekly window",
+        Some("seven_day_opus" | "seven_day_sonnet") => "weekly window of the model",
+        _ => "usage window",
+    };
+    let reset = unified_reset(headers).and_then(|reset| until(reset, now));
+    Some(Verdict::Wait {
+        reason: Reason::UsageLimitReached,
+        message: format!("the subscription's {window} is used up"),
+        wait: reset
+            .or_else(|| told(headers, now))
+            .unwrap_or_else(|| guess(tries)),
+    })
+}
+
+/// Whether the body of a 429 says that what was bought is used up: by `OpenAI`'s codes. That passes as well, but not soon.
+pub(super) fn is_used_up(body: &[u8]) -> bool {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let codes = ["/error/code", "/error/type"].map(|at| json.pointer(at).and_then(Value::as_str));
+    let used_up = ["insufficient_quota", "usage_limit_reached"];
+    codes.iter().flatten().any(|code| used_up.contains(code))
 }
 
 /// The upstream's error in our words: its message only from the place where the API puts it, cut, and without
@@ -80,6 +132,9 @@ pub(super) fn redact(status: StatusCode, body: &[u8], key: &str) -> Refusal {
 
 /// Some gateways show a key's first or last characters.
 fn leaks(message: &str, key: &str) -> bool {
+    if key.is_empty() {
+        return false;
+    }
     let part = 8.min(key.len());
     let mut parts = key.as_bytes().windows(part.max(1));
     parts.any(|part| message.as_bytes().windows(part.len()).any(|words| words == part))
@@ -94,30 +149,71 @@ fn kind(status: StatusCode) -> &'static str {
     }
 }
 
-/// `retry-after` in seconds, else the reset times that Anthropic sends, else 2, 4, 8, … up to 60 seconds.
-fn delay(headers: &HeaderMap, tries: u32, now: Timestamp) -> Duration {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let seconds = text("retry-after")
-        .and_then(|text| text.trim().parse::<u64>().ok())
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map(str::trim)
+}
+
+/// `retry-after` in seconds or as a date, else the reset times of Anthropic, else those of `OpenAI`.
+fn told(headers: &HeaderMap, now: Timestamp) -> Option<Wait> {
+    let after = text(headers, "retry-after");
+    let seconds = after
+        .and_then(|text| text.parse::<u64>().ok())
         .map(Duration::from_secs);
-    let reset = || {
-        let unified = text("anthropic-ratelimit-unified-reset")
-            .and_then(|text| Timestamp::from_second(text.parse().ok()?).ok());
-        let names = [
-            "anthropic-ratelimit-tokens-reset",
-            "anthropic-ratelimit-requests-reset",
-        ];
-        let dated = names
-            .into_iter()
-            .filter_map(|name| text(name)?.parse::<Timestamp>().ok())
-            .max();
-        Duration::try_from(unified.or(dated)?.duration_since(now)).ok()
+    let date = || {
+        let date = jiff::fmt::rfc2822::parse(after?).ok()?;
+        Duration::try_from(date.timestamp().duration_since(now)).ok()
     };
-    let guess = || Duration::from_secs(2u64.saturating_pow(tries.saturating_add(1))).min(LONGEST_GUESS);
     seconds
-        .or_else(reset)
-        .unwrap_or_else(guess)
-        .clamp(Duration::from_secs(1), LONGEST_WAIT)
+        .or_else(date)
+        .map(bounded)
+        .or_else(|| until(unified_reset(headers).or_else(|| dated_reset(headers))?, now))
+        .or_else(|| Some(bounded(span_reset(headers)?)))
+}
+
+fn unified_reset(headers: &HeaderMap) -> Option<Timestamp> {
+    let seconds = text(headers, "anthropic-ratelimit-unified-reset")?.parse().ok()?;
+    Timestamp::from_second(seconds).ok()
+}
+
+fn dated_reset(headers: &HeaderMap) -> Option<Timestamp> {
+    let names = [
+        "anthropic-ratelimit-tokens-reset",
+        "anthropic-ratelimit-input-tokens-reset",
+        "anthropic-ratelimit-output-tokens-reset",
+        "anthropic-ratelimit-requests-reset",
+    ];
+    let dates = names
+        .into_iter()
+        .filter_map(|name| text(headers, name)?.parse().ok());
+    dates.max()
+}
+
+/// Such as `6m0s`, `1.2s` and `120ms`.
+fn span_reset(headers: &HeaderMap) -> Option<Duration> {
+    let names = ["x-ratelimit-reset-requests", "x-ratelimit-reset-tokens"];
+    let spans = names.into_iter().filter_map(|name| {
+        let span: SignedDuration = text(headers, name)?.parse().ok()?;
+        Duration::try_from(span).ok()
+    });
+    spans.max()
+}
+
+fn until(reset: Timestamp, now: Timestamp) -> Option<Wait> {
+    Duration::try_from(reset.duration_since(now)).ok().map(bounded)
+}
+
+fn bounded(delay: Duration) -> Wait {
+    let delay = delay.clamp(Duration::from_secs(1), LONGEST_WAIT);
+    Wait { delay, told: true }
+}
+
+/// 2, 4, 8, … up to 60 seconds.
+pub(super) fn guess(tries: u32) -> Wait {
+    let delay = Duration::from_secs(2u64.saturating_pow(tries.saturating_add(1))).min(LONGEST_GUESS);
+    Wait { delay, told: false }
 }
 
 #[cfg(test)]
@@ -126,54 +222,125 @@ mod tests {
 
     use super::*;
 
-    fn judged(status: u16, headers: &[(&'static str, &'static str)], tries: u32) -> Verdict {
+    const KEY: fn() -> Credential = || Credential::ApiKey("k".to_owned());
+    const TOKEN: fn() -> Credential = || Credential::Oauth("t".to_owned());
+
+    fn judged_with(
+        credential: &Credential,
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+        tries: u32,
+    ) -> Verdict {
         let headers = headers
             .iter()
             .map(|(k, v)| (HeaderName::from_static(k), HeaderValue::from_static(v)))
             .collect();
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
         judge(
             StatusCode::from_u16(status).unwrap(),
             &headers,
+            credential,
             tries,
-            "2026-01-01T00:00:00Z".parse().unwrap(),
+            now,
         )
     }
 
-    fn waits(reason: Reason, seconds: u64) -> Verdict {
-        Verdict::Wait {
-            reason,
-            delay: Duration::from_secs(seconds),
+    fn judged(status: u16, headers: &[(&'static str, &'static str)], tries: u32) -> Verdict {
+        judged_with(&KEY(), status, headers, tries)
+    }
+
+    /// Reason, seconds, and whether they were told.
+    fn waits(verdict: &Verdict) -> (Reason, u64, bool) {
+        match verdict {
+            Verdict::Wait { reason, wait, .. } => (*reason, wait.delay.as_secs(), wait.told),
+            other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn a_limit_is_waited_for_as_long_as_the_upstream_says() {
+        let limited = |name, value| waits(&judged(429, &[(name, value)], 0));
+        for (name, value, seconds) in [
+            ("retry-after", "17", 17),
+            ("retry-after", "Thu, 01 Jan 2026 00:02:00 GMT", 120),
+            ("anthropic-ratelimit-requests-reset", "2026-01-01T00:01:00Z", 60),
+            (
+                "anthropic-ratelimit-output-tokens-reset",
+                "2026-01-01T00:01:00Z",
+                60,
+            ),
+            ("anthropic-ratelimit-unified-reset", "1767225630", 30),
+            ("x-ratelimit-reset-requests", "6m0s", 360),
+            ("x-ratelimit-reset-tokens", "1.5s", 1),
+            ("retry-after", "99999999", 691_200),
+            ("retry-after", "0", 1),
+        ] {
+            assert_eq!(
+                limited(name, value),
+                (Reason::RateLimited, seconds, true),
+                "{name}: {value}"
+            );
+        }
+        assert_eq!(limited("retry-after", "soon"), (Reason::RateLimited, 2, false));
+        assert_eq!(waits(&judged(529, &[], 2)), (Reason::Overloaded, 8, false));
         assert_eq!(
-            judged(429, &[("retry-after", "17")], 0),
-            waits(Reason::RateLimited, 17)
+            waits(&judged(503, &[("retry-after", "9")], 2)),
+            (Reason::Overloaded, 9, true)
         );
-        let reset = ("anthropic-ratelimit-requests-reset", "2026-01-01T00:01:00Z");
-        assert_eq!(judged(429, &[reset], 0), waits(Reason::RateLimited, 60));
         assert_eq!(
-            judged(429, &[("anthropic-ratelimit-unified-reset", "1767225630")], 0),
-            waits(Reason::RateLimited, 30)
+            waits(&judged(529, &[], u32::MAX)),
+            (Reason::Overloaded, 60, false)
         );
-        assert_eq!(judged(529, &[], 2), waits(Reason::Overloaded, 8));
-        assert_eq!(judged(529, &[], u32::MAX), waits(Reason::Overloaded, 60));
+    }
+
+    /// What Anthropic answers a subscription that has nothing left of its five hours.
+    const REJECTED: &[(&str, &str)] = &[
+        ("anthropic-ratelimit-unified-status", "rejected"),
+        ("anthropic-ratelimit-unified-reset", "1767240000"),
+        ("anthropic-ratelimit-unified-representative-claim", "five_hour"),
+        ("anthropic-ratelimit-unified-5h-status", "rejected"),
+        ("anthropic-ratelimit-unified-5h-reset", "1767240000"),
+        ("anthropic-ratelimit-unified-7d-status", "allowed"),
+        ("anthropic-ratelimit-unified-7d-reset", "1767600000"),
+        ("anthropic-ratelimit-unified-overage-status", "rejected"),
+        ("retry-after", "60"),
+    ];
+
+    #[test]
+    fn a_used_up_window_is_waited_for_until_its_reset_and_named() {
+        let verdict = judged_with(&TOKEN(), 429, REJECTED, 0);
+        assert_eq!(waits(&verdict), (Reason::UsageLimitReached, 14_400, true));
+        let Verdict::Wait { message, .. } = verdict else {
+            panic!("{verdict:?}")
+        };
+        assert_eq!(message, "the subscription's 5-hour window is used up");
+        let mut allowed = REJECTED.to_vec();
+        allowed[0].1 = "allowed";
         assert_eq!(
-            judged(429, &[("retry-after", "99999999")], 0),
-            waits(Reason::RateLimited, 21_600)
-        );
-        assert_eq!(
-            judged(429, &[("retry-after", "0")], 0),
-            waits(Reason::RateLimited, 1)
+            waits(&judged_with(&TOKEN(), 429, &allowed, 0)),
+            (Reason::RateLimited, 60, true)
         );
     }
 
     #[test]
-    fn a_refused_key_stops_and_a_redirect_is_not_followed() {
+    fn a_used_up_quota_is_known_by_its_code() {
+        let recorded = br#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#;
+        assert!(is_used_up(recorded));
+        assert!(is_used_up(
+            br#"{"error":{"type":"usage_limit_reached","plan_type":"plus"}}"#
+        ));
+        assert!(!is_used_up(
+            br#"{"error":{"type":"requests","code":"rate_limit_exceeded"}}"#
+        ));
+        assert!(!is_used_up(b"insufficient_quota"));
+    }
+
+    #[test]
+    fn a_refused_key_stops_a_refused_token_may_be_renewed_and_a_redirect_is_not_followed() {
         assert!(matches!(judged(401, &[], 0), Verdict::Stop { .. }));
         assert!(matches!(judged(403, &[], 0), Verdict::Stop { .. }));
+        assert_eq!(judged_with(&TOKEN(), 401, &[], 0), Verdict::Renew);
+        assert!(matches!(judged_with(&TOKEN(), 403, &[], 0), Verdict::Stop { .. }));
         assert!(matches!(
             judged(307, &[("location", "https://evil")], 0),
             Verdict::Fail(_)

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 pub use super::sse::Told;
 
 use super::body;
+use super::credential::Credential;
 use super::endpoint::Endpoint;
 use super::headers;
 use super::judge::{self, Verdict};
@@ -31,7 +32,7 @@ pub struct Passed {
 /// Checks a call as [`super::proxy`] does, or says what the agent is told.
 pub fn request(head: &Parts, body: &[u8], order: &ModelOrder) -> Result<Passed, String> {
     let checked = || {
-        let endpoint = Endpoint::read(&head.method, &head.uri)?;
+        let endpoint = Endpoint::read(&head.method, &head.uri, &order.apis)?;
         headers::check(&head.headers)?;
         let call = body::check(body, endpoint, order)?;
         Ok(Passed {
@@ -55,8 +56,9 @@ pub fn usage<'a>(stream: bool, parts: impl Iterator<Item = &'a [u8]>) -> Told {
 /// What the agent is told of an answer that is not passed on; none: it is passed, or waited for.
 #[must_use]
 pub fn answer(status: StatusCode, headers: &HeaderMap, body: &[u8], key: &str) -> Option<String> {
-    match judge::judge(status, headers, 0, Timestamp::UNIX_EPOCH) {
-        Verdict::Pass | Verdict::Wait { .. } => None,
+    let credential = Credential::ApiKey(key.to_owned());
+    match judge::judge(status, headers, &credential, 0, Timestamp::UNIX_EPOCH) {
+        Verdict::Pass | Verdict::Wait { .. } | Verdict::Renew => None,
         Verdict::Stop { message } => Some(message),
         Verdict::Fail(_) => Some(judge::redact(status, body, key).message),
     }

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use gastown_api::evidence::BrokerState;
 use gastown_api::reason::Reason;
 use gastown_api::work_order::ModelOrder;
-use http::{Request, StatusCode};
+use http::Request;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use jiff::Timestamp;
@@ -18,13 +18,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::bill::Bill;
 use super::body::{self, Call};
 use super::budget::{Amount, Budget};
+use super::credential::{self, Credential, Places};
 use super::endpoint::Endpoint;
 use super::error::Refusal;
 use super::headers;
-use super::judge::{self, Verdict};
+use super::judge::{self, Verdict, Wait};
 use super::parking::{self, Parking};
 use super::stream;
-use super::upstream::{Key, Outgoing, Upstream};
+use super::upstream::{Outgoing, Unreached, Upstream};
 use crate::broker::record::Record;
 
 /// Calls at a time; others wait.
@@ -34,7 +35,7 @@ pub(super) const CALLS: usize = 8;
 const MAX_ERROR: usize = 64 * 1024;
 const READ_ERROR: Duration = Duration::from_secs(10);
 
-/// How often a call that did not reach the upstream is tried again.
+/// How often a call is tried again whose connection broke before an answer.
 const RETRIES: u32 = 3;
 
 /// How long the upstream may take to begin its answer. Without a stream that is the whole answer; the API itself gives
@@ -52,6 +53,7 @@ pub(super) struct Proxy {
     order: ModelOrder,
     record: Record,
     upstream: Upstream,
+    places: Places,
     budget: Arc<Budget>,
     parking: Parking,
     calls: Arc<Semaphore>,
@@ -72,14 +74,16 @@ struct Checked {
 enum Outcome {
     /// It is answered.
     Answer(Response),
-    /// It did not reach the upstream.
-    Unreached(String),
+    /// The connection broke before an answer.
+    Broken(String),
     /// It is to be tried again.
     Wait {
-        status: StatusCode,
         reason: Reason,
-        delay: Duration,
+        message: String,
+        wait: Wait,
     },
+    /// Its token is refused; another one may come.
+    Renew,
     /// The key is refused.
     Stop(String),
     /// It failed for good.
@@ -87,12 +91,13 @@ enum Outcome {
 }
 
 impl Proxy {
-    pub(super) fn new(order: ModelOrder, record: Record, upstream: Upstream) -> Self {
+    pub(super) fn new(order: ModelOrder, record: Record, upstream: Upstream, places: Places) -> Self {
         let budget = Arc::new(Budget::new(&order));
         Self {
             order,
             record,
             upstream,
+            places,
             budget,
             parking: Parking::default(),
             calls: Arc::new(Semaphore::new(CALLS)),
@@ -110,7 +115,7 @@ impl Proxy {
 
     async fn carry_out(self: &Arc<Self>, request: Request<Body>) -> Result<Response, Refusal> {
         let (parts, body) = request.into_parts();
-        let endpoint = Endpoint::read(&parts.method, &parts.uri)?;
+        let endpoint = Endpoint::read(&parts.method, &parts.uri, &self.order.apis)?;
         headers::check(&parts.headers)?;
         self.check_still_on()?;
         self.record.touch();
@@ -162,45 +167,51 @@ impl Proxy {
         slot: Arc<OwnedSemaphorePermit>,
     ) -> Result<Response, Refusal> {
         let (mut waits, mut failures) = (0, 0);
+        let mut refused: Option<Credential> = None;
         // The attempt stays parked until a try succeeds, so that each try does not show as an end of the wait.
         let mut held = None;
         loop {
-            let key = self.key().await?;
+            let credential = self.credential(refused.as_ref()).await?;
             let bill = self.open_bill(&checked).await?;
             // From here on the provider may bill, so an agent that hangs up must not end the call: a task goes on.
             let (proxy, checked, slot) = (Arc::clone(self), Arc::clone(&checked), Arc::clone(&slot));
-            let task = tokio::spawn(async move { proxy.attempt(checked, key, bill, waits, slot).await });
+            let used = credential.clone();
+            let task =
+                tokio::spawn(async move { proxy.attempt(checked, credential, bill, waits, slot).await });
             let outcome = task.await.map_err(|_| Refusal::over("the broker is ending"))?;
             match outcome {
                 Outcome::Answer(response) => return Ok(response),
                 Outcome::Fail(refusal) => return Err(refusal),
                 Outcome::Stop(message) => return Err(self.stop(Reason::ModelCredentialRefused, message)),
-                Outcome::Unreached(message) if failures >= RETRIES => return Err(Refusal::upstream(message)),
-                Outcome::Unreached(message) => {
+                Outcome::Renew => refused = Some(used),
+                Outcome::Broken(message) if failures >= RETRIES => return Err(Refusal::upstream(message)),
+                Outcome::Broken(message) => {
                     failures += 1;
-                    tracing::warn!(%message, failures, "a model call did not reach its endpoint");
-                    parking::wait(&self.record, Duration::from_secs(u64::from(failures))).await;
+                    tracing::warn!(%message, failures, "a model call broke off");
+                    let pause = Duration::from_secs(u64::from(failures));
+                    parking::wait(&self.record, pause, || false).await;
                 }
                 Outcome::Wait {
-                    status,
                     reason,
-                    delay,
+                    message,
+                    wait,
                 } => {
                     waits += 1;
-                    let message = format!("the model endpoint answered {status}");
-                    tracing::info!(%status, seconds = delay.as_secs(), "a model call waits");
-                    let parked = self.parking.park(&self.record, reason, message, delay);
+                    tracing::info!(%reason, %message, seconds = wait.delay.as_secs(), "a model call waits");
+                    let parked = self.parking.park(&self.record, reason, message, wait);
                     held = parked.or(held);
-                    parking::wait(&self.record, delay).await;
+                    let renewed = || self.current(None).is_ok_and(|credential| credential != used);
+                    parking::wait(&self.record, wait.delay, renewed).await;
                 }
             }
+            self.check_still_on()?;
         }
     }
 
     async fn attempt(
         &self,
         checked: Arc<Checked>,
-        key: Key,
+        credential: Credential,
         bill: Option<Bill>,
         waits: u32,
         slot: Arc<OwnedSemaphorePermit>,
@@ -210,13 +221,13 @@ impl Proxy {
             beta: checked.beta,
             headers: checked.headers.clone(),
             body: checked.body.clone(),
-            key: &key,
+            credential: &credential,
         };
         let response = match tokio::time::timeout(BEGIN, self.upstream.send(outgoing)).await {
             Ok(Ok(response)) => response,
-            Ok(Err(message)) => {
+            Ok(Err(unreached)) => {
                 waive(bill);
-                return Outcome::Unreached(message);
+                return unreached_outcome(unreached, waits);
             }
             // It may have been carried out and billed all the same: the dropped bill charges it.
             Err(_) => {
@@ -226,7 +237,7 @@ impl Proxy {
             }
         };
         let status = response.status();
-        let verdict = judge::judge(status, response.headers(), waits, Timestamp::now());
+        let verdict = judge::judge(status, response.headers(), &credential, waits, Timestamp::now());
         if verdict == Verdict::Pass {
             return Outcome::Answer(pass(checked.call.stream, response, bill, slot));
         }
@@ -234,37 +245,35 @@ impl Proxy {
             waive(bill);
         }
         match verdict {
-            Verdict::Wait { reason, delay } => Outcome::Wait {
-                status,
+            Verdict::Wait {
                 reason,
-                delay,
+                message,
+                wait,
+            } => Outcome::Wait {
+                reason: refine(reason, response).await,
+                message,
+                wait,
             },
+            Verdict::Renew => Outcome::Renew,
             Verdict::Stop { message } => Outcome::Stop(self.credential_words(&message)),
-            Verdict::Fail(refusal) => Outcome::Fail(explain(refusal, response, &key).await),
+            Verdict::Fail(refusal) => Outcome::Fail(explain(refusal, response, &credential).await),
             Verdict::Pass => Outcome::Fail(Refusal::upstream("the answer was lost")),
         }
     }
 
-    /// Waits for the key, parked: its secret may be filled while the pod runs.
-    async fn key(&self) -> Result<Key, Refusal> {
-        let message = format!(
-            "secret {:?} has no key {:?}",
-            self.order.secret, self.order.secret_key
-        );
-        let key = self
-            .parking
-            .until(&self.record, Reason::SecretMissing, message, || {
-                self.upstream.key()
-            })
-            .await;
-        key.ok_or_else(|| self.over())
+    /// Waits for a credential, parked: its secret may be filled or renewed while the pod runs.
+    async fn credential(&self, refused: Option<&Credential>) -> Result<Credential, Refusal> {
+        let current = || self.current(refused);
+        let found = self.parking.until(&self.record, current).await;
+        found.ok_or_else(|| self.over())
+    }
+
+    fn current(&self, refused: Option<&Credential>) -> Result<Credential, credential::Absent> {
+        credential::read(&self.order, &self.places, refused, Timestamp::now())
     }
 
     fn credential_words(&self, message: &str) -> String {
-        format!(
-            "{message} of secret {:?}, key {:?}",
-            self.order.secret, self.order.secret_key
-        )
+        format!("{message} of {}", credential::secret_of(&self.order))
     }
 
     /// Reserves what the call may cost; counting tokens is free.
@@ -279,10 +288,12 @@ impl Proxy {
         let call = &checked.call;
         let reservation = match checked.endpoint {
             Endpoint::CountTokens => None,
-            Endpoint::Messages => match self.budget.reserve(call, &self.order, spent).await {
-                Ok(reservation) => Some(reservation),
-                Err(spent) => return Err(self.stop(Reason::BudgetSpent, spent.message)),
-            },
+            Endpoint::Messages | Endpoint::Responses => {
+                match self.budget.reserve(call, &self.order, spent).await {
+                    Ok(reservation) => Some(reservation),
+                    Err(spent) => return Err(self.stop(Reason::BudgetSpent, spent.message)),
+                }
+            }
         };
         self.check_still_on()?;
         let price = self.order.price(&call.model);
@@ -334,17 +345,42 @@ fn pass(
     passed
 }
 
+/// Without a connection nothing can have been asked, so it is waited for like a provider that has no time.
+fn unreached_outcome(unreached: Unreached, waits: u32) -> Outcome {
+    let Unreached { unconnected, message } = unreached;
+    if unconnected {
+        Outcome::Wait {
+            reason: Reason::ModelUnreachable,
+            message,
+            wait: judge::guess(waits),
+        }
+    } else {
+        Outcome::Broken(message)
+    }
+}
+
+/// A limit of the rate that is none: what was bought is used up, as only the body tells.
+async fn refine(reason: Reason, response: http::Response<Incoming>) -> Reason {
+    if reason == Reason::RateLimited && judge::is_used_up(&error_body(response).await) {
+        Reason::UsageLimitReached
+    } else {
+        reason
+    }
+}
+
 /// An error of the upstream, with its own words where they are safe.
-async fn explain(refusal: Refusal, response: http::Response<Incoming>, key: &Key) -> Refusal {
+async fn explain(refusal: Refusal, response: http::Response<Incoming>, credential: &Credential) -> Refusal {
     let status = response.status();
     if status.is_success() || status.is_redirection() {
         return refusal;
     }
+    judge::redact(status, &error_body(response).await, credential.reveal())
+}
+
+/// What came of an error's body within a bound; nothing where it is longer or slower.
+async fn error_body(response: http::Response<Incoming>) -> Bytes {
     let body = Limited::new(response.into_body(), MAX_ERROR).collect();
     let body = tokio::time::timeout(READ_ERROR, body).await;
-    let body = body
-        .ok()
-        .and_then(Result::ok)
-        .map(http_body_util::Collected::to_bytes);
-    judge::redact(status, &body.unwrap_or_default(), key.reveal())
+    let body = body.ok().and_then(Result::ok);
+    body.map(http_body_util::Collected::to_bytes).unwrap_or_default()
 }

@@ -3,8 +3,17 @@
 use gastown_api::usage::Usage;
 use serde::Deserialize;
 
-/// The longest line that is looked at. Events with usage are far shorter; a longer line is passed and not read.
-const MAX_LINE: usize = 256 * 1024;
+/// The longest line that is looked at; a longer one is passed and not read. The last event of the Responses API repeats
+/// the whole answer.
+const MAX_LINE: usize = 1024 * 1024;
+
+/// Types of the events that end an answer.
+const LAST: &[&str] = &[
+    "message_stop",
+    "response.completed",
+    "response.incomplete",
+    "response.failed",
+];
 
 /// The most of a JSON answer that is kept to be read.
 const MAX_DOCUMENT: usize = 8 * 1024 * 1024;
@@ -57,18 +66,28 @@ struct Figures {
     output_tokens: Option<u64>,
     cache_creation_input_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
+    /// Of the Responses API, which counts these among the input tokens.
+    input_tokens_details: Option<Details>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+struct Details {
+    cached_tokens: Option<u64>,
 }
 
 #[derive(Deserialize)]
 struct Event {
     #[serde(rename = "type")]
     kind: Option<String>,
-    message: Option<Message>,
+    /// Of the Messages API.
+    message: Option<Answer>,
+    /// Of the Responses API.
+    response: Option<Answer>,
     usage: Option<Figures>,
 }
 
 #[derive(Deserialize)]
-struct Message {
+struct Answer {
     usage: Option<Figures>,
 }
 
@@ -141,16 +160,15 @@ impl Events {
             return;
         };
         let holds = |word: &[u8]| json.windows(word.len()).any(|window| window == word);
-        if !holds(b"\"usage\":") && !holds(b"\"message_stop\"") {
+        if !holds(b"\"usage\":") && !LAST.iter().any(|kind| holds(kind.as_bytes())) {
             return;
         }
         let Ok(event) = serde_json::from_slice::<Event>(json) else {
             return;
         };
-        self.ended |= event.kind.as_deref() == Some("message_stop");
-        let told = event
-            .usage
-            .or_else(|| event.message.and_then(|message| message.usage));
+        self.ended |= event.kind.as_deref().is_some_and(|kind| LAST.contains(&kind));
+        let answer = event.message.or(event.response);
+        let told = event.usage.or_else(|| answer.and_then(|answer| answer.usage));
         if let Some(new) = told {
             self.found = Some(self.found.unwrap_or_default().followed_by(new));
         }
@@ -166,16 +184,23 @@ impl Figures {
                 .cache_creation_input_tokens
                 .or(self.cache_creation_input_tokens),
             cache_read_input_tokens: new.cache_read_input_tokens.or(self.cache_read_input_tokens),
+            input_tokens_details: new.input_tokens_details.or(self.input_tokens_details),
         }
     }
 
     fn usage(self) -> Usage {
         let tokens = |told: Option<u64>| told.unwrap_or_default().min(MOST_TOKENS);
+        let cached = self
+            .input_tokens_details
+            .and_then(|details| details.cached_tokens);
+        let input = self
+            .input_tokens
+            .map(|input| input.saturating_sub(cached.unwrap_or_default()));
         Usage {
-            input_tokens: tokens(self.input_tokens),
+            input_tokens: tokens(input),
             output_tokens: tokens(self.output_tokens),
             cache_write_tokens: tokens(self.cache_creation_input_tokens),
-            cache_read_tokens: tokens(self.cache_read_input_tokens),
+            cache_read_tokens: tokens(self.cache_read_input_tokens.or(cached)),
             requests: 1,
         }
     }
@@ -257,6 +282,26 @@ mod tests {
         let told = read(&[b"data: {\"usage\":{\"input_tokens\":18446744073709551615,\"output_tokens\":9223372036854775808}}\n"]);
         let usage = told.usage.unwrap();
         assert!(i64::try_from(usage.tokens()).is_ok(), "{usage:?}");
+    }
+
+    #[test]
+    fn a_stream_of_the_responses_api_tells_its_usage_in_its_last_event() {
+        let stream = concat!(
+            "event: response.created\n",
+            r#"data: {"type":"response.created","response":{"id":"r","usage":null}}"#,
+            "\n\n",
+            r#"data: {"type":"response.output_text.delta","delta":"\"response.completed\""}"#,
+            "\n\n",
+            r#"data: {"type":"response.completed","response":{"id":"r","usage":{"input_tokens":17,"input_tokens_details":{"cached_tokens":7},"output_tokens":42,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":59}}}"#,
+            "\n\n",
+        );
+        assert_eq!(read(&[stream.as_bytes()]).usage, Some(expected()));
+        let begin = stream.rfind("data:").unwrap();
+        let cut = read(&[&stream.as_bytes()[..begin]]);
+        assert_eq!((cut.usage, cut.whole), (None, false));
+        let failed = br#"data: {"type":"response.failed","response":{"usage":null}}
+"#;
+        assert!(read(&[failed]).whole);
     }
 
     #[test]

@@ -44,13 +44,18 @@ impl Trial {
     where
         F: Future<Output = Response> + Send + 'static,
     {
-        drop(gastown_crypto::install());
         let calls = Arc::new(AtomicUsize::new(0));
         let upstream = bind().await;
         let endpoint = format!("http://{}", upstream.local_addr().unwrap());
         let router =
             Router::new().fallback(move |request| answer(calls.fetch_add(1, Ordering::SeqCst), request));
         tokio::spawn(async move { axum::serve(upstream, router).await });
+        Self::before(endpoint, change).await
+    }
+
+    /// Puts a proxy before whatever is at `endpoint`.
+    async fn before(endpoint: String, change: impl FnOnce(&mut ModelOrder)) -> Self {
+        drop(gastown_crypto::install());
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ANTHROPIC_API_KEY"), format!("{KEY}\n")).unwrap();
         let mut work = fixture::order();
@@ -63,7 +68,11 @@ impl Trial {
         let context = Context {
             order: work.model,
             record: record.clone(),
-            secret_dir: folder.path().to_owned(),
+            places: Places {
+                secret: folder.path().to_owned(),
+                api_key: folder.path().join("api-key"),
+            },
+            proxy: None,
             system_roots: Path::new("/dev/null").to_owned(),
             listener,
         };
@@ -76,7 +85,11 @@ impl Trial {
     }
 
     async fn begin(&self, body: &Value) -> http::Response<Incoming> {
-        let request = http::Request::post(format!("http://{}/v1/messages?beta=true", self.address))
+        self.begin_at("/v1/messages?beta=true", body).await
+    }
+
+    async fn begin_at(&self, path: &str, body: &Value) -> http::Response<Incoming> {
+        let request = http::Request::post(format!("http://{}{path}", self.address))
             .header("content-type", "application/json")
             .header("x-api-key", "dummy")
             .body(Full::new(Bytes::from(body.to_string())))
@@ -90,6 +103,30 @@ impl Trial {
         let status = response.status();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    /// Puts a secret's key in, as the kubelet does, or takes it away.
+    fn secret(&self, key: &str, text: Option<&str>) {
+        let path = self.folder.path().join(key);
+        match text {
+            Some(text) => std::fs::write(path, text).unwrap(),
+            None => std::fs::remove_file(path).unwrap(),
+        }
+    }
+
+    /// Waits until the attempt is parked, and says why.
+    async fn parked(&self) -> (Reason, String, Option<jiff::Timestamp>) {
+        let mut states = self.record.watch();
+        let parked = states.wait_for(|state| matches!(state, BrokerState::Parked { .. }));
+        let state = tokio::time::timeout(Duration::from_secs(30), parked).await;
+        match state.unwrap().unwrap().clone() {
+            BrokerState::Parked {
+                reason,
+                message,
+                until,
+            } => (reason, message, until),
+            state => panic!("{state:?}"),
+        }
     }
 
     /// Waits until so many calls are settled.
@@ -106,6 +143,16 @@ impl Trial {
     fn state(&self) -> BrokerState {
         self.record.evidence().state
     }
+}
+
+/// Claude Code's file with a token that is good until `expires`.
+fn credentials(token: &str, expires: jiff::Timestamp) -> String {
+    let oauth = json!({"accessToken": token, "refreshToken": "sk-ant-ort01-x", "expiresAt": expires.as_millisecond()});
+    json!({"claudeAiOauth": oauth}).to_string()
+}
+
+fn in_hours(hours: i64) -> jiff::Timestamp {
+    jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours)
 }
 
 async fn bind() -> TcpListener {
@@ -377,5 +424,344 @@ async fn what_could_mean_two_requests_does_not_reach_the_upstream() {
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).await.unwrap();
         assert_eq!(answer.as_slice(), b"HTTP/1.1 400", "{case:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_a_subscription_goes_up_as_a_bearer_with_its_beta() {
+    let seen = Arc::new(Mutex::new(None));
+    let headers = Arc::clone(&seen);
+    let trial = Trial::start(
+        |_| {},
+        move |_, request| {
+            *headers.lock().unwrap() = Some(request.headers().clone());
+            async { document() }
+        },
+    )
+    .await;
+    trial.secret("ANTHROPIC_API_KEY", None);
+    trial.secret(
+        ".credentials.json",
+        Some(&credentials("sk-ant-oat01-a", in_hours(1))),
+    );
+    assert_eq!(trial.ask(false).await.0, StatusCode::OK);
+    let headers = seen.lock().unwrap().take().unwrap();
+    assert_eq!(headers["authorization"], "Bearer sk-ant-oat01-a");
+    assert_eq!(headers["anthropic-beta"], "oauth-2025-04-20");
+    assert!(!headers.contains_key("x-api-key"));
+}
+
+#[tokio::test]
+async fn an_expired_token_parks_before_any_call_and_a_renewed_one_goes_on() {
+    let trial = Trial::start(|_| {}, |_, _| async { document() }).await;
+    trial.secret("ANTHROPIC_API_KEY", None);
+    trial.secret("credentials.json", Some(&credentials("old", in_hours(-1))));
+    let call = trial.ask(false);
+    tokio::pin!(call);
+    let (reason, message, _) = tokio::select! {
+        parked = trial.parked() => parked,
+        answer = &mut call => panic!("{answer:?}"),
+    };
+    assert_eq!(reason, Reason::CredentialExpired);
+    assert!(
+        message.contains("credentials.json") && message.contains("claude-creds"),
+        "{message}"
+    );
+    assert_eq!(trial.record.spent().0.requests, 0);
+    trial.secret("credentials.json", Some(&credentials("new", in_hours(1))));
+    assert_eq!(call.await.0, StatusCode::OK);
+    assert_eq!(trial.state(), BrokerState::Serving);
+}
+
+#[tokio::test]
+async fn a_token_that_the_provider_no_longer_takes_is_not_sent_twice() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let tokens = Arc::clone(&seen);
+    let trial = Trial::start(
+        |_| {},
+        move |_, request| {
+            let token = request.headers()["authorization"].to_str().unwrap().to_owned();
+            tokens.lock().unwrap().push(token.clone());
+            async move {
+                match token.as_str() {
+                    "Bearer new" => document(),
+                    _ => error(401, "OAuth token has expired. Please obtain a new token."),
+                }
+            }
+        },
+    )
+    .await;
+    trial.secret("ANTHROPIC_API_KEY", None);
+    trial.secret("CLAUDE_CODE_OAUTH_TOKEN", Some("old"));
+    let call = trial.ask(false);
+    tokio::pin!(call);
+    let (reason, message, _) = tokio::select! {
+        parked = trial.parked() => parked,
+        answer = &mut call => panic!("{answer:?}"),
+    };
+    assert_eq!(reason, Reason::CredentialExpired);
+    assert!(message.contains("CLAUDE_CODE_OAUTH_TOKEN"), "{message}");
+    trial.secret("CLAUDE_CODE_OAUTH_TOKEN", Some("new"));
+    assert_eq!(call.await.0, StatusCode::OK);
+    assert_eq!(*seen.lock().unwrap(), ["Bearer old", "Bearer new"]);
+    assert_eq!(
+        trial.settled(1).await.requests,
+        1,
+        "only the answered call counts"
+    );
+}
+
+#[tokio::test]
+async fn a_used_up_window_parks_until_its_reset_or_until_another_credential_is_there() {
+    let reset = in_hours(5).as_second();
+    let trial = Trial::start(
+        |_| {},
+        move |_, request| async move {
+            if request.headers()["x-api-key"] == "another" {
+                return document();
+            }
+            let mut response = error(429, "This request would exceed your account's rate limit.");
+            for (name, value) in [
+                ("anthropic-ratelimit-unified-status", "rejected".to_owned()),
+                ("anthropic-ratelimit-unified-reset", reset.to_string()),
+                (
+                    "anthropic-ratelimit-unified-representative-claim",
+                    "seven_day".to_owned(),
+                ),
+            ] {
+                response.headers_mut().insert(name, value.parse().unwrap());
+            }
+            response
+        },
+    )
+    .await;
+    let call = trial.ask(false);
+    tokio::pin!(call);
+    let (reason, message, until) = tokio::select! {
+        parked = trial.parked() => parked,
+        answer = &mut call => panic!("{answer:?}"),
+    };
+    assert_eq!(reason, Reason::UsageLimitReached);
+    assert_eq!(message, "the subscription's weekly window is used up");
+    let early = until
+        .unwrap()
+        .duration_since(jiff::Timestamp::from_second(reset).unwrap())
+        .abs();
+    assert!(early < jiff::SignedDuration::from_secs(60), "{until:?}");
+    trial.secret("ANTHROPIC_API_KEY", Some("another"));
+    assert_eq!(call.await.0, StatusCode::OK);
+    assert_eq!(trial.state(), BrokerState::Serving);
+}
+
+#[tokio::test]
+async fn a_used_up_quota_of_openai_is_no_mere_rate_limit() {
+    let trial = Trial::start(
+        |_| {},
+        |number, _| async move {
+            if number > 0 {
+                return document();
+            }
+            let body = json!({"error": {"message": "m", "type": "insufficient_quota", "code": "insufficient_quota"}});
+            let mut response = (StatusCode::TOO_MANY_REQUESTS, axum::Json(body)).into_response();
+            response.headers_mut().insert("retry-after", 600.into());
+            response
+        },
+    )
+    .await;
+    let call = trial.ask(false);
+    tokio::pin!(call);
+    let (reason, ..) = tokio::select! {
+        parked = trial.parked() => parked,
+        answer = &mut call => panic!("{answer:?}"),
+    };
+    assert_eq!(reason, Reason::UsageLimitReached);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_cannot_be_reached_is_waited_for() {
+    let free = bind().await;
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let trial = Trial::before(format!("http://{address}"), |_| {}).await;
+    let call = trial.ask(false);
+    tokio::pin!(call);
+    let early = tokio::time::timeout(Duration::from_millis(500), &mut call).await;
+    assert!(early.is_err(), "the call is held");
+    let late = TcpListener::bind(address).await.unwrap();
+    let router = Router::new().fallback(|| async { document() });
+    tokio::spawn(async move { axum::serve(late, router).await });
+    assert_eq!(call.await.0, StatusCode::OK);
+    assert_eq!(trial.settled(1).await.requests, 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_stays_away_parks_by_name() {
+    let free = bind().await;
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let trial = Trial::before(format!("http://{address}"), |_| {}).await;
+    let (reason, message, until) = tokio::select! {
+        parked = trial.parked() => parked,
+        answer = trial.ask(false) => panic!("{answer:?}"),
+    };
+    assert_eq!((reason, until), (Reason::ModelUnreachable, None));
+    assert!(message.contains(&address.to_string()), "{message}");
+}
+
+fn speaks_responses(order: &mut ModelOrder) {
+    order.provider = gastown_api::polecat::Provider::Openai;
+    order.apis = vec![gastown_api::work_order::ModelApi::Responses];
+    order.allowed_models = vec!["gpt-*".to_owned()];
+}
+
+#[tokio::test]
+async fn the_responses_api_is_served_with_a_bearer_and_settled_from_its_last_event() {
+    let seen = Arc::new(Mutex::new(None));
+    let asked = Arc::clone(&seen);
+    let trial = Trial::start(speaks_responses, move |_, request| {
+        let key = request.headers()["authorization"].clone();
+        *asked.lock().unwrap() = Some((request.uri().to_string(), key));
+        let last = r#"{"type":"response.completed","response":{"usage":{"input_tokens":30,"input_tokens_details":{"cached_tokens":10},"output_tokens":12}}}"#;
+        let events = format!("data: {{\"type\":\"response.created\"}}\n\ndata: {last}\n\n");
+        async move { Response::new(Body::from(events)) }
+    })
+    .await;
+    trial.secret("OPENAI_API_KEY", Some("sk-openai"));
+    let body = json!({"model": "gpt-x", "store": false, "stream": true, "input": "hi"});
+    let response = trial.begin_at("/v1/responses", &body).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    drop(response.into_body().collect().await);
+    let usage = trial.settled(1).await;
+    assert_eq!(
+        (usage.input_tokens, usage.cache_read_tokens, usage.output_tokens),
+        (20, 10, 12)
+    );
+    let (path, key) = seen.lock().unwrap().take().unwrap();
+    assert_eq!(
+        (path.as_str(), key.to_str().unwrap()),
+        ("/v1/responses", "Bearer sk-openai")
+    );
+    assert_eq!(
+        trial.ask(false).await.0,
+        StatusCode::NOT_FOUND,
+        "the Messages API is not served"
+    );
+}
+
+#[tokio::test]
+async fn an_endpoint_without_keys_is_sent_none() {
+    let trial = Trial::start(
+        |order| {
+            order.provider = gastown_api::polecat::Provider::Ollama;
+            order.keyless = true;
+        },
+        |_, request| async move {
+            assert!(!request.headers().contains_key("x-api-key"));
+            assert!(!request.headers().contains_key("authorization"));
+            document()
+        },
+    )
+    .await;
+    assert_eq!(trial.ask(false).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn fifty_calls_at_once_overrun_a_small_budget_by_no_more_than_their_slots() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&made);
+    let trial = Trial::start(
+        |order| order.tokens_left = Some(3000),
+        move |_, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                axum::Json(json!({"usage": {"input_tokens": 30, "output_tokens": 970}})).into_response()
+            }
+        },
+    )
+    .await;
+    let answers = futures::future::join_all((0..50).map(|_| trial.ask(false))).await;
+    let refused = answers
+        .iter()
+        .filter(|(status, _)| *status == StatusCode::FORBIDDEN)
+        .count();
+    let made = made.load(Ordering::SeqCst);
+    assert_eq!(made + refused, 50);
+    let most = 3 + proxy::CALLS;
+    assert!((3..=most).contains(&made), "{made} calls were made");
+    assert_eq!(
+        trial.record.spent().0.tokens(),
+        u64::try_from(made).unwrap() * 1000
+    );
+    let BrokerState::Stopped { reason, .. } = trial.state() else {
+        panic!("{:?}", trial.state())
+    };
+    assert_eq!(reason, Reason::BudgetSpent);
+}
+
+#[tokio::test]
+async fn no_trick_with_a_path_a_header_or_a_body_reaches_the_upstream() {
+    let trial = Trial::start(
+        |_| {},
+        |number, request: Request| async move { panic!("call {number} came through: {request:?}") },
+    )
+    .await;
+    let json = body(false).to_string();
+    let send = async |head: &str, body: &[u8]| {
+        let mut stream = TcpStream::connect(trial.address).await.unwrap();
+        let length = body.len();
+        let head = format!("{head}\r\nhost: x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // The server may answer and close before it has read everything.
+        drop(stream.write_all(body).await);
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        String::from_utf8(answer[9..].to_vec()).unwrap()
+    };
+    for path in [
+        "/v1/messages/../files",
+        "/v1/messages/..%2ffiles",
+        "/v1/messages/%2e%2e/files",
+        "//v1/messages",
+        "/v1//messages",
+        "/v1/messages/",
+        "/v1/messages%00",
+        "/V1/messages",
+        "/v1/messages\\..",
+        "/v1/messages?beta=true&beta=true",
+        "/v1/organizations/api_keys",
+        "*",
+    ] {
+        let status = send(&format!("POST {path} HTTP/1.1"), json.as_bytes()).await;
+        assert!(["400", "404"].contains(&status.as_str()), "{path}: {status}");
+    }
+    for header in [
+        "transfer-encoding: chunked",
+        "transfer-encoding : chunked",
+        "content-encoding: gzip",
+        "content-length: 7",
+        " folded: x",
+        "x\0: y",
+    ] {
+        let status = send(
+            &format!("POST /v1/messages HTTP/1.1\r\n{header}"),
+            json.as_bytes(),
+        )
+        .await;
+        assert_eq!(status, "400", "{header:?}");
+    }
+    let body_with = |more: &str| format!("{{{more},{}", &json[1..]).into_bytes();
+    let deep = format!("\"metadata\":{}0{}", "[".repeat(5000), "]".repeat(5000));
+    for bytes in [
+        body_with(r#""api_base":"http://evil""#),
+        body_with(r#""mcp_servers":[{"type":"url","url":"http://evil"}]"#),
+        body_with(r#""model":"gpt-5""#),
+        body_with(r#""m\u006fdel":"claude-y""#),
+        body_with(&deep),
+        [json.as_bytes(), json.as_bytes()].concat(),
+        [&[0xef, 0xbb, 0xbf], json.as_bytes()].concat(),
+    ] {
+        let status = send("POST /v1/messages HTTP/1.1", &bytes).await;
+        assert_eq!(status, "400", "{:?}", String::from_utf8_lossy(&bytes[..40]));
     }
 }

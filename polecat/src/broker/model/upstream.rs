@@ -1,14 +1,16 @@
 //! The one connection out: the model endpoint of the work order, with the key that only this container has.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
-use gastown_api::work_order::ModelOrder;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use gastown_api::work_order::{ModelApi, ModelOrder, ProxyOrder};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
+use super::credential::{Credential, Places};
 use super::endpoint::Endpoint;
+use super::headers;
 use crate::broker::outward::Outward;
 use crate::broker::tls;
 
@@ -30,19 +32,25 @@ pub enum OpenUpstream {
 pub(super) struct Upstream {
     client: tls::Outbound<Full<Bytes>>,
     endpoint: String,
-    key_file: PathBuf,
 }
 
-/// The API key; its text is only for the header.
-pub(super) struct Key(String);
+/// Why a call was not answered.
+#[derive(Debug)]
+pub(super) struct Unreached {
+    /// Whether nothing can have been asked: no connection came about.
+    pub unconnected: bool,
+    /// Whom it failed with, and not what was sent.
+    pub message: String,
+}
 
 impl Upstream {
     pub(super) fn open(
         order: &ModelOrder,
-        secret_dir: &Path,
+        places: &Places,
+        proxy: Option<&ProxyOrder>,
         system_roots: &Path,
     ) -> Result<Self, OpenUpstream> {
-        let endpoint = order.endpoint.trim_end_matches('/').to_owned();
+        let endpoint = base(&order.endpoint).to_owned();
         let uri: Uri = endpoint.parse().map_err(|_| OpenUpstream::ReadEndpoint {
             endpoint: endpoint.clone(),
         })?;
@@ -50,37 +58,33 @@ impl Upstream {
             return Err(OpenUpstream::ReadEndpoint { endpoint });
         }
         let system = std::fs::read(system_roots).unwrap_or_default();
-        let extra = std::fs::read(secret_dir.join("ca.crt")).ok();
-        let outward = Outward::new(None, None).map_err(tls::OpenClient::from)?;
+        let extra = std::fs::read(places.secret.join("ca.crt")).ok();
+        let shown = std::fs::read_to_string(places.secret.join("proxy")).ok();
+        let shown = shown.as_deref().map(str::trim).filter(|shown| !shown.is_empty());
+        let outward = Outward::new(proxy, shown).map_err(tls::OpenClient::from)?;
         Ok(Self {
             client: tls::client(tls::roots(&system, extra.as_deref())?, outward)?,
             endpoint,
-            key_file: secret_dir.join(&order.secret_key),
         })
     }
 
-    /// The key, read anew: the kubelet brings a changed secret into the file.
-    pub(super) fn key(&self) -> Option<Key> {
-        let key = std::fs::read_to_string(&self.key_file).ok()?;
-        let key = key.trim();
-        (!key.is_empty()).then(|| Key(key.to_owned()))
-    }
-
-    /// Sends one call. An error says whom it failed with and not what was sent.
-    pub(super) async fn send(&self, call: Outgoing<'_>) -> Result<Response<Incoming>, String> {
-        let request = self.request(call)?;
-        self.client.request(request).await.map_err(|error| {
-            let cause = std::error::Error::source(&error)
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            format!("the model endpoint cannot be reached: {error}: {cause}")
+    /// Sends one call.
+    pub(super) async fn send(&self, call: Outgoing<'_>) -> Result<Response<Incoming>, Unreached> {
+        let request = self.request(call).map_err(|message| Unreached {
+            unconnected: false,
+            message,
+        })?;
+        self.client.request(request).await.map_err(|error| Unreached {
+            unconnected: error.is_connect(),
+            message: format!(
+                "the model endpoint {} cannot be reached: {}",
+                self.endpoint,
+                explain(&error)
+            ),
         })
     }
 
     fn request(&self, call: Outgoing<'_>) -> Result<Request<Full<Bytes>>, String> {
-        let mut key = HeaderValue::try_from(&call.key.0)
-            .map_err(|_| "the API key has characters that no header may have".to_owned())?;
-        key.set_sensitive(true);
         let uri = format!("{}{}", self.endpoint, call.endpoint.path(call.beta));
         let mut request = Request::builder()
             .method(Method::POST)
@@ -88,11 +92,46 @@ impl Upstream {
             .body(Full::new(call.body))
             .map_err(|error| error.to_string())?;
         *request.headers_mut() = call.headers;
-        request
-            .headers_mut()
-            .insert(HeaderName::from_static("x-api-key"), key);
+        authorise(request.headers_mut(), call.credential, call.endpoint.api())?;
         Ok(request)
     }
+}
+
+/// Without a trailing slash or version: the version is a part of each call's path.
+fn base(endpoint: &str) -> &str {
+    let endpoint = endpoint.trim_end_matches('/');
+    endpoint.strip_suffix("/v1").unwrap_or(endpoint)
+}
+
+/// An API key goes where its API looks for one; a subscription's token is a bearer token and wants a beta named.
+fn authorise(headers: &mut HeaderMap, credential: &Credential, api: ModelApi) -> Result<(), String> {
+    let (name, value) = match (credential, api) {
+        (Credential::None, _) => return Ok(()),
+        (Credential::ApiKey(key), ModelApi::Messages) => (HeaderName::from_static("x-api-key"), key.clone()),
+        (Credential::ApiKey(token), ModelApi::Responses) => {
+            (header::AUTHORIZATION, format!("Bearer {token}"))
+        }
+        (Credential::Oauth(token), _) => {
+            headers::add_beta(headers, headers::OAUTH_BETA);
+            (header::AUTHORIZATION, format!("Bearer {token}"))
+        }
+    };
+    let mut value = HeaderValue::try_from(value)
+        .map_err(|_| "the credential has characters that no header may have".to_owned())?;
+    value.set_sensitive(true);
+    headers.insert(name, value);
+    Ok(())
+}
+
+/// The causes of an error, which say whether it was the name, the network or the certificate.
+fn explain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        words = format!("{words}: {cause}");
+        source = cause.source();
+    }
+    words
 }
 
 /// A call as it goes out.
@@ -105,13 +144,49 @@ pub(super) struct Outgoing<'a> {
     pub headers: HeaderMap,
     /// The checked body.
     pub body: Bytes,
-    /// The key.
-    pub key: &'a Key,
+    /// What it is authorised with.
+    pub credential: &'a Credential,
 }
 
-impl Key {
-    /// For making sure that it is not in a text.
-    pub(super) fn reveal(&self) -> &str {
-        &self.0
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authorised(credential: &Credential, api: ModelApi) -> Vec<(String, String)> {
+        let mut headers = HeaderMap::new();
+        headers.insert("anthropic-beta", HeaderValue::from_static("effort-2025-11-24"));
+        authorise(&mut headers, credential, api).unwrap();
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), text(value)))
+            .collect()
+    }
+
+    #[test]
+    fn each_api_gets_its_credential_where_it_looks_for_it() {
+        let beta = |betas: &str| ("anthropic-beta".to_owned(), betas.to_owned());
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let key = Credential::ApiKey("k".to_owned());
+        let token = Credential::Oauth("t".to_owned());
+        let unchanged = beta("effort-2025-11-24");
+        let expected = [unchanged.clone(), header("x-api-key", "k")];
+        assert_eq!(authorised(&key, ModelApi::Messages), expected);
+        let expected = [unchanged.clone(), header("authorization", "Bearer k")];
+        assert_eq!(authorised(&key, ModelApi::Responses), expected);
+        let expected = [
+            beta("effort-2025-11-24,oauth-2025-04-20"),
+            header("authorization", "Bearer t"),
+        ];
+        assert_eq!(authorised(&token, ModelApi::Messages), expected);
+        assert_eq!(authorised(&Credential::None, ModelApi::Messages), [unchanged]);
+        let odd = Credential::ApiKey("k\n".to_owned());
+        assert!(authorise(&mut HeaderMap::new(), &odd, ModelApi::Messages).is_err());
+    }
+
+    #[test]
+    fn a_version_in_the_endpoint_is_not_written_twice() {
+        assert_eq!(base("https://llm.example/v1/"), "https://llm.example");
+        assert_eq!(base("https://llm.example/team"), "https://llm.example/team");
     }
 }

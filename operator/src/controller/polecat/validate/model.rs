@@ -1,37 +1,148 @@
 //! The model, its endpoint, its key, and what may be spent.
 
-use gastown_api::polecat::{AgentConfig, KubernetesSpec, Polecat, Provider};
+use gastown_api::polecat::{AgentConfig, AgentKind, KubernetesSpec, Polecat, Provider};
 use gastown_api::reason::Reason;
+use gastown_api::reference::SecretKeyRef;
 use gastown_api::rig::Rig;
-use gastown_api::work_order::price_of;
+use gastown_api::work_order::{AgentOrder, ApiKeyOrder, ModelApi, price_of};
 
 use super::{Refusal, incomplete, text};
 use crate::config::Config;
 
-/// The file of the model secret with the key, where no key is named.
-const DEFAULT_MODEL_KEY: &str = "ANTHROPIC_API_KEY";
+/// `OpenAI`'s own endpoint; it must be on the operator's list all the same.
+const OPENAI_ENDPOINT: &str = "https://api.openai.com";
 
-/// The key that stands alone wins over the one in the credentials secret; the polecat's own over the Rig's.
-pub fn model_secret(
+/// Where the model's credentials are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// The secret with credentials and the agent's settings.
+    pub secret: Option<String>,
+    /// The API key that stands alone.
+    pub api_key: Option<ApiKeyOrder>,
+    /// Whether the endpoint may be called without a key.
+    pub keyless: bool,
+}
+
+/// The agent, and what is called in its place. A command of empty words is none.
+#[must_use]
+pub fn agent(polecat: &Polecat, agent: &AgentConfig) -> AgentOrder {
+    let command = agent.command.clone().unwrap_or_default();
+    AgentOrder {
+        kind: polecat.spec.agent,
+        command: if command.first().is_none_or(|program| program.trim().is_empty()) {
+            Vec::new()
+        } else {
+            command
+        },
+        args: agent.args.clone().unwrap_or_default(),
+    }
+}
+
+/// Who serves the model. Where the polecat does not say it, its endpoint and the name of its key do; a command says
+/// nothing of itself, but Codex speaks no other API than `OpenAI`'s.
+#[must_use]
+pub fn provider(order: &AgentOrder, kubernetes: &KubernetesSpec, agent: &AgentConfig) -> Provider {
+    let endpoint = given_endpoint(agent).unwrap_or_default();
+    let key = own_key(kubernetes, agent).map(|key| key.key.as_str());
+    agent.provider.unwrap_or({
+        if order.command.is_empty() {
+            match order.kind {
+                AgentKind::ClaudeCode => Provider::Anthropic,
+                AgentKind::Codex => Provider::Openai,
+            }
+        } else if endpoint.starts_with(OPENAI_ENDPOINT)
+            || key.is_some_and(|key| Provider::Openai.credential_keys().contains(&key))
+        {
+            Provider::Openai
+        } else {
+            Provider::Anthropic
+        }
+    })
+}
+
+/// What the agent may speak to the provider. Nothing is translated, so a known agent needs a provider that serves its
+/// API; a command may speak whatever its provider serves.
+pub fn apis(order: &AgentOrder, provider: Provider) -> Result<Vec<ModelApi>, Refusal> {
+    let served: &[ModelApi] = match provider {
+        Provider::Anthropic => &[ModelApi::Messages],
+        Provider::Openai => &[ModelApi::Responses],
+        Provider::Litellm | Provider::Ollama => &[ModelApi::Messages, ModelApi::Responses],
+    };
+    if !order.command.is_empty() {
+        return Ok(served.to_vec());
+    }
+    let (name, spoken, words) = match order.kind {
+        AgentKind::ClaudeCode => ("claude-code", ModelApi::Messages, "Messages"),
+        AgentKind::Codex => ("codex", ModelApi::Responses, "Responses"),
+    };
+    if served.contains(&spoken) {
+        Ok(vec![spoken])
+    } else {
+        Err(Refusal::new(
+            Reason::ProviderUnsupportedByAgent,
+            format!(
+                "spec.agentConfig.provider {:?} does not serve the {words} API that spec.agent {name:?} speaks",
+                name_of(provider)
+            ),
+        ))
+    }
+}
+
+fn name_of(provider: Provider) -> &'static str {
+    match provider {
+        Provider::Litellm => "litellm",
+        Provider::Anthropic => "anthropic",
+        Provider::Openai => "openai",
+        Provider::Ollama => "ollama",
+    }
+}
+
+/// The polecat's own over the Rig's. Ollama has no keys of its own, and a `LiteLLM` proxy may have none.
+pub fn credentials(
     kubernetes: &KubernetesSpec,
     agent: &AgentConfig,
     rig: Option<&Rig>,
-) -> Result<(String, String), Refusal> {
+    provider: Provider,
+) -> Result<Credentials, Refusal> {
+    let api_key = own_key(kubernetes, agent).map(|key| ApiKeyOrder {
+        secret: key.name.clone(),
+        key: key.key.clone(),
+    });
+    let of_rig = rig.and_then(|r| r.spec.claude_creds_secret_ref.as_ref());
+    let secret = kubernetes.claude_creds_secret_ref.as_ref().or(of_rig);
+    let named = api_key.is_some() || secret.is_some();
+    let keyless = match provider {
+        Provider::Ollama => api_key.is_none(),
+        Provider::Litellm => !named,
+        Provider::Anthropic | Provider::Openai => false,
+    };
+    if !named && !keyless {
+        return Err(incomplete(
+            "neither spec.kubernetes.claudeCredsSecretRef nor spec.kubernetes.apiKeySecretRef is set, and the Rig has no \
+             spec.claudeCredsSecretRef: set one",
+        ));
+    }
+    Ok(Credentials {
+        secret: secret.map(|s| s.name.clone()),
+        api_key,
+        keyless,
+    })
+}
+
+fn own_key<'a>(kubernetes: &'a KubernetesSpec, agent: &'a AgentConfig) -> Option<&'a SecretKeyRef> {
     let of_provider = agent
         .model_provider
         .as_ref()
         .and_then(|p| p.api_key_secret_ref.as_ref());
-    if let Some(key) = kubernetes.api_key_secret_ref.as_ref().or(of_provider) {
-        return Ok((key.name.clone(), key.key.clone()));
-    }
-    let of_rig = rig.and_then(|r| r.spec.claude_creds_secret_ref.as_ref());
-    let credentials = kubernetes.claude_creds_secret_ref.as_ref().or(of_rig);
-    credentials.map(|s| (s.name.clone(), DEFAULT_MODEL_KEY.to_owned())).ok_or_else(|| {
-        incomplete(
-            "neither spec.kubernetes.claudeCredsSecretRef nor spec.kubernetes.apiKeySecretRef is set, and the Rig has no \
-             spec.claudeCredsSecretRef: set one",
-        )
-    })
+    kubernetes.api_key_secret_ref.as_ref().or(of_provider)
+}
+
+fn given_endpoint(agent: &AgentConfig) -> Option<&str> {
+    let given = agent
+        .model_provider
+        .as_ref()
+        .and_then(|p| text(p.endpoint.as_ref()));
+    given.map(|endpoint| endpoint.trim_end_matches('/'))
 }
 
 /// The model asked for, if it may be called.
@@ -56,42 +167,25 @@ pub fn model(agent: &AgentConfig, config: &Config) -> Result<Option<String>, Ref
     }
 }
 
-/// Claude Code speaks the Messages API and nothing is translated, so the provider must serve that.
-pub fn endpoint(agent: &AgentConfig, config: &Config) -> Result<String, Refusal> {
-    let given = agent
-        .model_provider
-        .as_ref()
-        .and_then(|p| text(p.endpoint.as_ref()));
-    match (agent.provider, given) {
-        (Some(Provider::Openai), _) => {
-            return Err(Refusal::new(
-                Reason::ProviderUnsupportedByAgent,
-                "spec.agentConfig.provider \"openai\" does not serve the Messages API that claude-code speaks",
-            ));
-        }
-        (Some(Provider::Litellm | Provider::Ollama), None) => {
+/// The endpoint, if it may be called: the one given, else the provider's own.
+pub fn endpoint(agent: &AgentConfig, provider: Provider, config: &Config) -> Result<String, Refusal> {
+    let endpoint = match (given_endpoint(agent), provider) {
+        (Some(given), _) => given,
+        (None, Provider::Litellm | Provider::Ollama) => {
             return Err(incomplete(
                 "spec.agentConfig.modelProvider.endpoint is not set: providers litellm and ollama have no endpoint of their own",
             ));
         }
-        (None | Some(_), _) => {}
-    }
-    let Some(given) = given else {
-        return config.model_endpoints.first().cloned().ok_or_else(|| {
-            Refusal::new(
-                Reason::EndpointNotAllowed,
-                "the operator's modelEndpoints is empty",
-            )
-        });
+        (None, Provider::Openai) => OPENAI_ENDPOINT,
+        (None, Provider::Anthropic) => config.model_endpoints.first().map_or("", String::as_str),
     };
-    let given = given.trim_end_matches('/');
-    if config.model_endpoints.iter().any(|allowed| allowed == given) {
-        Ok(given.to_owned())
+    if config.model_endpoints.iter().any(|allowed| allowed == endpoint) {
+        Ok(endpoint.to_owned())
     } else {
         Err(Refusal::new(
             Reason::EndpointNotAllowed,
             format!(
-                "endpoint {given:?} is not among modelEndpoints {:?}",
+                "endpoint {endpoint:?} is not among modelEndpoints {:?}",
                 config.model_endpoints
             ),
         ))

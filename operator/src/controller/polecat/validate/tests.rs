@@ -1,3 +1,4 @@
+use gastown_api::work_order::ApiKeyOrder;
 use serde_json::{Value, json};
 
 use super::*;
@@ -18,10 +19,13 @@ fn the_seeds_polecat_is_whole_without_a_rig() {
     assert_eq!(work.repository.as_str(), "git@github.com:org/repo.git");
     assert_eq!(work.base_branch.as_str(), "main");
     assert_eq!(
-        (work.git_secret.as_str(), work.model_secret.as_str()),
-        ("git-ssh-key", "claude-creds")
+        (work.git_secret.as_str(), work.credentials.secret.as_deref()),
+        ("git-ssh-key", Some("claude-creds"))
     );
-    assert_eq!(work.model_key, "ANTHROPIC_API_KEY");
+    assert_eq!(
+        (work.provider, work.apis),
+        (Provider::Anthropic, vec![ModelApi::Messages])
+    );
     assert_eq!(work.endpoint, "https://api.anthropic.com");
     assert_eq!(work.deadline_seconds, 3600);
     assert!(work.trusted_hosts.is_empty());
@@ -37,8 +41,8 @@ fn what_a_polecat_leaves_out_comes_from_its_rig() {
     );
     assert_eq!(work.base_branch.as_str(), "develop");
     assert_eq!(
-        (work.git_secret.as_str(), work.model_secret.as_str()),
-        ("rig-git", "rig-claude")
+        (work.git_secret.as_str(), work.credentials.secret.as_deref()),
+        ("rig-git", Some("rig-claude"))
     );
     assert_eq!(work.trusted_hosts, ["git.example:2222"]);
 }
@@ -67,16 +71,22 @@ fn each_missing_field_is_named() {
 }
 
 #[test]
-fn a_key_that_stands_alone_wins_over_the_credentials() {
+fn a_key_that_stands_alone_is_mounted_beside_the_credentials() {
     let key = json!({"name": "keys", "key": "anthropic"});
     let own = work(json!({"spec": {"kubernetes": {"apiKeySecretRef": key}}})).unwrap();
+    let expected = ApiKeyOrder {
+        secret: "keys".to_owned(),
+        key: "anthropic".to_owned(),
+    };
+    assert_eq!(own.credentials.api_key, Some(expected.clone()));
     assert_eq!(
-        (own.model_secret.as_str(), own.model_key.as_str()),
-        ("keys", "anthropic")
+        own.credentials.secret.as_deref(),
+        Some("claude-creds"),
+        "it has the settings"
     );
     let of_provider =
         work(json!({"spec": {"agentConfig": {"modelProvider": {"apiKeySecretRef": key}}}})).unwrap();
-    assert_eq!(of_provider.model_secret, "keys");
+    assert_eq!(of_provider.credentials.api_key, Some(expected));
 }
 
 #[test]
@@ -118,10 +128,13 @@ fn a_provider_must_serve_what_the_agent_speaks() {
         let config = json!({"provider": provider, "modelProvider": {"endpoint": endpoint}});
         work(json!({"spec": {"agentConfig": config}})).map_err(|refusal| refusal.reason)
     };
-    assert_eq!(
-        with("openai", json!(null)).unwrap_err(),
-        Reason::ProviderUnsupportedByAgent
-    );
+    let pairs = [("claude-code", "openai"), ("codex", "anthropic")];
+    for (agent, provider) in pairs {
+        let (reason, message) =
+            refusal(json!({"spec": {"agent": agent, "agentConfig": {"provider": provider}}}));
+        assert_eq!(reason, Reason::ProviderUnsupportedByAgent);
+        assert!(message.contains(agent) && message.contains(provider), "{message}");
+    }
     assert_eq!(with("litellm", json!(null)).unwrap_err(), Reason::SpecIncomplete);
     assert_eq!(with("ollama", json!(null)).unwrap_err(), Reason::SpecIncomplete);
     for provider in ["litellm", "ollama", "anthropic"] {
@@ -189,4 +202,75 @@ fn values_that_no_label_takes_are_left_out() {
             ("gastown.io/bead", "mp-1".to_owned())
         ]
     );
+}
+
+#[test]
+fn codex_and_commands_speak_what_their_provider_serves() {
+    let with = |spec: Value, endpoints: &[&str]| {
+        let mut settings = settings();
+        settings.config.model_endpoints = endpoints.iter().map(|&endpoint| endpoint.to_owned()).collect();
+        validate(&polecat(json!({"spec": spec})), None, &settings)
+            .map(|work| (work.provider, work.apis, work.endpoint))
+            .map_err(|refusal| refusal.reason)
+    };
+    let both = vec![ModelApi::Messages, ModelApi::Responses];
+    let openai = "https://api.openai.com";
+    let codex = json!({"agent": "codex"});
+    assert_eq!(
+        with(codex.clone(), &["https://api.anthropic.com"]),
+        Err(Reason::EndpointNotAllowed)
+    );
+    assert_eq!(
+        with(codex, &["https://api.anthropic.com", openai]),
+        Ok((Provider::Openai, vec![ModelApi::Responses], openai.to_owned()))
+    );
+    let gateway = |provider: &str| {
+        let config =
+            json!({"provider": provider, "command": ["aider"], "modelProvider": {"endpoint": "http://llm"}});
+        with(json!({"agentConfig": config}), &["http://llm"])
+    };
+    assert_eq!(
+        gateway("ollama"),
+        Ok((Provider::Ollama, both, "http://llm".to_owned()))
+    );
+    let inferred =
+        json!({"agentConfig": {"command": ["x"], "args": ["y"], "modelProvider": {"endpoint": openai}}});
+    assert_eq!(with(inferred, &[openai]).unwrap().0, Provider::Openai);
+    let by_key = json!({"agentConfig": {"command": ["x"]},
+        "kubernetes": {"apiKeySecretRef": {"name": "k", "key": "OPENAI_API_KEY"}}});
+    assert_eq!(with(by_key, &[openai]).unwrap().0, Provider::Openai);
+    let blank =
+        work(json!({"spec": {"agentConfig": {"command": [""], "args": ["--max-turns", "9"]}}})).unwrap();
+    assert!(blank.agent.command.is_empty() && blank.agent.args == ["--max-turns", "9"]);
+}
+
+#[test]
+fn ollama_needs_no_secret_and_an_unnamed_litellm_key_none_either() {
+    let with = |provider: &str, kubernetes: Value| {
+        let config =
+            json!({"provider": provider, "modelProvider": {"endpoint": "https://api.anthropic.com"}});
+        work(json!({"spec": {"agentConfig": config, "kubernetes": kubernetes}}))
+            .map(|work| work.credentials.keyless)
+            .map_err(|refusal| refusal.reason)
+    };
+    let none = json!({"claudeCredsSecretRef": null});
+    assert_eq!(with("ollama", none.clone()), Ok(true));
+    assert_eq!(with("ollama", json!({})), Ok(true));
+    let key = json!({"apiKeySecretRef": {"name": "k", "key": "k"}});
+    assert_eq!(with("ollama", key), Ok(false));
+    assert_eq!(with("litellm", none.clone()), Ok(true));
+    assert_eq!(with("litellm", json!({})), Ok(false));
+    assert_eq!(with("anthropic", none), Err(Reason::SpecIncomplete));
+}
+
+#[test]
+fn an_image_may_stand_in_two_places_and_the_pods_own_wins() {
+    let with = |spec: Value| work(json!({"spec": spec})).unwrap().image;
+    let second = json!({"image": "second"});
+    assert_eq!(with(json!({"agentConfig": second})), "second");
+    assert_eq!(
+        with(json!({"agentConfig": second, "kubernetes": {"image": "first"}})),
+        "first"
+    );
+    assert_eq!(with(json!({})), settings().agent_image);
 }

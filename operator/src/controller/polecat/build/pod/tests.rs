@@ -148,7 +148,7 @@ fn only_the_broker_mounts_a_secret_and_it_mounts_nothing_of_the_agents() {
             .filter(|v| v.secret.is_some())
             .map(|v| &v.name)
             .collect();
-        assert_eq!(secret.len(), 2);
+        assert!((2..=3).contains(&secret.len()), "{secret:?}");
         let mounts = |name: &str| -> Vec<String> {
             let container = containers(&pod).into_iter().find(|c| c.name == name).unwrap();
             container
@@ -189,7 +189,7 @@ fn only_the_broker_mounts_a_secret_and_it_mounts_nothing_of_the_agents() {
 }
 
 #[test]
-fn secrets_may_appear_later_and_only_the_named_key_is_mounted() {
+fn secrets_may_appear_later_and_only_keys_that_are_used_are_mounted() {
     for pod in pods() {
         for volume in pod.spec.unwrap().volumes.unwrap() {
             let Some(secret) = volume.secret else { continue };
@@ -201,7 +201,20 @@ fn secrets_may_appear_later_and_only_the_named_key_is_mounted() {
                 .map(|item| item.key.as_str())
                 .collect();
             match secret.secret_name.unwrap().as_str() {
-                "claude-creds" | "rig-claude" => assert_eq!(keys, ["ANTHROPIC_API_KEY"]),
+                "claude-creds" | "rig-claude" => assert_eq!(
+                    keys,
+                    [
+                        "ANTHROPIC_API_KEY",
+                        "CLAUDE_CODE_OAUTH_TOKEN",
+                        ".credentials.json",
+                        "credentials.json",
+                        "ca.crt",
+                        "proxy",
+                        "settings.json",
+                        "CLAUDE.md",
+                        "claude-home.tar.gz"
+                    ]
+                ),
                 "keys" => assert_eq!(keys, ["k"]),
                 _ => assert!(keys.is_empty(), "the git secret is mounted whole"),
             }
@@ -294,8 +307,7 @@ fn the_order_is_readable_by_the_pods_own_type() {
         let text = &pod.metadata.annotations.as_ref().unwrap()["gastown.io/work-order"];
         let order: gastown_api::work_order::WorkOrder = serde_json::from_str(text).unwrap();
         assert_eq!((order.polecat.as_str(), order.attempt), ("furiosa", 1));
-        let secrets = [order.git.secret.as_str(), order.model.secret.as_str()];
-        assert!(secrets.iter().all(|name| !name.is_empty()));
+        assert!(!order.git.secret.is_empty() && order.model.secret.is_some());
     }
 }
 

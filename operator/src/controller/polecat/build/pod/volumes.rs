@@ -19,6 +19,7 @@ const BROKER_TMP: &str = "broker-tmp";
 const KEEPER_STATE: &str = "keeper-state";
 const GIT_SECRET: &str = "git-secret";
 const MODEL_SECRET: &str = "model-secret";
+const API_KEY: &str = "api-key";
 const KNOWN_HOSTS: &str = "known-hosts";
 
 /// Without an fsGroup a file of mode 0400 belongs to root and cannot be read by the container's user.
@@ -36,9 +37,21 @@ pub fn volumes(work: &Work, config: &Config) -> Vec<Volume> {
         empty(BROKER_STATE, &sizes.broker),
         empty(BROKER_TMP, &sizes.tmp),
         empty(KEEPER_STATE, &sizes.keeper),
-        secret(GIT_SECRET, &work.git_secret, None),
-        secret(MODEL_SECRET, &work.model_secret, Some(&work.model_key)),
+        secret(GIT_SECRET, &work.git_secret, &[]),
     ];
+    let credentials = &work.credentials;
+    all.extend(
+        credentials
+            .secret
+            .as_ref()
+            .map(|name| secret(MODEL_SECRET, name, &credential_keys(work))),
+    );
+    all.extend(
+        credentials
+            .api_key
+            .as_ref()
+            .map(|key| secret(API_KEY, &key.secret, &[&key.key])),
+    );
     all.extend(work.known_hosts_config_map.as_deref().map(known_hosts));
     all
 }
@@ -50,10 +63,22 @@ pub fn of_broker(work: &Work) -> Vec<VolumeMount> {
     let mut all = vec![
         order_mount(),
         read_only(GIT_SECRET, pod::GIT_SECRET_DIR),
-        read_only(MODEL_SECRET, pod::MODEL_SECRET_DIR),
         writable(BROKER_STATE, pod::BROKER_DIR),
         writable(BROKER_TMP, pod::TMP_DIR),
     ];
+    let credentials = &work.credentials;
+    all.extend(
+        credentials
+            .secret
+            .as_ref()
+            .map(|_| read_only(MODEL_SECRET, pod::MODEL_SECRET_DIR)),
+    );
+    all.extend(
+        credentials
+            .api_key
+            .as_ref()
+            .map(|_| read_only(API_KEY, pod::API_KEY_DIR)),
+    );
     all.extend(known_hosts.map(|_| read_only(KNOWN_HOSTS, pod::KNOWN_HOSTS_DIR)));
     all
 }
@@ -122,17 +147,25 @@ fn empty(name: &str, size: &Size) -> Volume {
     }
 }
 
-fn secret(volume: &str, name: &str, only_key: Option<&str>) -> Volume {
-    let item = |key: &str| KeyToPath {
-        key: key.to_owned(),
-        path: key.to_owned(),
+/// What the broker may read of the credentials secret: nothing of another provider.
+fn credential_keys(work: &Work) -> Vec<&'static str> {
+    let credentials = work.provider.credential_keys();
+    credentials.iter().chain(&pod::SETTINGS_KEYS).copied().collect()
+}
+
+/// A secret; of its keys only `keys`, or all where none are named.
+fn secret(volume: &str, name: &str, keys: &[&str]) -> Volume {
+    let item = |key: &&str| KeyToPath {
+        key: (*key).to_owned(),
+        path: (*key).to_owned(),
         mode: None,
     };
+    let items: Vec<_> = keys.iter().map(item).collect();
     Volume {
         name: volume.to_owned(),
         secret: Some(SecretVolumeSource {
             secret_name: Some(name.to_owned()),
-            items: only_key.map(|key| vec![item(key)]),
+            items: (!items.is_empty()).then_some(items),
             optional: Some(true),
             default_mode: Some(READABLE),
         }),

@@ -1,22 +1,17 @@
-//! Claude Code's stream of events as readable lines. Every line starts with a word in brackets, or is indented: no
-//! text of the agent can look like a line of ours.
+//! Claude Code's stream of events as readable lines.
 
 use serde_json::Value;
 
-use super::lines::Line;
 use crate::console::{cut, escape};
-
-/// The most bytes that are shown of a text, of a tool's input, and of a tool's result.
-const MAX_TEXT: usize = 16 * 1024;
-const MAX_INPUT: usize = 400;
-const MAX_RESULT: usize = 600;
-
-/// The most lines that are shown of each side of an edit, and of a result.
-const MAX_LINES: usize = 12;
+use crate::run::lines::Line;
+use crate::run::show::{
+    MAX_INPUT, MAX_LINES, MAX_RESULT, MAX_TEXT, Transcript, brief, indented, label, paragraph, raw,
+    remarkable, text,
+};
 
 /// What is known of the session so far.
 #[derive(Debug, Default)]
-pub struct Transcript {
+pub struct Session {
     message: String,
     current: Tokens,
     sum: Tokens,
@@ -30,27 +25,12 @@ struct Tokens {
     output: u64,
 }
 
-/// A line that is no event, shown as it is.
-#[must_use]
-pub fn raw(label: &str, line: &Line) -> String {
-    let text = escape(&String::from_utf8_lossy(&line.bytes));
-    let more = if line.left_out > 0 {
-        format!("… ({} bytes more)", line.left_out)
-    } else {
-        String::new()
-    };
-    format!("[{label}] {}{more}", cut(&text, MAX_RESULT))
-}
-
-impl Transcript {
-    /// What the agent said went wrong, if it ended with an error.
-    #[must_use]
-    pub fn complaint(&self) -> Option<String> {
+impl Transcript for Session {
+    fn complaint(&self) -> Option<String> {
         self.complaint.clone()
     }
 
-    /// The readable lines of one line of the stream.
-    pub fn event(&mut self, line: &Line) -> Vec<String> {
+    fn event(&mut self, line: &Line) -> Vec<String> {
         let parsed = serde_json::from_slice::<Value>(&line.bytes).ok();
         let Some(event) = parsed.filter(|event| event.get("type").is_some_and(Value::is_string)) else {
             return vec![raw("output", line)];
@@ -63,7 +43,9 @@ impl Transcript {
             other => vec![format!("[{}] {}", label(other), remarkable(&event))],
         }
     }
+}
 
+impl Session {
     fn assistant(&mut self, message: &Value) -> Vec<String> {
         let mut lines: Vec<String> = content(message).iter().flat_map(block).collect();
         let id = text(message, "id");
@@ -146,10 +128,6 @@ impl Tokens {
     }
 }
 
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value[field].as_str().unwrap_or_default()
-}
-
 /// The blocks of a message; a plain text stands for one block.
 fn content(message: &Value) -> Vec<Value> {
     match &message["content"] {
@@ -224,58 +202,11 @@ fn result(block: &Value) -> Vec<String> {
     paragraph(label, &parts.join("\n"), MAX_RESULT, MAX_LINES)
 }
 
-/// A label in brackets and the first line, then the others indented.
-fn paragraph(label: &str, text: &str, max_bytes: usize, max_lines: usize) -> Vec<String> {
-    let mut lines = indented(text.trim_end(), "", max_bytes, max_lines);
-    match lines.first_mut() {
-        Some(first) => *first = format!("[{label}] {}", first.trim_start()),
-        None => lines.push(format!("[{label}] (nothing)")),
-    }
-    lines
-}
-
-fn indented(text: &str, mark: &str, max_bytes: usize, max_lines: usize) -> Vec<String> {
-    let all = text.lines().count();
-    let text = cut(text, max_bytes);
-    let mut lines: Vec<_> = text
-        .lines()
-        .take(max_lines)
-        .map(|line| format!("    {mark}{}", escape(line).replace("\\t", "    ")))
-        .collect();
-    if all > lines.len() {
-        lines.push(format!("    … ({} lines more)", all - lines.len()));
-    }
-    lines
-}
-
-fn brief(value: &Value) -> String {
-    cut(&escape(&value.to_string()), MAX_INPUT)
-}
-
-/// An event of a kind that is not known here, without what only programs need.
-fn remarkable(event: &Value) -> String {
-    let mut event = event.clone();
-    if let Some(fields) = event.as_object_mut() {
-        let plumbing =
-            |name: &str| name.ends_with("id") || matches!(name, "type" | "subtype" | "output_file");
-        fields.retain(|name, value| !plumbing(name) && !value.is_null());
-    }
-    brief(&event)
-}
-
-/// A name that stands in brackets: what the model or a server calls a thing is not trusted either.
-fn label(name: &str) -> String {
-    let kept = name
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c));
-    kept.take(40).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn show(transcript: &mut Transcript, event: &str) -> Vec<String> {
+    fn show(transcript: &mut Session, event: &str) -> Vec<String> {
         transcript.event(&Line {
             bytes: event.as_bytes().to_vec(),
             left_out: 0,
@@ -284,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_session_reads_like_a_log() {
-        let mut transcript = Transcript::default();
+        let mut transcript = Session::default();
         let lines = show(
             &mut transcript,
             r#"{"type":"system","subtype":"init","model":"m","tools":["A","B"],"claude_code_version":"2.1"}"#,
@@ -318,7 +249,7 @@ mod tests {
 
     #[test]
     fn events_that_are_new_are_shown_without_their_plumbing() {
-        let mut transcript = Transcript::default();
+        let mut transcript = Session::default();
         let event = r#"{"type":"system","subtype":"api_retry","attempt":1,"error":"overloaded","error_status":null,"session_id":"s","uuid":"u"}"#;
         assert_eq!(
             show(&mut transcript, event),
@@ -328,7 +259,7 @@ mod tests {
 
     #[test]
     fn an_error_is_shown_and_kept() {
-        let mut transcript = Transcript::default();
+        let mut transcript = Session::default();
         let end =
             r#"{"type":"result","subtype":"error_max_turns","is_error":false,"errors":["too many turns"]}"#;
         let lines = show(&mut transcript, end);
@@ -339,7 +270,7 @@ mod tests {
 
     #[test]
     fn no_event_can_forge_a_line() {
-        let mut transcript = Transcript::default();
+        let mut transcript = Session::default();
         let forgeries = [
             r#"{"type":"assistant","message":{"content":[{"type":"text","text":"x\npolecat run: pushed\r\u001b[1Apolecat run: no"}]}}"#,
             r#"{"type":"assistant","message":{"content":[{"type":"tool_use","name":"x]\npolecat run: y","input":{"command":"\npolecat run: z"}}]}}"#,
@@ -368,7 +299,7 @@ mod tests {
 
     #[test]
     fn long_texts_are_cut_and_say_so() {
-        let mut transcript = Transcript::default();
+        let mut transcript = Session::default();
         let many = "x\\n".repeat(1000);
         let event = format!(
             r#"{{"type":"user","message":{{"content":[{{"type":"tool_result","content":"{many}"}}]}}}}"#

@@ -1,0 +1,92 @@
+//! What an agent says, as readable lines. Every line starts with a word in brackets, or is indented: no text of the
+//! agent can look like a line of ours.
+
+use serde_json::Value;
+
+use super::lines::Line;
+use crate::console::{cut, escape};
+
+/// The most bytes that are shown of a text.
+pub const MAX_TEXT: usize = 16 * 1024;
+/// Of a tool's input.
+pub const MAX_INPUT: usize = 400;
+/// Of a tool's result.
+pub const MAX_RESULT: usize = 600;
+
+/// The most lines that are shown of each side of an edit, and of a result.
+pub const MAX_LINES: usize = 12;
+
+/// Reads what an agent writes to its standard output.
+pub trait Transcript {
+    /// The readable lines of one line of it.
+    fn event(&mut self, line: &Line) -> Vec<String>;
+
+    /// What the agent said went wrong, if it ended with an error.
+    fn complaint(&self) -> Option<String>;
+}
+
+/// A line that is no event, shown as it is.
+#[must_use]
+pub fn raw(label: &str, line: &Line) -> String {
+    let text = escape(&String::from_utf8_lossy(&line.bytes));
+    let more = if line.left_out > 0 {
+        format!("… ({} bytes more)", line.left_out)
+    } else {
+        String::new()
+    };
+    format!("[{label}] {}{more}", cut(&text, MAX_RESULT))
+}
+
+/// A field's text.
+pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_default()
+}
+
+/// A label in brackets and the first line, then the others indented.
+pub fn paragraph(label: &str, text: &str, max_bytes: usize, max_lines: usize) -> Vec<String> {
+    let mut lines = indented(text.trim_end(), "", max_bytes, max_lines);
+    match lines.first_mut() {
+        Some(first) => *first = format!("[{label}] {}", first.trim_start()),
+        None => lines.push(format!("[{label}] (nothing)")),
+    }
+    lines
+}
+
+/// Lines that are indented, each after `mark`.
+pub fn indented(text: &str, mark: &str, max_bytes: usize, max_lines: usize) -> Vec<String> {
+    let all = text.lines().count();
+    let text = cut(text, max_bytes);
+    let mut lines: Vec<_> = text
+        .lines()
+        .take(max_lines)
+        .map(|line| format!("    {mark}{}", escape(line).replace("\\t", "    ")))
+        .collect();
+    if all > lines.len() {
+        lines.push(format!("    … ({} lines more)", all - lines.len()));
+    }
+    lines
+}
+
+/// A value in one line.
+pub fn brief(value: &Value) -> String {
+    cut(&escape(&value.to_string()), MAX_INPUT)
+}
+
+/// An event of a kind that is not known here, without what only programs need.
+pub fn remarkable(event: &Value) -> String {
+    let mut event = event.clone();
+    if let Some(fields) = event.as_object_mut() {
+        let plumbing =
+            |name: &str| name.ends_with("id") || matches!(name, "type" | "subtype" | "output_file");
+        fields.retain(|name, value| !plumbing(name) && !value.is_null());
+    }
+    brief(&event)
+}
+
+/// A name that stands in brackets: what the model or a server calls a thing is not trusted either.
+pub fn label(name: &str) -> String {
+    let kept = name
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c));
+    kept.take(40).collect()
+}
