@@ -1,6 +1,10 @@
 //! What the administrator decides: the chart writes it into a ConfigMap. What is left out there is in
 //! `config/defaults.yaml`.
 
+mod accept;
+mod quantity;
+#[cfg(test)]
+mod refused;
 mod size;
 
 use std::collections::BTreeMap;
@@ -125,7 +129,7 @@ pub enum LoadConfig {
     #[error("failed to accept the configuration's {key} {value:?}: {flaw}")]
     AcceptValue {
         /// The key.
-        key: &'static str,
+        key: String,
         /// Its value.
         value: String,
         /// What is wrong, with the remedy.
@@ -162,79 +166,9 @@ impl Config {
                 source: error.into_inner(),
             }
         })?;
-        config.accept()?;
+        accept::accept(&mut config)?;
         Ok(config)
     }
-
-    fn accept(&mut self) -> Result<(), LoadConfig> {
-        let refuse = |key, value: &str, flaw| LoadConfig::AcceptValue {
-            key,
-            value: value.to_owned(),
-            flaw,
-        };
-        if self.model_endpoints.is_empty() {
-            return Err(refuse("modelEndpoints", "[]", "list at least one base URL"));
-        }
-        for endpoint in &mut self.model_endpoints {
-            let trimmed = endpoint.trim_end_matches('/').to_owned();
-            if !trimmed.starts_with("https://") && !trimmed.starts_with("http://") {
-                return Err(refuse(
-                    "modelEndpoints",
-                    endpoint,
-                    "write https://HOST or http://HOST",
-                ));
-            }
-            *endpoint = trimmed;
-        }
-        if let Some(proxy) = &self.proxy
-            && !is_proxy(&proxy.url)
-        {
-            let flaw = "write http://HOST:PORT; a user and password go into the secrets' key proxy";
-            return Err(refuse("proxy.url", &proxy.url, flaw));
-        }
-        for (key, value) in [
-            ("checkpointSeconds", self.checkpoint_seconds),
-            ("checkpointTurns", self.checkpoint_turns),
-            ("silenceSeconds", self.silence_seconds),
-        ] {
-            if value == 0 {
-                return Err(refuse(key, "0", "write a number above 0; a large one for never"));
-            }
-        }
-        if let Some(path) = self
-            .denied_paths
-            .iter()
-            .find(|p| p.is_empty() || p.starts_with('/'))
-        {
-            return Err(refuse(
-                "deniedPaths",
-                path,
-                "write a path from the repository's root, without a leading slash",
-            ));
-        }
-        let negative = |price: &Price| {
-            [price.input, price.output, price.cache_write, price.cache_read]
-                .iter()
-                .any(|p| !p.is_finite() || *p < 0.0)
-        };
-        if let Some((model, _)) = self.prices.iter().find(|(_, price)| negative(price)) {
-            return Err(refuse(
-                "prices",
-                model,
-                "a price is a number of US dollars, 0 or more",
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// Scheme, host and port, and nothing else: above all no password, which every polecat's pod would show.
-fn is_proxy(url: &str) -> bool {
-    let Some((host, port)) = url.strip_prefix("http://").and_then(|rest| rest.rsplit_once(':')) else {
-        return false;
-    };
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    !host.is_empty() && host.chars().all(plain) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// A key replaces its default whole, but `resources` and `volumes` are tables of parts that stand for themselves.

@@ -199,14 +199,14 @@ async fn serve_model(setup: &Setup, record: &Record, listener: TcpListener) {
     }
 }
 
-/// Parks until both secrets are there: before any model call, and naming what is missing.
+/// Parks until both secrets are there and can be used: before any model call, and naming what is wrong.
 async fn await_secrets(setup: &Setup, record: &Record) {
-    while let Some(message) = missing(setup) {
+    while let Some(git::Failure { reason, message }) = missing(setup) {
         if matches!(record.evidence().state, BrokerState::Stopped { .. }) {
             return;
         }
         record.enter(BrokerState::Parked {
-            reason: Reason::SecretMissing,
+            reason,
             message,
             until: None,
         });
@@ -217,11 +217,15 @@ async fn await_secrets(setup: &Setup, record: &Record) {
     }
 }
 
-fn missing(setup: &Setup) -> Option<String> {
+fn missing(setup: &Setup) -> Option<git::Failure> {
     let model = model::missing(&setup.order.model, &setup.model_secrets);
     let git = git::missing(&setup.git_secret, &setup.order.git);
+    let model = model.map(|message| git::Failure::new(Reason::SecretMissing, message));
     match (git, model) {
-        (Some(git), Some(model)) => Some(format!("{git}; {model}")),
+        (Some(git), Some(model)) => {
+            let message = format!("{}; {}", git.message, model.message);
+            Some(git::Failure::new(git.reason, message))
+        }
         (git, model) => git.or(model),
     }
 }
@@ -318,11 +322,46 @@ mod tests {
             "{both}"
         );
         std::fs::create_dir(dir.path().join("git")).unwrap();
-        std::fs::write(dir.path().join("git/ssh-privatekey"), "k").unwrap();
+        std::fs::write(dir.path().join("git/ssh-privatekey"), git::sample_key()).unwrap();
         let one = message().await;
         assert!(
             !one.contains("git-creds") && one.contains("\"ANTHROPIC_API_KEY\""),
             "{one}"
+        );
+        broker.abort();
+    }
+
+    #[tokio::test]
+    async fn a_git_key_that_cannot_be_used_parks_by_name_until_it_is_repaired() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("git")).unwrap();
+        let key = dir.path().join("git/ssh-privatekey");
+        std::fs::write(&key, "ssh-ed25519 AAAA someone").unwrap();
+        let broker = tokio::spawn(run(setup(dir.path())));
+        let parked = async |wanted: Reason| loop {
+            if let Ok(json) = std::fs::read(dir.path().join("termination-log"))
+                && let Ok(Evidence { state, .. }) = serde_json::from_slice(&json)
+                && let BrokerState::Parked { reason, message, .. } = state
+                && reason == wanted
+            {
+                return message;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        let wrong = parked(Reason::SecretInvalid).await;
+        for part in [
+            "\"git-creds\"",
+            "\"ssh-privatekey\"",
+            "without .pub",
+            "claude-creds",
+        ] {
+            assert!(wrong.contains(part), "{part} not in {wrong}");
+        }
+        std::fs::write(&key, git::sample_key()).unwrap();
+        let missing = parked(Reason::SecretMissing).await;
+        assert!(
+            !missing.contains("git-creds"),
+            "only the model's key is missing now: {missing}"
         );
         broker.abort();
     }

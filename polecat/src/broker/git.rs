@@ -8,6 +8,7 @@ mod gateway;
 mod host;
 mod inbound;
 mod inspect;
+mod key;
 pub(crate) mod parsers;
 mod pkt;
 mod policy;
@@ -27,14 +28,18 @@ use gastown_api::work_order::GitOrder;
 pub use child::Git;
 pub use classify::Failure;
 pub use host::Host;
+#[cfg(test)]
+pub(crate) use key::sample as sample_key;
 pub use policy::Names;
 pub use repository::Repository;
 pub use upstream::{Places, Upstream};
 
-/// What the mounted git secret lacks for `order`, in words; none: nothing.
+/// Why the mounted git secret is of no use for `order` yet; none: it is.
 #[must_use]
-pub fn missing(secret_dir: &Path, order: &GitOrder) -> Option<String> {
+pub fn missing(secret_dir: &Path, order: &GitOrder) -> Option<Failure> {
     let files = secret::read_dir(secret_dir);
     let parsed = secret::parse(&files, &order.repository, &order.secret);
-    parsed.err().map(|missing| missing.to_string())
+    parsed
+        .err()
+        .map(|error| Failure::new(error.reason(), error.to_string()))
 }

@@ -13,12 +13,12 @@ use http::StatusCode;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::serve::serve;
+use super::serve::serve_others;
 
 /// How long it is ready between two states that are not, so that the kubelet's probe, every 2 s, sees a flip.
 const FLIP: Duration = Duration::from_secs(5);
 
-/// The kubelet probes on one connection; the rest is for people.
+/// The kubelet probes on one connection; the rest is for people. The agent gets none.
 const CONNECTIONS: usize = 16;
 
 /// Serves `GET /readyz` on `listener` by `states`.
@@ -27,7 +27,10 @@ pub async fn ring(listener: TcpListener, states: watch::Receiver<BrokerState>) {
     let router = Router::new()
         .route("/readyz", get(answer))
         .with_state(Arc::clone(&ready));
-    tokio::join!(serve(listener, router, CONNECTIONS), follow(states, &ready, FLIP));
+    tokio::join!(
+        serve_others(listener, router, CONNECTIONS),
+        follow(states, &ready, FLIP)
+    );
 }
 
 async fn answer(State(ready): State<Arc<AtomicBool>>) -> StatusCode {

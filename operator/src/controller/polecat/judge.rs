@@ -85,7 +85,6 @@ pub fn judge(pod: &PodView, attempt: i32, base: Option<&str>, wanted: Wanted) ->
         (AttemptOutcome::Failed, reason, message)
     };
     let delivered = outcome == AttemptOutcome::Delivered;
-    let delivered = outcome == AttemptOutcome::Delivered;
     let supersedes = agent_ran(pod) && keeper_saved(pod);
     Verdict {
         outcome,

@@ -1,5 +1,6 @@
 //! What a polecat wants, made whole from its own spec, its Rig and the configuration, and parsed.
 
+mod image;
 mod model;
 
 use gastown_api::git::BranchName;
@@ -19,6 +20,9 @@ pub use model::Credentials;
 
 /// The branch polecats start from where neither polecat nor Rig names one.
 const DEFAULT_BASE_BRANCH: &str = "main";
+
+/// The most bytes of a task as JSON.
+const MAX_TASK: usize = 192 * 1024;
 
 /// What the administrator decided: flags and configuration.
 #[derive(Clone, Debug)]
@@ -129,13 +133,10 @@ pub fn validate(polecat: &Polecat, rig: Option<&Rig>, settings: &Settings) -> Re
         git_secret: git_secret(kubernetes, rig)?,
         known_hosts_config_map: known_hosts_config_map(kubernetes),
         trusted_hosts: trusted_hosts(rig, config),
-        task: task_of(polecat).map(str::to_owned),
+        task: task(polecat)?,
         bead: bead_of(polecat).map(str::to_owned),
         endpoint: model::endpoint(agent, provider, config)?,
-        image: text(kubernetes.image.as_ref())
-            .or_else(|| text(agent.image.as_ref()))
-            .unwrap_or(&settings.agent_image)
-            .to_owned(),
+        image: image(kubernetes, agent, settings)?,
         resources: resources(polecat, kubernetes, config),
         deadline_seconds: deadline.unwrap_or(u64::from(config.deadline_seconds)),
         repository,
@@ -147,6 +148,37 @@ pub fn validate(polecat: &Polecat, rig: Option<&Rig>, settings: &Settings) -> Re
         tokens_left,
         micros_left,
     })
+}
+
+/// The work order stands in an annotation, and the API server takes no more of these than 256 KiB: the schema bounds
+/// the characters of a task, but not the bytes that they take.
+fn task(polecat: &Polecat) -> Result<Option<String>, Refusal> {
+    let Some(task) = task_of(polecat) else {
+        return Ok(None);
+    };
+    let size = serde_json::to_string(task).map_or(usize::MAX, |json| json.len());
+    if size > MAX_TASK {
+        return Err(incomplete(format!(
+            "spec.task.description takes {size} bytes as JSON, and no more than {MAX_TASK} fit into a pod's annotation: shorten it, or \
+             commit it to the repository and name the file"
+        )));
+    }
+    Ok(Some(task.to_owned()))
+}
+
+fn image(kubernetes: &KubernetesSpec, agent: &AgentConfig, settings: &Settings) -> Result<String, Refusal> {
+    let own = text(kubernetes.image.as_ref()).map(|image| ("spec.kubernetes.image", image));
+    let second = || text(agent.image.as_ref()).map(|image| ("spec.agentConfig.image", image));
+    let Some((field, image)) = own.or_else(second) else {
+        return Ok(settings.agent_image.clone());
+    };
+    image::check(image).map_err(|flaw| {
+        Refusal::new(
+            Reason::ImagePullFailed,
+            format!("{field} {image:?} names no image: {flaw}"),
+        )
+    })?;
+    Ok(image.to_owned())
 }
 
 fn text(value: Option<&String>) -> Option<&str> {

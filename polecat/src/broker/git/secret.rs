@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use gastown_api::reason::Reason;
 use gastown_api::repository::{RepositoryUrl, Transport};
+
+use super::key;
+use crate::broker::tls;
 
 /// Kubernetes takes no secret larger than this.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -42,12 +46,37 @@ pub enum Credential {
     Nothing,
 }
 
-/// What the secret lacks, in words that name it.
+/// Why the secret is of no use yet, in words that name it and show nothing of it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("secret {secret:?} does not exist or has no key {keys}")]
-pub struct Missing {
-    secret: String,
-    keys: &'static str,
+pub enum ReadSecret {
+    /// It lacks something.
+    #[error("secret {secret:?} does not exist or has no key {keys}")]
+    Find {
+        /// Its name.
+        secret: String,
+        /// The keys of which one is wanted.
+        keys: &'static str,
+    },
+    /// Something in it cannot be used.
+    #[error("secret {secret:?}: its key {key:?} {flaw}")]
+    Use {
+        /// Its name.
+        secret: String,
+        /// The key.
+        key: &'static str,
+        /// What is wrong, with the remedy.
+        flaw: &'static str,
+    },
+}
+
+impl ReadSecret {
+    /// For the object's status.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Find { .. } => Reason::SecretMissing,
+            Self::Use { .. } => Reason::SecretInvalid,
+        }
+    }
 }
 
 /// The files of a mounted secret or ConfigMap; an optional volume that is not filled has none.
@@ -70,36 +99,50 @@ pub fn parse(
     files: &BTreeMap<String, Vec<u8>>,
     url: &RepositoryUrl,
     secret: &str,
-) -> Result<GitSecret, Missing> {
-    let missing = |keys| Missing {
+) -> Result<GitSecret, ReadSecret> {
+    let find = |keys| ReadSecret::Find {
         secret: secret.to_owned(),
         keys,
     };
+    let refuse = |key, flaw| ReadSecret::Use {
+        secret: secret.to_owned(),
+        key,
+        flaw,
+    };
+    let line = |key| line(files, key).map_err(|flaw| refuse(key, flaw));
     let credential = match url.transport() {
         Transport::Http => Credential::Nothing,
         Transport::Ssh => {
-            let key = SSH_KEYS.iter().find_map(|key| filled(files, key));
-            let key = key.ok_or_else(|| missing("\"ssh-privatekey\" (or id_rsa, id_ed25519, identity)"))?;
-            Credential::SshKey(with_final_newline(key))
+            let found = SSH_KEYS.iter().find_map(|key| Some((*key, filled(files, key)?)));
+            let keys = "\"ssh-privatekey\" (or id_rsa, id_ed25519, identity)";
+            let (name, bytes) = found.ok_or_else(|| find(keys))?;
+            Credential::SshKey(key::read(bytes).map_err(|flaw| refuse(name, flaw))?)
         }
         Transport::Https => Credential::Basic {
-            username: text(files, "username").ok_or_else(|| missing("\"username\""))?,
-            password: text(files, "password")
-                .or_else(|| text(files, "token"))
-                .ok_or_else(|| missing("\"password\" or \"token\""))?,
+            username: user(line("username")?.ok_or_else(|| find("\"username\""))?)
+                .map_err(|flaw| refuse("username", flaw))?,
+            password: match line("password")? {
+                Some(password) => password,
+                None => line("token")?.ok_or_else(|| find("\"password\" or \"token\""))?,
+            },
         },
     };
-    let hosts = text(files, "hosts").unwrap_or_default();
+    let roots = filled(files, "ca.crt");
+    if roots.is_some_and(|roots| tls::roots(b"", Some(roots)).is_err()) {
+        return Err(refuse("ca.crt", "holds no certificate; put certificates in PEM"));
+    }
+    let known_hosts = text(files, "known_hosts").map_err(|flaw| refuse("known_hosts", flaw))?;
+    known_hosts
+        .as_deref()
+        .map_or(Ok(()), has_host_key)
+        .map_err(|flaw| refuse("known_hosts", flaw))?;
+    let hosts = text(files, "hosts").map_err(|flaw| refuse("hosts", flaw))?;
     Ok(GitSecret {
         credential,
-        known_hosts: text(files, "known_hosts"),
-        roots: filled(files, "ca.crt").map(<[u8]>::to_vec),
-        proxy: text(files, "proxy"),
-        hosts: hosts
-            .split(|c: char| c.is_whitespace() || c == ',')
-            .filter(|host| !host.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        known_hosts,
+        roots: roots.map(<[u8]>::to_vec),
+        proxy: line("proxy")?,
+        hosts: hosts_of(&hosts.unwrap_or_default()).map_err(|flaw| refuse("hosts", flaw))?,
     })
 }
 
@@ -109,18 +152,62 @@ fn filled<'a>(files: &'a BTreeMap<String, Vec<u8>>, key: &str) -> Option<&'a [u8
 }
 
 /// Secrets made by `echo` end with a newline that nobody meant.
-fn text(files: &BTreeMap<String, Vec<u8>>, key: &str) -> Option<String> {
-    let text = String::from_utf8_lossy(filled(files, key)?);
-    Some(text.trim_end_matches(['\r', '\n']).to_owned())
+fn text(files: &BTreeMap<String, Vec<u8>>, key: &str) -> Result<Option<String>, &'static str> {
+    let Some(bytes) = filled(files, key) else {
+        return Ok(None);
+    };
+    match str::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+        _ => Err("is no text; save it as UTF-8"),
+    }
 }
 
-/// OpenSSH refuses a key file without it.
-fn with_final_newline(key: &[u8]) -> Vec<u8> {
-    let mut key = key.to_vec();
-    if !key.ends_with(b"\n") {
-        key.push(b'\n');
+/// A user name, a password or a token: none has a second line, and a file that was pasted by mistake has.
+fn line(files: &BTreeMap<String, Vec<u8>>, key: &str) -> Result<Option<String>, &'static str> {
+    let text = text(files, key)?;
+    if text.as_ref().is_some_and(|text| text.contains(char::is_control)) {
+        return Err("has more than one line, or control characters; put the value alone");
     }
-    key
+    Ok(text)
+}
+
+/// The colon ends the name where name and password are sent together.
+fn user(name: String) -> Result<String, &'static str> {
+    if name.contains(':') {
+        return Err("has a colon; put the user's name alone, and the password into \"password\"");
+    }
+    Ok(name)
+}
+
+/// OpenSSH passes over what it cannot read, and then knows no host.
+fn has_host_key(text: &str) -> Result<(), &'static str> {
+    let is_key = |line: &str| {
+        let mut fields = line.split_whitespace().filter(|field| !field.starts_with('@'));
+        let (Some(hosts), Some(kind), Some(key)) = (fields.next(), fields.next(), fields.next()) else {
+            return false;
+        };
+        let kinds = ["ssh-", "ecdsa-sha2-", "sk-"];
+        !hosts.starts_with('#')
+            && kinds.iter().any(|begin| kind.starts_with(begin))
+            && key.starts_with("AAAA")
+    };
+    if text.lines().any(is_key) {
+        Ok(())
+    } else {
+        Err("has no line of the form HOST TYPE KEY; put what `ssh-keyscan HOST` prints")
+    }
+}
+
+/// Names or `NAME:PORT`, between spaces, commas or line breaks.
+fn hosts_of(text: &str) -> Result<Vec<String>, &'static str> {
+    let hosts = text.split(|c: char| c.is_whitespace() || c == ',');
+    let hosts: Vec<_> = hosts.filter(|host| !host.is_empty()).map(str::to_owned).collect();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-:".contains(c);
+    if hosts.iter().all(|host| host.chars().all(plain)) {
+        Ok(hosts)
+    } else {
+        Err("has an entry that is no host; write HOST or HOST:PORT, no URL and no pattern")
+    }
 }
 
 /// The host keys that count: the secret's, else the ConfigMap's, else the work order's.
@@ -179,9 +266,10 @@ mod tests {
 
     #[test]
     fn the_keys_of_both_transports_are_read() {
-        let ssh =
-            parse(&files(&[("identity", "KEY")]), &url("git@h:r"), "s").unwrap_or_else(|e| panic!("{e}"));
-        assert!(ssh.credential == Credential::SshKey(b"KEY\n".to_vec()));
+        let key = key::sample();
+        let entries = files(&[("identity", key.trim_end())]);
+        let ssh = parse(&entries, &url("git@h:r"), "s").unwrap_or_else(|e| panic!("{e}"));
+        assert!(ssh.credential == Credential::SshKey(key.into_bytes()));
         let entries = [
             ("username", "u\n"),
             ("token", "t\n"),
@@ -191,6 +279,97 @@ mod tests {
         let (username, password) = ("u".to_owned(), "t".to_owned());
         assert!(https.credential == Credential::Basic { username, password });
         assert_eq!(https.hosts, ["a.example", "b.example:8443", "c"]);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_with_secret_key_and_remedy_and_not_shown() {
+        let https = [("username", &b"u"[..]), ("token", b"t0ken")];
+        let ssh = key::sample();
+        let ssh = [("ssh-privatekey", ssh.as_bytes())];
+        let cases: [(&str, &[(&str, &[u8])], (&str, &[u8]), &str); 18] = [
+            ("git@h:r", &[], ("id_rsa", b"ssh-rsa AAAA"), ".pub"),
+            ("git@h:r", &[], ("id_ed25519", b"t0ken"), "BEGIN"),
+            ("git@h:r", &ssh, ("known_hosts", b"git.example"), "ssh-keyscan"),
+            (
+                "git@h:r",
+                &ssh,
+                ("known_hosts", b"# git.example ssh-ed25519 AAAA"),
+                "ssh-keyscan",
+            ),
+            (
+                "git@h:r",
+                &ssh,
+                ("known_hosts", b"ssh-ed25519 AAAAC3Nza"),
+                "ssh-keyscan",
+            ),
+            (
+                "git@h:r",
+                &ssh,
+                ("known_hosts", b"h ssh-ed25519 SHA256:t0ken"),
+                "ssh-keyscan",
+            ),
+            ("git@h:r", &ssh, ("known_hosts", b"\xff\xfeh\0"), "UTF-8"),
+            ("https://h/r", &https, ("username", b"u:t0ken"), "colon"),
+            (
+                "https://h/r",
+                &https,
+                ("username", b"u\nt0ken"),
+                "more than one line",
+            ),
+            (
+                "https://h/r",
+                &https,
+                ("password", b"-----BEGIN\nt0ken"),
+                "more than one line",
+            ),
+            ("https://h/r", &https, ("password", b"t0ken\xff"), "UTF-8"),
+            (
+                "https://h/r",
+                &https,
+                ("token", b"t0ken\x1b[A"),
+                "control characters",
+            ),
+            ("https://h/r", &https, ("hosts", b"https://h"), "no URL"),
+            (
+                "https://h/r",
+                &https,
+                ("hosts", b"a.example *.example"),
+                "no pattern",
+            ),
+            ("https://h/r", &https, ("hosts", b"u@h"), "no URL"),
+            (
+                "https://h/r",
+                &https,
+                ("proxy", b"u:t0ken\nv:t0ken"),
+                "more than one line",
+            ),
+            ("https://h/r", &https, ("ca.crt", b"t0ken"), "PEM"),
+            (
+                "https://h/r",
+                &https,
+                (
+                    "ca.crt",
+                    b"-----BEGIN CERTIFICATE-----\nt0ken\n-----END CERTIFICATE-----\n",
+                ),
+                "PEM",
+            ),
+        ];
+        for (repository, entries, (key, value), remedy) in cases {
+            let mut files: BTreeMap<_, _> = entries
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), value.to_vec()))
+                .collect();
+            files.insert(key.to_owned(), value.to_vec());
+            let Err(error) = parse(&files, &url(repository), "git-creds") else {
+                panic!("{key} was satisfied by {value:?}")
+            };
+            assert_eq!(error.reason(), Reason::SecretInvalid, "{error}");
+            let error = error.to_string();
+            for part in ["\"git-creds\"", &format!("{key:?}"), remedy] {
+                assert!(error.contains(part), "{part} not in {error}");
+            }
+            assert!(!error.contains("t0ken"), "{error}");
+        }
     }
 
     #[test]

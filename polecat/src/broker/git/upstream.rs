@@ -164,7 +164,7 @@ impl Upstream {
     fn route(&self, git: &Git) -> Result<Route, Failure> {
         let files = secret::read_dir(&self.places.secret);
         let secret = secret::parse(&files, &self.order.repository, &self.order.secret)
-            .map_err(|missing| Failure::new(Reason::SecretMissing, missing.to_string()))?;
+            .map_err(|error| Failure::new(error.reason(), error.to_string()))?;
         match &self.gateway {
             Some(gateway) => self.https_route(gateway, &secret),
             None => self.ssh_route(git, &secret),

@@ -16,6 +16,9 @@ use kube::{Resource as _, ResourceExt as _};
 use super::order::work_order;
 use crate::controller::polecat::validate::{Settings, Work, labels_of};
 
+/// The longest that the API server lets a pod live.
+const LONGEST: i64 = i32::MAX as i64;
+
 /// The pod of attempt `attempt`.
 pub fn pod(
     polecat: &Polecat,
@@ -33,7 +36,13 @@ pub fn pod(
         (labels::WORK_ORDER.to_owned(), serde_json::to_string(&order)?),
     ]);
     let limits = order.limits;
-    let backstop = limits.deadline_seconds + limits.parking_seconds + limits.grace_seconds;
+    let backstop = [
+        limits.deadline_seconds,
+        limits.parking_seconds,
+        limits.grace_seconds,
+    ]
+    .into_iter()
+    .fold(0_i64, |sum, seconds| sum.saturating_add_unsigned(seconds));
     let pull_secret = |name: &String| LocalObjectReference { name: name.clone() };
     let pull_secrets: Vec<_> = config.image_pull_secrets.iter().map(pull_secret).collect();
     Ok(Pod {
@@ -61,7 +70,7 @@ pub fn pod(
             image_pull_secrets: (!pull_secrets.is_empty()).then_some(pull_secrets),
             security_context: Some(security_context()),
             termination_grace_period_seconds: Some(i64::from(config.grace_seconds)),
-            active_deadline_seconds: Some(i64::try_from(backstop).unwrap_or(i64::MAX)),
+            active_deadline_seconds: Some(backstop.min(LONGEST)),
             ..PodSpec::default()
         }),
         status: None,

@@ -274,3 +274,34 @@ fn an_image_may_stand_in_two_places_and_the_pods_own_wins() {
     );
     assert_eq!(with(json!({})), settings().agent_image);
 }
+
+#[test]
+fn an_image_that_no_registry_serves_is_refused_before_there_is_a_pod() {
+    let with = |image: &str| work(json!({"spec": {"kubernetes": {"image": image}}}));
+    assert_eq!(with("ghcr.io/org/agent:1").unwrap().image, "ghcr.io/org/agent:1");
+    let refused = with("https://ghcr.io/org/agent").unwrap_err();
+    assert_eq!(refused.reason, Reason::ImagePullFailed);
+    for part in [
+        "spec.kubernetes.image",
+        "https://ghcr.io/org/agent",
+        "leave out the scheme",
+    ] {
+        assert!(refused.message.contains(part), "{}", refused.message);
+    }
+}
+
+#[test]
+fn a_task_that_fits_the_schema_but_no_annotation_is_refused_by_its_size() {
+    let with = |task: String| work(json!({"spec": {"task": {"description": task}}}));
+    assert!(with("a".repeat(65536)).is_ok());
+    for task in ["\u{1f600}".repeat(65536), "\u{1}".repeat(65536)] {
+        let refused = with(task).unwrap_err();
+        assert_eq!(refused.reason, Reason::SpecIncomplete);
+        assert!(
+            refused.message.contains("spec.task.description takes"),
+            "{}",
+            refused.message
+        );
+        assert!(refused.message.len() < 300 && refused.message.contains("shorten"));
+    }
+}

@@ -287,6 +287,17 @@ fn only_the_agents_container_runs_the_polecats_image() {
 }
 
 #[test]
+fn a_deadline_longer_than_any_pod_may_live_is_that_of_the_broker_alone() {
+    let polecat = polecat(json!({"spec": {"kubernetes": {"activeDeadlineSeconds": i64::MAX}}}));
+    let work = validate(&polecat, None, &settings()).unwrap();
+    let pod = pod(&polecat, &work, 1, &settings()).unwrap();
+    assert_eq!(
+        pod.spec.unwrap().active_deadline_seconds,
+        Some(i64::from(i32::MAX))
+    );
+}
+
+#[test]
 fn the_pod_ends_by_itself_after_deadline_parking_and_grace() {
     let seconds: Vec<_> = pods()
         .iter()
