@@ -175,8 +175,14 @@ mod tests {
 
     #[test]
     fn a_name_may_end_with_a_platform() {
-        assert_eq!(split("@openai/codex@linux-x64"), ("@openai/codex", Some("linux-x64")));
-        assert_eq!(split("@anthropic-ai/claude-code-linux-x64"), ("@anthropic-ai/claude-code-linux-x64", None));
+        assert_eq!(
+            split("@openai/codex@linux-x64"),
+            ("@openai/codex", Some("linux-x64"))
+        );
+        assert_eq!(
+            split("@anthropic-ai/claude-code-linux-x64"),
+            ("@anthropic-ai/claude-code-linux-x64", None)
+        );
         assert_eq!(split("plain"), ("plain", None));
     }
 
