@@ -7,6 +7,7 @@ pub mod condition;
 pub mod evidence;
 pub mod git;
 pub mod labels;
+pub mod placement;
 pub mod pod;
 pub mod polecat;
 pub mod reason;
@@ -16,6 +17,7 @@ pub mod resources;
 pub mod rig;
 mod rules;
 pub mod text;
+pub mod timing;
 pub mod usage;
 pub mod work_order;
 

@@ -66,11 +66,16 @@ reasons! {
     /// The pod exists and its containers are starting.
     PodStarting => "",
     /// No node can take the pod.
-    Unschedulable => "read the message: free or add capacity, or lower the requests",
+    Unschedulable => "read the message: free or add capacity, or lower the requests; the pod waits as long as it may be parked",
     /// The agent is at work.
     AgentRunning => "",
     /// The pod is being stopped, and its work is being saved.
     Stopping => "",
+
+    /// A new attempt follows one that failed.
+    Retrying => "",
+    /// The pod goes on after it was parked.
+    Resumed => "",
 
     // Parked: the pod lives and waits.
     /// A secret or one of its keys does not exist yet.
@@ -95,6 +100,8 @@ reasons! {
     // Stuck: what the manifest or the cluster says.
     /// The manifest and its Rig leave out something that is needed.
     SpecIncomplete => "set the field that the message names",
+    /// The manifest asks for something that no polecat may have.
+    SpecNotAllowed => "remove what the message names",
     /// The agent cannot speak to the provider.
     ProviderUnsupportedByAgent => "choose an agent and a provider that speak the same API: claude-code with anthropic, litellm or ollama; codex with openai, litellm or ollama",
     /// The model endpoint is not on the operator's list.
@@ -111,6 +118,12 @@ reasons! {
     QuotaExceeded => "raise the quota or wait for other pods to end, and retry",
     /// The image cannot be pulled.
     ImagePullFailed => "check the image's name, its registry and the pull secrets, and retry",
+    /// The image of the agent's container cannot run a polecat.
+    ImageIsNotAnAgent => "build spec.kubernetes.image from the polecat-agent image, and retry",
+    /// The configuration of a container names something that does not exist or is not allowed.
+    ContainerConfigInvalid => "create or correct what the message names, and retry",
+    /// A container cannot be started, or keeps breaking down.
+    ContainerCannotStart => "read the message and the container's logs, and retry",
 
     // Stuck: what the git host said.
     /// The git host refused the credential.
@@ -142,17 +155,21 @@ reasons! {
     /// The agent ended with an error.
     AgentFailed => "read `kubectl logs`, and retry",
     /// The agent neither called the model nor wrote anything for too long.
-    AgentHung => "read `kubectl logs`, and retry; the chart's value silenceSeconds says how long an agent may be silent",
+    AgentHung => "read `kubectl logs`, and retry; spec.timing.silenceSeconds says how long an agent may be silent",
     /// A volume of the pod was about to exceed its size limit.
     DiskFull => "raise the chart's value polecat.volumes or have the task write less, and retry",
-    /// A container used more memory than its limit.
+    /// The agent used more memory than its limit.
     OutOfMemory => "raise spec.kubernetes.resources.limits.memory, and retry",
+    /// A sidecar used more memory than its limit.
+    SidecarOutOfMemory => "raise the limit of that container in the chart's value polecat.resources, and retry",
     /// The attempt took longer than spec.kubernetes.activeDeadlineSeconds.
     DeadlineExceeded => "raise spec.kubernetes.activeDeadlineSeconds or split the task, and retry",
     /// The attempt was parked longer than allowed.
     ParkedTooLong => "cure what parked it, and retry",
-    /// The node evicted the pod.
+    /// The node evicted the pod, or refused it.
     Evicted => "read the message, and retry",
+    /// The node of the pod does not answer any more, or is gone.
+    NodeLost => "bring the node back, or delete its Node object when the machine is off: no other pod starts before",
     /// Someone else deleted the pod.
     PodDeleted => "retry; what was saved is on the ref named in status",
     /// The pod disappeared without its evidence.

@@ -69,6 +69,68 @@ impl From<Quantity> for String {
     }
 }
 
+impl Quantity {
+    /// The amount as a number, for comparisons; none where it cannot be read.
+    #[must_use]
+    pub fn amount(&self) -> Option<f64> {
+        let text = self.0.as_str();
+        if let Ok(number) = text.parse::<f64>() {
+            return Some(number).filter(|n| n.is_finite());
+        }
+        let unit = text.find(|c: char| c.is_ascii_alphabetic())?;
+        let (number, suffix) = text.split_at(unit);
+        let (base, power): (f64, i32) = match suffix {
+            "n" => (1000.0, -3),
+            "u" => (1000.0, -2),
+            "m" => (1000.0, -1),
+            "k" => (1000.0, 1),
+            "M" => (1000.0, 2),
+            "G" => (1000.0, 3),
+            "T" => (1000.0, 4),
+            "P" => (1000.0, 5),
+            "E" => (1000.0, 6),
+            "Ki" => (1024.0, 1),
+            "Mi" => (1024.0, 2),
+            "Gi" => (1024.0, 3),
+            "Ti" => (1024.0, 4),
+            "Pi" => (1024.0, 5),
+            "Ei" => (1024.0, 6),
+            _ => return None,
+        };
+        Some(number.parse::<f64>().ok()? * base.powi(power))
+    }
+
+    fn is_more_than(&self, other: &Self) -> bool {
+        matches!((self.amount(), other.amount()), (Some(a), Some(b)) if a > b)
+    }
+}
+
+impl ResourceRequirements {
+    /// These, and for each resource that they leave out what `defaults` say, so that a quota that asks for requests
+    /// and limits takes the container. Neither becomes smaller than the request that was written.
+    #[must_use]
+    pub fn or(&self, defaults: &Self) -> Self {
+        let mut limits = self.limits.clone().unwrap_or_default();
+        let mut requests = self.requests.clone().unwrap_or_default();
+        for (resource, limit) in defaults.limits.iter().flatten() {
+            let request = requests.get(resource).filter(|r| r.is_more_than(limit));
+            let wanted = request.unwrap_or(limit).clone();
+            limits.entry(resource.clone()).or_insert(wanted);
+        }
+        for (resource, request) in defaults.requests.iter().flatten() {
+            let limit = limits.get(resource).filter(|l| request.is_more_than(l));
+            let wanted = limit.unwrap_or(request).clone();
+            requests.entry(resource.clone()).or_insert(wanted);
+        }
+        let some = |map: BTreeMap<String, Quantity>| (!map.is_empty()).then_some(map);
+        Self {
+            limits: some(limits),
+            requests: some(requests),
+            claims: self.claims.clone(),
+        }
+    }
+}
+
 impl JsonSchema for Quantity {
     fn schema_name() -> Cow<'static, str> {
         "Quantity".into()
@@ -99,5 +161,58 @@ impl From<&ResourceRequirements> for core::ResourceRequirements {
             requests: convert(&resources.requests),
             claims: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(json: &str) -> ResourceRequirements {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn what_is_left_out_is_filled_and_stays_consistent() {
+        let defaults = of(
+            r#"{"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"cpu": "2", "memory": "4Gi"}}"#,
+        );
+        for (own, expected) in [
+            (
+                "{}",
+                r#"{"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"cpu": "2", "memory": "4Gi"}}"#,
+            ),
+            (
+                r#"{"limits": {"memory": "256Mi"}}"#,
+                r#"{"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "2", "memory": "256Mi"}}"#,
+            ),
+            (
+                r#"{"requests": {"memory": "8Gi", "gpu": 1}}"#,
+                r#"{"requests": {"cpu": "100m", "memory": "8Gi", "gpu": 1}, "limits": {"cpu": "2", "memory": "8Gi"}}"#,
+            ),
+            (
+                r#"{"requests": {"cpu": 1}, "limits": {"cpu": "1500m"}}"#,
+                r#"{"requests": {"cpu": 1, "memory": "512Mi"}, "limits": {"cpu": "1500m", "memory": "4Gi"}}"#,
+            ),
+        ] {
+            assert_eq!(of(own).or(&defaults), of(expected), "{own}");
+        }
+    }
+
+    #[test]
+    fn quantities_compare_across_units() {
+        let amount = |text: &str| Quantity(text.to_owned()).amount();
+        for (a, b) in [
+            ("1Gi", "1024Mi"),
+            ("1e3", "1k"),
+            ("0.5", "500m"),
+            ("1E", "1e18"),
+            ("2", "2000m"),
+        ] {
+            assert_eq!(amount(a), amount(b), "{a} {b}");
+        }
+        assert!(amount("1G") < amount("1Gi"));
+        assert_eq!(amount("much"), None);
+        assert_eq!(amount("1Xi"), None);
     }
 }

@@ -5,8 +5,11 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::placement::Placement;
 use crate::reference::SecretReference;
+use crate::resources::ResourceRequirements;
 use crate::rules;
+use crate::timing::Timing;
 
 /// A project workspace: one repository, many polecats.
 #[derive(Clone, Debug, PartialEq, CustomResource, Serialize, Deserialize, KubeSchema)]
@@ -55,9 +58,51 @@ pub struct RigSpec {
     /// The model credentials of polecats that name none, in the polecat's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claude_creds_secret_ref: Option<SecretReference>,
+    /// What holds for polecats that say nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub polecat_defaults: Option<PolecatDefaults>,
     /// Settings of the predecessor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<RigSettings>,
+}
+
+/// What holds for the polecats of a rig that say nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolecatDefaults {
+    /// How often a failed attempt is repeated by itself, where that can help; by default the chart's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub backoff_limit: Option<i32>,
+    /// How long things may take, and how often work is saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timing: Option<Timing>,
+    /// The pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<PodDefaults>,
+}
+
+/// What holds for the pods of polecats that say nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodDefaults {
+    /// Requests and limits of the agent's container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// Seconds an attempt may take, not counting what it was parked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub active_deadline_seconds: Option<i64>,
+    /// `false` gives each pod a user namespace of its own, as OpenShift's restricted-v3 wants; by default the chart's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_users: Option<bool>,
+    /// Pull secrets in the polecat's namespace, besides those of the polecat and the chart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub image_pull_secrets: Option<Vec<SecretReference>>,
+    /// Where the pods may run.
+    #[serde(flatten)]
+    pub placement: Placement,
 }
 
 /// Settings of the predecessor; `FieldsIgnored` says which have no effect.

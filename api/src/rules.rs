@@ -49,8 +49,11 @@ pub(crate) fn one_task() -> Rule {
 
 /// What the agent can read, it can give away. A rule of one variable.
 pub(crate) fn no_secret_in_environment() -> Rule {
-    Rule::new("!has(self.valueFrom) || !has(self.valueFrom.secretKeyRef)").message(expression(
-        "'env ' + self.name + ' must not take a value from a Secret (secretKeyRef): the agent holds no keys; use claudeCredsSecretRef or gitSecretRef'",
+    Rule::new(
+        "!has(self.valueFrom) || !(has(self.valueFrom.secretKeyRef) || has(self.valueFrom.fileKeyRef))",
+    )
+    .message(expression(
+        "'env ' + self.name + ' must not take a value from a Secret (secretKeyRef) or another container\\'s volume (fileKeyRef): the agent holds no keys; use claudeCredsSecretRef or gitSecretRef'",
     ))
 }
 

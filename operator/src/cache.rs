@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::channel::mpsc;
 use gastown_api::labels;
+use gastown_api::placement::Placement;
 use gastown_api::pod::pod_name;
 use gastown_api::polecat::{Polecat, PolecatPhase};
 use gastown_api::rig::Rig;
@@ -334,6 +335,10 @@ pub fn prune_polecat(polecat: &mut Polecat) {
         polecat.spec.task_description = None;
         polecat.spec.agent_config = None;
         polecat.spec.resources = None;
+        if let Some(kubernetes) = &mut polecat.spec.kubernetes {
+            kubernetes.resources = None;
+            kubernetes.placement = Placement::default();
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod size;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use gastown_api::placement::Placement;
 use gastown_api::resources::ResourceRequirements;
 use gastown_api::usage::Price;
 use gastown_api::work_order::ProxyOrder;
@@ -56,10 +57,14 @@ pub struct Config {
     pub silence_seconds: u32,
     /// The proxy of the brokers.
     pub proxy: Option<ProxyOrder>,
+    /// How often a failed attempt is repeated by itself.
+    pub backoff_limit: u32,
     /// `pod.spec.hostUsers`.
     pub host_users: Option<bool>,
     /// Names of secrets.
     pub image_pull_secrets: Vec<String>,
+    /// Where polecats run that say nothing else.
+    pub placement: Placement,
     /// Requests and limits.
     pub resources: Resources,
     /// Size limits.

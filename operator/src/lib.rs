@@ -10,6 +10,8 @@ mod metrics;
 #[doc(hidden)]
 pub mod parsers;
 mod pod_view;
+#[doc(hidden)]
+pub mod rendering;
 mod run;
 mod server;
 mod telemetry;

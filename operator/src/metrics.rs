@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use gastown_api::polecat::PolecatPhase;
 use gastown_api::reason::Reason;
-use gastown_api::usage::Usage;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -17,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::cache::Census;
+use crate::controller::polecat::plan::Ended;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindResult {
@@ -48,6 +48,10 @@ pub struct Metrics {
     ends: Family<EndReason, Counter>,
     tokens: Family<TokenKind, Counter>,
     cost: Counter<f64, std::sync::atomic::AtomicU64>,
+    attempts: Family<EndReason, Histogram, fn() -> Histogram>,
+    parked: Counter,
+    pushes_refused: Counter,
+    events: Family<EndReason, Counter>,
     leading: Gauge,
 }
 
@@ -83,6 +87,30 @@ impl Metrics {
             "Cost of ended attempts in US dollars, where the model has a price",
             cost.clone(),
         );
+        let attempts = Family::new_with_constructor(minutes as fn() -> Histogram);
+        let (parked, pushes_refused, events) = (Counter::default(), Counter::default(), Family::default());
+        registry.register_with_unit(
+            "attempt_duration",
+            "How long ended attempts took from claim to end, by reason",
+            Unit::Seconds,
+            attempts.clone(),
+        );
+        registry.register_with_unit(
+            "parked",
+            "How long ended attempts were parked",
+            Unit::Seconds,
+            parked.clone(),
+        );
+        registry.register(
+            "pushes_refused",
+            "Pushes of agents that ended attempts saw refused",
+            pushes_refused.clone(),
+        );
+        registry.register(
+            "transitions",
+            "Transitions that an event told of, by reason: parking, resuming, retries and ends",
+            events.clone(),
+        );
         registry.register("leading", "1 where this replica leads", leading.clone());
         registry.register_collector(Box::new(Phases(census)));
         Self {
@@ -93,6 +121,10 @@ impl Metrics {
             ends,
             tokens,
             cost,
+            attempts,
+            parked,
+            pushes_refused,
+            events,
             leading,
         }
     }
@@ -115,9 +147,15 @@ impl Metrics {
         clippy::cast_precision_loss,
         reason = "millionths of a dollar stay far below 2^52"
     )]
-    pub fn attempt_ended(&self, reason: Reason, usage: &Usage, cost_micros: Option<i64>) {
-        let reason = reason.as_str();
+    pub fn attempt_ended(&self, ended: &Ended) {
+        let reason = ended.reason.as_str();
+        let usage = &ended.usage;
         self.ends.get_or_create(&EndReason { reason }).inc();
+        self.attempts
+            .get_or_create(&EndReason { reason })
+            .observe(ended.took.as_secs_f64().max(0.0));
+        self.parked.inc_by(ended.parked_seconds);
+        self.pushes_refused.inc_by(ended.pushes_refused.into());
         for (kind, count) in [
             ("input", usage.input_tokens),
             ("output", usage.output_tokens),
@@ -126,7 +164,14 @@ impl Metrics {
         ] {
             self.tokens.get_or_create(&TokenKind { kind }).inc_by(count);
         }
-        self.cost.inc_by(cost_micros.unwrap_or(0).max(0) as f64 / 1e6);
+        self.cost
+            .inc_by(ended.cost_micros.unwrap_or(0).max(0) as f64 / 1e6);
+    }
+
+    /// Counts a transition that an event tells of.
+    pub fn told(&self, reason: Reason) {
+        let reason = reason.as_str();
+        self.events.get_or_create(&EndReason { reason }).inc();
     }
 
     /// Says whether this replica leads.
@@ -144,6 +189,13 @@ impl Metrics {
 
 fn seconds() -> Histogram {
     Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0])
+}
+
+/// From a refused pod to the longest parking.
+fn minutes() -> Histogram {
+    Histogram::new([
+        1.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0,
+    ])
 }
 
 /// Polecats by phase, counted by the census.
@@ -175,6 +227,9 @@ fn phase_name(phase: Option<PolecatPhase>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use gastown_api::usage::Usage;
+    use jiff::SignedDuration;
+
     use super::*;
 
     #[test]
@@ -187,14 +242,18 @@ mod tests {
         census.note(&serde_json::from_value(polecat).unwrap());
         let metrics = Metrics::new(census);
         metrics.reconciled("Polecat", "ok", Duration::from_millis(3));
-        metrics.attempt_ended(
-            Reason::Delivered,
-            &Usage {
+        metrics.attempt_ended(&Ended {
+            reason: Reason::Delivered,
+            usage: Usage {
                 input_tokens: 7,
                 ..Usage::default()
             },
-            Some(500_000),
-        );
+            cost_micros: Some(500_000),
+            took: SignedDuration::from_secs(90),
+            parked_seconds: 30,
+            pushes_refused: 2,
+        });
+        metrics.told(Reason::Delivered);
         let text = metrics.encode().unwrap();
         for line in [
             "gastown_reconcile_total{kind=\"Polecat\",result=\"ok\"} 1",
@@ -202,6 +261,11 @@ mod tests {
             "gastown_attempt_ends_total{reason=\"Delivered\"} 1",
             "gastown_tokens_total{kind=\"input\"} 7",
             "gastown_cost_usd_total 0.5",
+            "gastown_attempt_duration_seconds_sum{reason=\"Delivered\"} 90",
+            "gastown_attempt_duration_seconds_bucket{le=\"60.0\",reason=\"Delivered\"} 0",
+            "gastown_parked_seconds_total 30",
+            "gastown_pushes_refused_total 2",
+            "gastown_transitions_total{reason=\"Delivered\"} 1",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 pub use crate::controller::polecat::judge::{evidence_in_log, evidence_of};
 pub use crate::pod_view::PodView;
 
-use crate::controller::polecat::judge::{Wanted, judge};
+use crate::controller::polecat::judge::{Question, Wanted, judge};
 use crate::controller::polecat::plan::doorbell;
 
 /// How an attempt ended, as the status will say it.
@@ -27,7 +27,15 @@ pub struct Judged {
 pub fn judged(pod: &PodView, attempt: i32, base: Option<&str>) -> Judged {
     let _ending = pod.ending(120);
     let _ring = doorbell::listen(pod, attempt, None, Timestamp::UNIX_EPOCH);
-    let verdict = judge(pod, attempt, base, Wanted::Work);
+    let verdict = judge(
+        pod,
+        &Question {
+            attempt,
+            base,
+            wanted: Wanted::Work,
+            own_image: true,
+        },
+    );
     Judged {
         delivered: verdict.outcome == AttemptOutcome::Delivered,
         reason: verdict.reason,

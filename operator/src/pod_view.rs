@@ -31,6 +31,8 @@ pub struct StatusView {
     pub reason: Option<String>,
     /// In words.
     pub message: Option<String>,
+    /// When the kubelet took it.
+    pub start_time: Option<Time>,
     /// Of these, `PodScheduled` and `DisruptionTarget` are kept.
     pub conditions: Vec<ConditionView>,
     /// `broker`, `keeper` and `git-init`.
@@ -62,6 +64,8 @@ pub struct ContainerView {
     pub name: String,
     /// Whether its readiness probe succeeds.
     pub ready: bool,
+    /// How often it was started again.
+    pub restart_count: i32,
     /// What it does.
     pub state: StateView,
     /// How it ended before it was restarted.
@@ -153,7 +157,7 @@ impl PodView {
         self.status.conditions.retain(kept);
         self.status.conditions.shrink_to_fit();
         for container in &mut self.status.init_container_statuses {
-            if container.name != pod::BROKER {
+            if container.name != pod::BROKER && container.name != pod::KEEPER {
                 container.last_state = StateView::default();
             }
         }
@@ -239,27 +243,53 @@ impl PodView {
             .chain(&status.container_statuses)
     }
 
+    /// Whether its node is gone, and the garbage collection of pods has said so.
+    #[must_use]
+    pub fn is_collected(&self) -> bool {
+        let disrupted = self.condition("DisruptionTarget").filter(|c| c.status == "True");
+        disrupted.is_some_and(|c| c.reason.as_deref() == Some("DeletionByPodGC"))
+    }
+
     /// When nothing of the pod runs any more; [`Ending::Expected`] says how long to wait for the kubelet's last word.
     ///
-    /// A pod with a deletion grace of 0 was deleted by force, or by the garbage collection of a node that is gone:
-    /// the kubelet will not report again. A pod may be `Succeeded` or `Failed` while a sidecar's end is not reported
+    /// A deletion by force says nothing about the containers: the pod has ended when the kubelet says so, when it never
+    /// had a node, or when its node is gone. A pod may be `Succeeded` or `Failed` while a sidecar's end is not reported
     /// yet, and that end carries the evidence; the patience for it starts at the end of the agent.
     #[must_use]
     pub fn ending(&self, grace_seconds: i64) -> Ending {
-        let forced = self.is_deleting() && self.metadata.deletion_grace_period_seconds == Some(0);
         let over = matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"));
-        let broker_runs = self
-            .container(pod::BROKER)
-            .is_some_and(|c| c.state.running.is_some());
-        match (forced, over, broker_runs) {
-            (true, _, _) | (false, true, false) => Ending::Ended,
-            (false, false, _) => Ending::Alive,
-            (false, true, true) => {
+        let sidecars_run = [pod::BROKER, pod::KEEPER]
+            .into_iter()
+            .filter_map(|name| self.container(name))
+            .any(|c| c.state.running.is_some());
+        if self.is_collected() || self.was_deleted_without_a_node() || self.was_stopped_everywhere() {
+            return Ending::Ended;
+        }
+        match (over, sidecars_run) {
+            (false, _) => Ending::Alive,
+            (true, false) => Ending::Ended,
+            (true, true) => {
                 let agent = self.terminated(pod::CLAUDE).and_then(|t| t.finished_at.as_ref());
                 let patience = jiff::SignedDuration::from_secs(grace_seconds + 30);
                 agent.map_or(Ending::Ended, |at| Ending::Expected(later(at.0, patience)))
             }
         }
+    }
+
+    /// The API server sets the grace of a pod without a node to 0.
+    fn was_deleted_without_a_node(&self) -> bool {
+        let scheduled = self.condition("PodScheduled").is_some_and(|c| c.status == "True");
+        let reported = self.containers().next().is_some();
+        let forced = self.metadata.deletion_grace_period_seconds == Some(0);
+        self.is_deleting() && forced && !scheduled && !reported
+    }
+
+    /// Each container that the kubelet knows has ended, `claude` among them.
+    fn was_stopped_everywhere(&self) -> bool {
+        let mut all = self.containers();
+        self.is_deleting()
+            && self.terminated(pod::CLAUDE).is_some()
+            && all.all(|container| container.state.terminated.is_some())
     }
 }
 
@@ -274,7 +304,7 @@ pub fn later(time: Timestamp, by: jiff::SignedDuration) -> Timestamp {
 pub enum Ending {
     /// Its containers run, or may still start.
     Alive,
-    /// The agent has ended; the broker's end is expected until then.
+    /// The agent has ended; the end of the sidecars is expected until then.
     Expected(Timestamp),
     /// Nothing of it runs.
     Ended,

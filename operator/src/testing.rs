@@ -1,5 +1,7 @@
 //! Minimal objects for tests, through the real parse step.
 
+pub mod random;
+
 use std::sync::Arc;
 
 use gastown_api::polecat::Polecat;

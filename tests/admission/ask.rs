@@ -85,6 +85,19 @@ impl Server {
         self.send("POST", &path, "application/json", object).await
     }
 
+    /// Creates an object at `collection` unless it is there from an earlier run.
+    pub async fn ensure(&self, collection: &str, object: &Value) {
+        if let Err(message) = self.send("POST", collection, "application/json", object).await {
+            assert!(message.contains("already exists"), "{message}");
+        }
+    }
+
+    /// Asks whether an object at `collection` would be created.
+    pub async fn would_create(&self, collection: &str, object: &Value) -> Answer {
+        let path = format!("{collection}?fieldValidation=Strict&dryRun=All");
+        self.send("POST", &path, "application/json", object).await
+    }
+
     /// Replaces an object; `object` carries the resource version.
     pub async fn replace(&self, object: &Value, subresource: &str) -> Answer {
         let path = format!("{}{subresource}?fieldValidation=Strict", item(object));

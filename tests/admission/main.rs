@@ -8,6 +8,7 @@
 )]
 
 mod ask;
+mod random;
 mod refused;
 mod samples;
 mod status;

@@ -1,7 +1,9 @@
 //! The table of what is refused, put to the API server.
 
 use gastown_tests::manifests::parse;
-use gastown_tests::manifests::refused::{Case, POLECAT, UNKNOWN, change, of_the_polecat, of_the_rig};
+use gastown_tests::manifests::refused::{
+    Case, POLECAT, UNKNOWN, change, of_the_options, of_the_polecat, of_the_rig,
+};
 use serde_json::json;
 
 use crate::ask::{Keep, Server};
@@ -14,6 +16,11 @@ async fn invalid_rigs_are_refused_with_field_value_and_rule() {
 #[tokio::test]
 async fn invalid_polecats_are_refused_with_field_value_and_rule() {
     refuses(of_the_polecat()).await;
+}
+
+#[tokio::test]
+async fn options_that_are_none_are_refused_with_field_value_and_rule() {
+    refuses(of_the_options()).await;
 }
 
 async fn refuses(cases: Vec<Case>) {

@@ -31,7 +31,7 @@ fn full() -> Value {
     let usage = serde_json::to_value(Usage::default()).unwrap();
     let attempt = |number: i32| {
         json!({
-            "number": number, "podUID": "4f5b8f1e-0000-0000-0000-000000000000",
+            "number": number, "retry": 1, "podUID": "4f5b8f1e-0000-0000-0000-000000000000",
             "startedAt": at(), "finishedAt": at(), "outcome": "Delivered", "reason": "Delivered",
             "message": "x".repeat(1024), "usage": usage, "costMicros": 123_400,
         })

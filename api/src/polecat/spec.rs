@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::status::PolecatStatus;
+use crate::placement::Placement;
 use crate::reference::{ConfigMapReference, SecretKeyRef, SecretReference};
 use crate::resources::ResourceRequirements;
 use crate::rules;
+use crate::timing::Timing;
 
 /// An autonomous worker: one issue, one branch, one pod at a time.
 #[derive(Clone, Debug, PartialEq, CustomResource, Serialize, Deserialize, KubeSchema)]
@@ -88,11 +90,19 @@ pub struct PolecatSpec {
     /// Requests and limits of the agent's container, where `kubernetes.resources` has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// Seconds after the end until the object is deleted.
+    /// How often a failed attempt is repeated by itself, where that can help; by default the Rig's, else 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub backoff_limit: Option<i32>,
+    /// How long things may take, and how often work is saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timing: Option<Timing>,
+    /// Seconds after it is Done, Terminated, or Stuck with no attempt to come, until the object is deleted; never when
+    /// unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub ttl_seconds_after_finished: Option<i32>,
-    /// Seconds of idleness until it is terminated.
+    /// Seconds it may be Idle until it is Terminated; without limit when unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub max_idle_seconds: Option<i32>,
@@ -292,6 +302,13 @@ pub struct KubernetesSpec {
     /// Host keys are always checked; the field is the predecessor's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_strict_host_key_checking: Option<StrictHostKeyChecking>,
+    /// Pull secrets, besides those of the Rig and the chart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub image_pull_secrets: Option<Vec<SecretReference>>,
+    /// Where the pod may run.
+    #[serde(flatten)]
+    pub placement: Placement,
 }
 
 /// Whether host keys are checked: always.

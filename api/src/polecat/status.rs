@@ -99,6 +99,9 @@ pub enum PolecatPhase {
 pub struct Attempt {
     /// Its number, from 1.
     pub number: i32,
+    /// How many attempts in a row were repeated by themselves up to this one; none: it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<i32>,
     /// The UID of its pod, once it exists.
     #[serde(default, rename = "podUID", skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,

@@ -59,6 +59,29 @@ impl Cluster {
         self.patch_polecat("release", polecat, &patch).await
     }
 
+    /// Deletes a polecat that nobody has changed since it was read; answers what is left of it while finalizers hold
+    /// it, else what it was, without any.
+    pub async fn delete_polecat(&self, polecat: &Polecat) -> Result<Polecat, Call> {
+        let (namespace, name) = (polecat.namespace().unwrap_or_default(), polecat.name_any());
+        let api: Api<Polecat> = self.namespaced(&namespace);
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: polecat.metadata.uid.clone(),
+                resource_version: polecat.metadata.resource_version.clone(),
+            }),
+            ..DeleteParams::default()
+        };
+        let answer = api.delete(&name, &params).await;
+        let answer = answer
+            .map_err(|error| Call::from_kube("delete", &format!("polecat {namespace}/{name}"), error))?;
+        Ok(answer.left().unwrap_or_else(|| {
+            let mut gone = polecat.clone();
+            gone.metadata.finalizers = None;
+            gone.metadata.deletion_timestamp = gone.metadata.creation_timestamp.clone();
+            gone
+        }))
+    }
+
     async fn patch_polecat(
         &self,
         act: &'static str,

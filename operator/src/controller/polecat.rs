@@ -4,6 +4,7 @@ pub mod build;
 pub mod fetch;
 pub mod judge;
 pub mod plan;
+pub mod retry;
 pub mod status;
 pub mod validate;
 
@@ -177,6 +178,11 @@ async fn carry_out(act: Act, observed: &mut Observed, context: &PolecatContext) 
             let released = cluster.release_polecat(&observed.polecat, &finalizers).await?;
             observed.polecat = Arc::new(released);
         }
+        Act::DeletePolecat => {
+            let deleted = cluster.delete_polecat(&observed.polecat).await?;
+            scope.written.polecat(&namespace, &name, &deleted.metadata);
+            observed.polecat = Arc::new(deleted);
+        }
         Act::WriteStatus(report) => report_status(*report, observed, context).await?,
     }
     Ok(())
@@ -208,12 +214,10 @@ async fn report_status(
         .written
         .polecat(&namespace, &name, &applied.metadata);
     if let Some(ended) = report.ended {
-        context
-            .shared
-            .metrics
-            .attempt_ended(ended.reason, &ended.usage, ended.cost_micros);
+        context.shared.metrics.attempt_ended(&ended);
     }
     if let Some(notice) = &report.notice {
+        context.shared.metrics.told(notice.reason);
         tracing::info!(namespace, name, reason = %notice.reason, note = notice.note, "transition");
         if let Err(error) = cluster.publish(&applied, notice, Timestamp::now()).await {
             tracing::warn!(error = ?error, namespace, name, "failed to publish an event");

@@ -57,6 +57,44 @@ fn long(letters: usize) -> Value {
     Value::from("a".repeat(letters))
 }
 
+fn many_labels(count: usize) -> Value {
+    (0..count).map(|n| (format!("l{n}"), json!("x"))).collect()
+}
+
+/// Retries, times and pod options, of Polecats and Rigs, that are none.
+#[rustfmt::skip]
+#[must_use]
+pub fn of_the_options() -> Vec<Case> {
+    const SHAPE: &str = "should match";
+    vec![
+        rig("/spec/polecatDefaults", json!({"timing": {"parkingSeconds": -1}}), "spec.polecatDefaults.timing.parkingSeconds", "-1", "greater than or equal to 1"),
+        rig("/spec/polecatDefaults", json!({"backoffLimit": -1}), "spec.polecatDefaults.backoffLimit", "-1", "greater than or equal to 0"),
+        rig("/spec/polecatDefaults", json!({"kubernetes": {"hostUsers": "no"}}), "spec.polecatDefaults.kubernetes.hostUsers", "string", "must be of type boolean"),
+        rig("/spec/polecatDefaults", json!({"kubernetes": {"activeDeadlineSeconds": 0}}), "spec.polecatDefaults.kubernetes.activeDeadlineSeconds", "0", "greater than or equal to 1"),
+        rig("/spec/polecatDefaults", json!({"kubernetes": {"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": 1}}}}), "spec.polecatDefaults.kubernetes.resources", "cpu 2 must", "must not exceed its limit 1"),
+        rig("/spec/polecatDefaults", json!({"kubernetes": {"runtimeClassName": "a b"}}), "spec.polecatDefaults.kubernetes.runtimeClassName", "a b", "should match"),
+        polecat("/spec/agentConfig", json!({"env": [{"name": "KEY", "valueFrom": {"fileKeyRef": {"volumeName": "broker-state", "path": "p", "key": "k"}}}]}), "spec.agentConfig.env[0]", "env KEY must", "must not take a value from a Secret"),
+        polecat("/spec/timing", json!({"parkingSeconds": 0}), "spec.timing.parkingSeconds", "0", "greater than or equal to 1"),
+        polecat("/spec/timing", json!({"parkingSeconds": "6h"}), "spec.timing.parkingSeconds", "string", "must be of type integer"),
+        polecat("/spec/timing", json!({"checkpointSeconds": 0}), "spec.timing.checkpointSeconds", "0", "greater than or equal to 1"),
+        polecat("/spec/timing", json!({"checkpointTurns": -20}), "spec.timing.checkpointTurns", "-20", "greater than or equal to 1"),
+        polecat("/spec/timing", json!({"silenceSeconds": 1.5}), "spec.timing.silenceSeconds", "number", "must be of type integer"),
+        polecat("/spec/backoffLimit", json!(-1), "spec.backoffLimit", "-1", "greater than or equal to 0"),
+        polecat("/spec/backoffLimit", json!(1001), "spec.backoffLimit", "1001", "less than or equal to 1000"),
+        polecat("/spec/backoffLimit", json!("twice"), "spec.backoffLimit", "string", "must be of type integer"),
+        polecat("/spec/kubernetes/nodeSelector", json!(["gpu"]), "spec.kubernetes.nodeSelector", "array", "must be of type object"),
+        polecat("/spec/kubernetes/nodeSelector", json!({"pool": 7}), "spec.kubernetes.nodeSelector.pool", "integer", "must be of type string"),
+        polecat("/spec/kubernetes/nodeSelector", many_labels(33), "spec.kubernetes.nodeSelector", "33", "must have at most 32 items"),
+        polecat("/spec/kubernetes/tolerations", json!(vec![json!({"operator": "Exists"}); 33]), "spec.kubernetes.tolerations", "33", "must have at most 32 items"),
+        polecat("/spec/kubernetes/tolerations", json!([{"key": 7}]), "spec.kubernetes.tolerations[0].key", "integer", "must be of type string"),
+        polecat("/spec/kubernetes/affinity", json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}}), "spec.kubernetes.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms", "", "Required value"),
+        polecat("/spec/kubernetes/priorityClassName", json!("Very High"), "spec.kubernetes.priorityClassName", "Very High", SHAPE),
+        polecat("/spec/kubernetes/runtimeClassName", json!(""), "spec.kubernetes.runtimeClassName", "\"\"", "should be at least 1 chars long"),
+        polecat("/spec/kubernetes/imagePullSecrets", json!([{"name": "No_Secret"}]), "spec.kubernetes.imagePullSecrets[0].name", "No_Secret", SHAPE),
+        polecat("/spec/kubernetes/imagePullSecrets", json!(["pull"]), "spec.kubernetes.imagePullSecrets[0]", "string", "must be of type object"),
+    ]
+}
+
 /// Invalid Rigs.
 #[rustfmt::skip]
 #[must_use]
@@ -167,10 +205,11 @@ pub fn of_the_polecat() -> Vec<Case> {
 }
 
 /// Fields that no definition has: where, and how the message names them.
-pub const UNKNOWN: [(&str, &str); 5] = [
+pub const UNKNOWN: [(&str, &str); 6] = [
     ("/spec/tasks", "spec.tasks"),
     ("/spec/task/descriptoin", "spec.task.descriptoin"),
-    ("/spec/kubernetes/nodeSelector", "spec.kubernetes.nodeSelector"),
+    ("/spec/kubernetes/hostNetwork", "spec.kubernetes.hostNetwork"),
+    ("/spec/kubernetes/nodeName", "spec.kubernetes.nodeName"),
     (
         "/spec/kubernetes/gitSecretRef/key",
         "spec.kubernetes.gitSecretRef.key",

@@ -11,7 +11,8 @@ use gastown_api::reason::Reason;
 use gastown_api::text::escape;
 use jiff::Timestamp;
 
-use crate::pod_view::{PodView, TerminatedView};
+use super::plan::cannot_start;
+use crate::pod_view::{ContainerView, PodView, TerminatedView};
 
 const OOM_KILLED: &str = "OOMKilled";
 
@@ -42,6 +43,19 @@ pub enum Wanted {
     Stop(Reason),
 }
 
+/// What is asked of a pod that ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The number of the attempt.
+    pub attempt: i32,
+    /// What the first attempt found.
+    pub base: Option<&'a str>,
+    /// What was wanted of the pod.
+    pub wanted: Wanted,
+    /// Whether `claude` runs an image of the polecat's own.
+    pub own_image: bool,
+}
+
 /// The broker's word in a pod, if it speaks of this attempt.
 #[must_use]
 pub fn evidence_of(pod: &PodView, attempt: i32) -> Option<Evidence> {
@@ -68,20 +82,20 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_str(text.trim()).ok()
 }
 
-/// How attempt `attempt` ended; `base` is what the first attempt found.
+/// How the attempt ended.
 #[must_use]
-pub fn judge(pod: &PodView, attempt: i32, base: Option<&str>, wanted: Wanted) -> Verdict {
-    let evidence = evidence_of(pod, attempt);
-    let (outcome, reason, message) = if let Some(message) = delivered(pod, evidence.as_ref(), base) {
+pub fn judge(pod: &PodView, question: &Question<'_>) -> Verdict {
+    let evidence = evidence_of(pod, question.attempt);
+    let (outcome, reason, message) = if let Some(message) = delivered(pod, evidence.as_ref(), question.base) {
         (AttemptOutcome::Delivered, Reason::Delivered, message)
-    } else if let Wanted::Stop(reason) = wanted {
+    } else if let Wanted::Stop(reason) = question.wanted {
         (
             AttemptOutcome::Stopped,
             reason,
             "the pod was stopped on request".to_owned(),
         )
     } else {
-        let (reason, message) = failure(pod, evidence.as_ref(), base);
+        let (reason, message) = failure(pod, evidence.as_ref(), question);
         (AttemptOutcome::Failed, reason, message)
     };
     let delivered = outcome == AttemptOutcome::Delivered;
@@ -113,32 +127,50 @@ fn base_of<'a>(evidence: &'a Evidence, base: Option<&'a str>) -> Option<&'a str>
     base.or_else(|| evidence.base.as_ref().map(Sha::as_str))
 }
 
-fn failure(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> (Reason, String) {
+fn failure(pod: &PodView, evidence: Option<&Evidence>, question: &Question<'_>) -> (Reason, String) {
     if let Some(BrokerState::Stopped { reason, message }) = evidence.map(|e| &e.state) {
         return (*reason, message.clone());
     }
     pod_failure(pod)
+        .or_else(|| start_failure(pod, question.own_image))
         .or_else(|| init_failure(pod))
         .or_else(|| out_of_memory(pod))
+        .or_else(|| sidecar_out_of_memory(pod, evidence))
         .or_else(|| deletion(pod))
-        .unwrap_or_else(|| agent_end(pod, evidence, base))
+        .unwrap_or_else(|| agent_end(pod, evidence, question.base))
 }
 
-/// The pod's own reason, and evictions that have none but the condition `DisruptionTarget`.
+/// The pod's own reason, and evictions that have none but the condition `DisruptionTarget`. The kubelet's other
+/// reasons are of pods that it did not take, such as `OutOfcpu` or `UnexpectedAdmissionError`.
 fn pod_failure(pod: &PodView) -> Option<(Reason, String)> {
     let status = &pod.status;
     let message = status.message.clone().unwrap_or_default();
     match status.reason.as_deref() {
         Some("DeadlineExceeded") => return Some((Reason::DeadlineExceeded, message)),
-        Some("Evicted" | "Preempting" | "NodeShutdown" | "Terminated" | "NodeLost") => {
+        Some("NodeLost") => return Some((Reason::NodeLost, message)),
+        Some("Evicted" | "Preempting" | "NodeShutdown" | "Terminated") => {
             return Some((Reason::Evicted, message));
+        }
+        Some(refused) if pod.status.phase.as_deref() == Some("Failed") => {
+            return Some((Reason::Evicted, format!("{refused}: {message}")));
         }
         _ => {}
     }
     let disrupted = pod.condition("DisruptionTarget").filter(|c| c.status == "True")?;
     let why = disrupted.reason.as_deref().unwrap_or("DisruptionTarget");
     let words = disrupted.message.as_deref().unwrap_or_default();
-    Some((Reason::Evicted, format!("{why}: {words}")))
+    // A taint also evicts from a node that is well; then the kubelet reports how the agent ended.
+    let is_lost = match why {
+        "DeletionByPodGC" => true,
+        "DeletionByTaintManager" => pod.terminated(pod::CLAUDE).is_none(),
+        _ => false,
+    };
+    let reason = if is_lost {
+        Reason::NodeLost
+    } else {
+        Reason::Evicted
+    };
+    Some((reason, format!("{why}: {words}")))
 }
 
 fn init_failure(pod: &PodView) -> Option<(Reason, String)> {
@@ -162,14 +194,71 @@ fn init_failure(pod: &PodView) -> Option<(Reason, String)> {
     ))
 }
 
-/// On cgroup v1 a container is marked although only a child was killed, and may even exit 0.
+/// The container runtime could not start the container: its program is not in the image, or not for this machine.
+fn start_failure(pod: &PodView, own_image: bool) -> Option<(Reason, String)> {
+    let failed = |container: &&ContainerView| container.state.terminated.as_ref().is_some_and(never_started);
+    let container = pod.containers().find(failed)?;
+    let end = container.state.terminated.as_ref()?;
+    let (why, words) = (end.reason.as_deref(), end.message.as_deref());
+    let (name, why, words) = (
+        &container.name,
+        why.unwrap_or_default(),
+        words.unwrap_or_default(),
+    );
+    Some((
+        cannot_start(name, own_image),
+        format!("container {name}: {why}: {words}"),
+    ))
+}
+
+/// What containerd and CRI-O make the kubelet say.
+fn never_started(end: &TerminatedView) -> bool {
+    let why = end.reason.as_deref();
+    why.is_some_and(|r| {
+        matches!(
+            r,
+            "StartError" | "RunContainerError" | "CreateContainerError" | "ContainerCannotRun"
+        )
+    })
+}
+
+/// On cgroup v2 all of a container is killed at once. On v1 one process of it is, the container is marked all the
+/// same, and it may even exit with 0; then the supervisor lives to report who was killed.
 fn out_of_memory(pod: &PodView) -> Option<(Reason, String)> {
-    let killed = |name: &&str| {
-        let end: Option<&TerminatedView> = pod.terminated(name);
-        end.is_some_and(|t| t.reason.as_deref() == Some(OOM_KILLED))
+    let end = killed_for_memory(pod, pod::CLAUDE)?;
+    let report: Option<RunReport> = end.message.as_deref().and_then(parse);
+    let words = match report {
+        None => "container claude was killed, all of it at once".to_owned(),
+        Some(report) if report.agent_exit == 137 => "the agent in container claude was killed".to_owned(),
+        Some(report) => format!(
+            "a process that the agent had started was killed in container claude, and the agent exited with {}",
+            report.agent_exit
+        ),
     };
-    let name = [pod::CLAUDE, pod::BROKER, pod::KEEPER].into_iter().find(killed)?;
-    Some((Reason::OutOfMemory, format!("container {name} was killed")))
+    Some((Reason::OutOfMemory, words))
+}
+
+fn killed_for_memory<'a>(pod: &'a PodView, name: &str) -> Option<&'a TerminatedView> {
+    pod.terminated(name)
+        .filter(|end| end.reason.as_deref() == Some(OOM_KILLED))
+}
+
+/// A sidecar that was killed earlier was started again: that counts only where its evidence is missing.
+fn sidecar_out_of_memory(pod: &PodView, evidence: Option<&Evidence>) -> Option<(Reason, String)> {
+    let words = |name: &str| {
+        if let Some(end) = killed_for_memory(pod, name) {
+            return Some(if end.exit_code == 137 {
+                format!("container {name} was killed")
+            } else {
+                format!("a process that container {name} had started was killed")
+            });
+        }
+        let before = pod.container(name)?.last_state.terminated.as_ref()?;
+        let killed = before.reason.as_deref() == Some(OOM_KILLED) && evidence.is_none();
+        killed.then(|| format!("container {name} was killed and started again"))
+    };
+    let words = [pod::BROKER, pod::KEEPER].into_iter().find_map(words)?;
+    Some((Reason::SidecarOutOfMemory, words))
 }
 
 /// An agent that was cut short by a deletion nobody here asked for did not fail.
@@ -250,8 +339,10 @@ fn agent_end(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> 
 
 /// An agent that never ran has nothing to lose.
 fn agent_ran(pod: &PodView) -> bool {
-    let claude = pod.container(pod::CLAUDE);
-    claude.is_some_and(|c| c.state.running.is_some() || c.state.terminated.is_some())
+    pod.container(pod::CLAUDE).is_some_and(|c| {
+        let ended = c.state.terminated.as_ref();
+        c.state.running.is_some() || ended.is_some_and(|end| !never_started(end))
+    })
 }
 
 /// The keeper ends with 0 once everything is saved: the broker has re-read on the remote what it pushed. One that was

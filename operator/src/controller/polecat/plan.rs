@@ -13,8 +13,10 @@ use gastown_api::polecat::{AttemptOutcome, DesiredState, Polecat, PolecatPhase, 
 use gastown_api::reason::Reason;
 use jiff::Timestamp;
 
-pub use self::step::{Act, Notice, Observed, PlanPod, Report, Sight, Step, Word};
+pub use self::signs::cannot_start;
+pub use self::step::{Act, Ended, Notice, Observed, PlanPod, Report, Sight, Step, Word};
 use super::judge::{Verdict, Wanted};
+use super::retry::backoff_limit;
 use super::status::{Canvas, whole_seconds};
 use super::validate::{Refusal, Settings};
 use crate::pod_view::{Ending, PodView};
@@ -29,6 +31,7 @@ pub fn next(observed: &Observed, settings: &Settings, now: Timestamp) -> Result<
         canvas: Canvas {
             polecat: &observed.polecat,
             rig_found: observed.rig.is_some(),
+            backoff_limit: backoff_limit(&observed.polecat, observed.rig.as_deref(), &settings.config),
             now,
         },
     };

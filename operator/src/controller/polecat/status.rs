@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
 use super::judge::Verdict;
+use super::retry::{Coming, Retry, coming, reason_of, retry};
 use super::validate::{Refusal, Work, fields_ignored};
 
 /// The attempts that are kept.
@@ -24,6 +25,8 @@ pub struct Canvas<'a> {
     pub polecat: &'a Polecat,
     /// Whether its Rig exists.
     pub rig_found: bool,
+    /// How often a failed attempt is repeated by itself.
+    pub backoff_limit: i32,
     /// Now, in whole seconds: the API keeps no more.
     pub now: Timestamp,
 }
@@ -35,7 +38,7 @@ pub struct Progress {
     pub pod_uid: Option<String>,
     /// Whether the agent runs.
     pub active: bool,
-    /// `PodStarting`, `AgentRunning`, `Stopping`, `Unschedulable`, or what it is parked for.
+    /// `PodStarting`, `AgentRunning`, `Stopping`, `Unschedulable`, `NodeLost`, or what it is parked for.
     pub reason: Reason,
     /// In words.
     pub message: String,
@@ -46,7 +49,7 @@ pub struct Progress {
 impl Progress {
     /// Whether it goes on without trouble.
     fn is_well(&self) -> bool {
-        !self.parked && self.reason != Reason::Unschedulable
+        !self.parked && !matches!(self.reason, Reason::Unschedulable | Reason::NodeLost)
     }
 }
 
@@ -73,19 +76,49 @@ impl Canvas<'_> {
         self.finish(status, false, refusal.reason, &refusal.message, vec![])
     }
 
-    /// Ended for good.
+    /// The last attempt failed; the message says whether another one follows by itself, and when.
     #[must_use]
-    pub fn terminated(&self) -> PolecatStatus {
+    pub fn failed(&self) -> PolecatStatus {
+        let status = self.before();
+        let last = status.attempts.last();
+        let Some((reason, message)) = last.and_then(|a| Some((reason_of(a)?, a.message.clone()?))) else {
+            return self.unchanged();
+        };
+        let message = self.with_outlook(&status, &message);
+        self.finish(status, false, reason, &message, vec![])
+    }
+
+    /// The attempt that follows the last one of `status` by itself.
+    #[must_use]
+    pub fn coming(&self, status: &PolecatStatus) -> Option<Coming> {
+        let uid = self.polecat.metadata.uid.as_deref().unwrap_or_default();
+        coming(status, uid, self.backoff_limit)
+    }
+
+    /// A failure, and what comes after it.
+    fn with_outlook(&self, status: &PolecatStatus, message: &str) -> String {
+        if let Some(coming) = self.coming(status) {
+            return format!("{message}; {}", announcement(&coming));
+        }
+        let last = status.attempts.last();
+        let retries = last.and_then(|a| a.retry).unwrap_or(0);
+        let limited = last
+            .and_then(reason_of)
+            .is_some_and(|r| retry(r) == Retry::Limited);
+        match (limited, retries) {
+            (false, _) | (true, 0) => message.to_owned(),
+            (true, 1) => format!("{message}; given up after 1 retry"),
+            (true, n) => format!("{message}; given up after {n} retries"),
+        }
+    }
+
+    /// Ended for good, as `message` says.
+    #[must_use]
+    pub fn terminated(&self, message: &str) -> PolecatStatus {
         let mut status = self.before();
         status.phase = Some(PolecatPhase::Terminated);
         status.pod_active = false;
-        self.finish(
-            status,
-            true,
-            Reason::Terminated,
-            Reason::Terminated.sentence(),
-            vec![],
-        )
+        self.finish(status, true, Reason::Terminated, message, vec![])
     }
 
     /// The same, for a newer generation of the spec.
@@ -96,9 +129,10 @@ impl Canvas<'_> {
         status
     }
 
-    /// Claims attempt `number`: no other operator may start one then.
+    /// Claims attempt `number`: no other operator may start one then. `retry` counts those in a row that nobody asked
+    /// for.
     #[must_use]
-    pub fn claimed(&self, number: i32, work: &Work) -> PolecatStatus {
+    pub fn claimed(&self, number: i32, retry: Option<i32>, work: &Work) -> PolecatStatus {
         let progress = Progress {
             pod_uid: None,
             active: false,
@@ -106,7 +140,15 @@ impl Canvas<'_> {
             message: String::new(),
             parked: false,
         };
-        self.working(number, Some(work), &progress)
+        let mut status = self.working(number, Some(work), &progress);
+        // What waited for room without a pod is no history.
+        let waited = |a: &Attempt| a.pod_uid.is_none() && a.outcome == Some(AttemptOutcome::Failed);
+        let unfit = |a: &Attempt| reason_of(a).is_some_and(|r| super::retry::retry(r) == Retry::UntilItFits);
+        status.attempts.retain(|a| !(waited(a) && unfit(a)));
+        if let Some(attempt) = status.attempts.iter_mut().find(|a| a.number == number) {
+            attempt.retry = retry;
+        }
+        status
     }
 
     /// Attempt `number` is at work; `work` fills in what is effective when the attempt is new.
@@ -171,17 +213,26 @@ impl Canvas<'_> {
         let lost = verdict.may_be_lost.as_ref();
         let lost = lost.map(|what| Assertion::new(condition::WORK_MAY_BE_LOST, true, verdict.reason, what));
         let holds = verdict.outcome != AttemptOutcome::Failed;
-        // What was stopped on request says the same as what was never started: the status then settles in one write.
+        // What was stopped on request says the same as what was never started, and what failed the same as a look at
+        // it later: the status then settles in one write.
         let message = match verdict.outcome {
-            AttemptOutcome::Stopped => verdict.reason.sentence(),
-            AttemptOutcome::Delivered | AttemptOutcome::Failed => &verdict.message,
+            AttemptOutcome::Stopped => verdict.reason.sentence().to_owned(),
+            AttemptOutcome::Delivered => verdict.message.clone(),
+            AttemptOutcome::Failed => self.with_outlook(&status, &shortened(&verdict.message)),
         };
-        self.finish(status, holds, verdict.reason, message, lost.into_iter().collect())
+        self.finish(
+            status,
+            holds,
+            verdict.reason,
+            &message,
+            lost.into_iter().collect(),
+        )
     }
 
     fn new_attempt(&self, number: i32) -> Attempt {
         Attempt {
             number,
+            retry: None,
             pod_uid: None,
             started_at: Some(Time(self.now)),
             finished_at: None,
@@ -246,18 +297,24 @@ impl Canvas<'_> {
     ) -> Vec<Assertion> {
         let phase = status.phase;
         let working = phase == Some(PolecatPhase::Working);
+        let retries = phase == Some(PolecatPhase::Stuck)
+            && status.attempts.last().and_then(reason_of) == Some(reason)
+            && self.coming(status).is_some();
         let new = |type_, holds| Assertion::new(type_, holds, reason, "");
         let mut all = vec![
             Assertion::new(
                 condition::READY,
                 ready,
                 reason,
-                with_remedy(ready, reason, message),
+                with_remedy(ready || retries, reason, message),
             ),
             new(condition::WORKING, working && status.pod_active),
-            new(condition::PROGRESSING, working && ready),
+            new(condition::PROGRESSING, (working && ready) || retries),
             new(condition::AVAILABLE, phase == Some(PolecatPhase::Done)),
-            new(condition::DEGRADED, phase == Some(PolecatPhase::Stuck)),
+            new(
+                condition::DEGRADED,
+                phase == Some(PolecatPhase::Stuck) && !retries,
+            ),
         ];
         let rig = if self.rig_found {
             Reason::RigFound
@@ -314,6 +371,19 @@ fn kept(status: &PolecatStatus, more: &[Assertion]) -> Vec<Assertion> {
     kept
 }
 
+/// When another attempt follows.
+#[must_use]
+pub fn announcement(coming: &Coming) -> String {
+    let Coming {
+        number,
+        retry,
+        of,
+        at,
+    } = coming;
+    let of = of.map_or_else(String::new, |of| format!(" of {of}"));
+    format!("attempt {number} starts at {at} (retry {retry}{of})")
+}
+
 /// What the user can do is part of the message, where something is wrong.
 fn with_remedy(ready: bool, reason: Reason, message: &str) -> String {
     let message = if message.is_empty() {
@@ -334,12 +404,10 @@ fn keep_last(attempts: &mut Vec<Attempt>) {
 }
 
 fn close_attempt(attempt: &mut Attempt, verdict: &Verdict, now: Timestamp) {
-    let mut message = verdict.message.clone();
-    truncate(&mut message, MESSAGE_LIMIT);
     attempt.finished_at = Some(Time(now));
     attempt.outcome = Some(verdict.outcome);
     attempt.reason = Some(verdict.reason.as_str().to_owned());
-    attempt.message = Some(message);
+    attempt.message = Some(shortened(&verdict.message));
     attempt.usage = verdict.evidence.as_ref().map(|e| e.usage);
     attempt.cost_micros = verdict.evidence.as_ref().and_then(cost_of);
 }
@@ -351,6 +419,12 @@ fn forget_superseded(status: &mut PolecatStatus, verdict: &Verdict) {
     if named.is_some() && named == verdict.supersedes.as_ref().map(gastown_api::git::Sha::as_str) {
         status.wip = None;
     }
+}
+
+fn shortened(message: &str) -> String {
+    let mut message = message.to_owned();
+    truncate(&mut message, MESSAGE_LIMIT);
+    message
 }
 
 fn cost_of(evidence: &Evidence) -> Option<i64> {

@@ -2,6 +2,8 @@
 
 mod image;
 mod model;
+pub mod options;
+pub mod timing;
 
 use gastown_api::git::BranchName;
 use gastown_api::labels;
@@ -10,10 +12,11 @@ use gastown_api::reason::Reason;
 use gastown_api::repository::RepositoryUrl;
 use gastown_api::resources::ResourceRequirements;
 use gastown_api::rig::Rig;
-use gastown_api::work_order::{AgentOrder, ModelApi};
+use gastown_api::work_order::{AgentOrder, Limits, ModelApi};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
+use self::options::PodOptions;
 use crate::config::Config;
 
 pub use model::Credentials;
@@ -66,10 +69,10 @@ pub struct Work {
     pub credentials: Credentials,
     /// The image of `claude`.
     pub image: String,
-    /// Requests and limits of `claude`.
-    pub resources: ResourceRequirements,
-    /// Unparked seconds.
-    pub deadline_seconds: u64,
+    /// What the polecat decides of its pod.
+    pub options: PodOptions,
+    /// How long things may take.
+    pub limits: Limits,
     /// Tokens left of the budget.
     pub tokens_left: Option<u64>,
     /// Millionths of a US dollar left of the budget.
@@ -124,9 +127,6 @@ pub fn validate(polecat: &Polecat, rig: Option<&Rig>, settings: &Settings) -> Re
     let credentials = model::credentials(kubernetes, agent, rig, provider)?;
     let model = model::model(agent, config)?;
     let (tokens_left, micros_left) = model::budget_left(polecat, model.as_deref(), config)?;
-    let deadline = kubernetes
-        .active_deadline_seconds
-        .and_then(|s| u64::try_from(s).ok());
     Ok(Work {
         base_branch: base_branch(kubernetes, rig)?,
         head_branch: work_branch(polecat, kubernetes)?,
@@ -137,8 +137,8 @@ pub fn validate(polecat: &Polecat, rig: Option<&Rig>, settings: &Settings) -> Re
         bead: bead_of(polecat).map(str::to_owned),
         endpoint: model::endpoint(agent, provider, config)?,
         image: image(kubernetes, agent, settings)?,
-        resources: resources(polecat, kubernetes, config),
-        deadline_seconds: deadline.unwrap_or(u64::from(config.deadline_seconds)),
+        options: options::options(polecat, kubernetes, agent, rig, config)?,
+        limits: timing::limits(polecat, rig, config),
         repository,
         model,
         agent: order,
@@ -271,11 +271,6 @@ fn trusted_hosts(rig: Option<&Rig>, config: &Config) -> Vec<String> {
     own.into_iter().chain(config.git_hosts.iter().cloned()).collect()
 }
 
-fn resources(polecat: &Polecat, kubernetes: &KubernetesSpec, config: &Config) -> ResourceRequirements {
-    let own = kubernetes.resources.as_ref().or(polecat.spec.resources.as_ref());
-    own.unwrap_or(&config.resources.agent).clone()
-}
-
 /// Fields that the schema takes and nothing reads, as far as they are set.
 #[must_use]
 pub fn fields_ignored(polecat: &Polecat) -> Vec<&'static str> {
@@ -285,15 +280,9 @@ pub fn fields_ignored(polecat: &Polecat) -> Vec<&'static str> {
     let kubernetes = spec.kubernetes.as_ref();
     let table = [
         (
-            "spec.ttlSecondsAfterFinished",
-            spec.ttl_seconds_after_finished.is_some(),
-        ),
-        ("spec.maxIdleSeconds", spec.max_idle_seconds.is_some()),
-        (
             "spec.agentConfig.configMapRef",
             agent.is_some_and(|a| a.config_map_ref.is_some()),
         ),
-        ("spec.agentConfig.env", agent.is_some_and(|a| a.env.is_some())),
         (
             "spec.resources.claims",
             spec.resources.as_ref().is_some_and(claims),

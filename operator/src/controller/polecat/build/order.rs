@@ -3,7 +3,7 @@
 use gastown_api::git::Sha;
 use gastown_api::polecat::Polecat;
 use gastown_api::repository::{RepositoryUrl, Transport};
-use gastown_api::work_order::{DiskOrder, GitOrder, Limits, ModelOrder, ResumeOrder, WorkOrder};
+use gastown_api::work_order::{DiskOrder, GitOrder, ModelOrder, ResumeOrder, WorkOrder};
 use kube::ResourceExt as _;
 
 use crate::config::Config;
@@ -34,14 +34,7 @@ pub fn work_order(polecat: &Polecat, work: &Work, attempt: i32, config: &Config)
             micros_left: work.micros_left,
             prices: config.prices.clone(),
         },
-        limits: Limits {
-            deadline_seconds: work.deadline_seconds,
-            parking_seconds: u64::from(config.parking_seconds),
-            grace_seconds: u64::from(config.grace_seconds),
-            checkpoint_seconds: u64::from(config.checkpoint_seconds),
-            checkpoint_turns: u64::from(config.checkpoint_turns),
-            silence_seconds: u64::from(config.silence_seconds),
-        },
+        limits: work.limits,
         disk: DiskOrder {
             workspace: config.volumes.workspace.bytes(),
             home: config.volumes.home.bytes(),

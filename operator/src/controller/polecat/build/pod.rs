@@ -44,7 +44,9 @@ pub fn pod(
     .into_iter()
     .fold(0_i64, |sum, seconds| sum.saturating_add_unsigned(seconds));
     let pull_secret = |name: &String| LocalObjectReference { name: name.clone() };
-    let pull_secrets: Vec<_> = config.image_pull_secrets.iter().map(pull_secret).collect();
+    let options = &work.options;
+    let pull_secrets: Vec<_> = options.pull_secrets.iter().map(pull_secret).collect();
+    let placement = options.placement.clone();
     Ok(Pod {
         metadata: ObjectMeta {
             name: Some(pod::pod_name(&polecat.name_any())),
@@ -66,7 +68,12 @@ pub fn pod(
             restart_policy: Some("Never".to_owned()),
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
-            host_users: config.host_users,
+            host_users: options.host_users,
+            node_selector: placement.node_selector,
+            tolerations: placement.tolerations,
+            affinity: placement.affinity.map(|affinity| *affinity),
+            priority_class_name: placement.priority_class_name,
+            runtime_class_name: placement.runtime_class_name,
             image_pull_secrets: (!pull_secrets.is_empty()).then_some(pull_secrets),
             security_context: Some(security_context()),
             termination_grace_period_seconds: Some(i64::from(config.grace_seconds)),

@@ -1,3 +1,5 @@
+mod shapes;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -5,7 +7,17 @@ use crate::testing::{BASE, HEAD, ended, evidence, merge, pod, running};
 
 /// The verdict on a pod with this status.
 fn of(status: &Value) -> Verdict {
-    judge(&pod(json!({"status": status})), 1, None, Wanted::Work)
+    ask(&pod(json!({"status": status})), None, Wanted::Work)
+}
+
+fn ask(pod: &PodView, base: Option<&str>, wanted: Wanted) -> Verdict {
+    let question = Question {
+        attempt: 1,
+        base,
+        wanted,
+        own_image: false,
+    };
+    judge(pod, &question)
 }
 
 fn reason(status: &Value) -> Reason {
@@ -49,7 +61,7 @@ fn done_needs_a_good_end_and_a_head_that_moved() {
 #[test]
 fn the_base_of_the_first_attempt_counts() {
     let ended = pod(json!({"status": ended(0, &evidence(json!({})))}));
-    let verdict = judge(&ended, 1, Some(HEAD), Wanted::Work);
+    let verdict = ask(&ended, Some(HEAD), Wanted::Work);
     assert_eq!(verdict.reason, Reason::NothingChanged);
 }
 
@@ -181,7 +193,10 @@ fn out_of_memory_is_seen_with_exit_0_too() {
     let verdict = of(&status);
     assert_eq!(
         (verdict.reason, verdict.message.as_str()),
-        (Reason::OutOfMemory, "container broker was killed")
+        (
+            Reason::SidecarOutOfMemory,
+            "a process that container broker had started was killed"
+        )
     );
 }
 
@@ -212,13 +227,13 @@ fn a_clone_that_failed_is_believed() {
 fn a_stop_on_request_is_no_failure_but_delivery_wins() {
     let stop = Wanted::Stop(Reason::Idle);
     let killed = pod(json!({"status": ended(143, &evidence(json!({})))}));
-    let verdict = judge(&killed, 1, None, stop);
+    let verdict = ask(&killed, None, stop);
     assert_eq!(
         (verdict.outcome, verdict.reason),
         (AttemptOutcome::Stopped, Reason::Idle)
     );
     let finished = pod(json!({"status": ended(0, &evidence(json!({})))}));
-    assert_eq!(judge(&finished, 1, None, stop).outcome, AttemptOutcome::Delivered);
+    assert_eq!(ask(&finished, None, stop).outcome, AttemptOutcome::Delivered);
 }
 
 #[test]
@@ -261,7 +276,7 @@ fn what_was_delivered_may_still_have_left_something_behind() {
 #[test]
 fn without_evidence_the_object_says_where_a_snapshot_would_be() {
     let forced = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": running()});
-    let lost = judge(&pod(forced), 1, None, Wanted::Work).may_be_lost.unwrap();
+    let lost = ask(&pod(forced), None, Wanted::Work).may_be_lost.unwrap();
     assert!(
         lost.contains("after the last checkpoint") && lost.contains("refs/gastown/wip/furiosa/pod-uid"),
         "{lost}"

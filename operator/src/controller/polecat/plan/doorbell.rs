@@ -73,9 +73,10 @@ fn parked(word: &Word, reason: Reason, message: &str, until: Option<Timestamp>, 
     if wake.is_some_and(|wake| wake <= now) {
         return Ring::Unheard;
     }
+    let until = until.map_or_else(String::new, |until| format!("; expected to go on at {until}"));
     Ring::Parked {
         reason,
-        message: message.to_owned(),
+        message: format!("{message}{until}"),
         wake,
     }
 }

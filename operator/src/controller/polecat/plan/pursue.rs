@@ -1,18 +1,23 @@
 //! An attempt is under way: its pod is created, followed, stopped and judged.
 
+use gastown_api::condition;
 use gastown_api::polecat::{AttemptOutcome, PolecatPhase, PolecatStatus};
 use gastown_api::reason::Reason;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::doorbell::{self, Ring};
-use super::signs::{agent_started, image_trouble, progress_of};
+use super::signs::{agent_started, progress_of, trouble, unschedulable};
 use super::step::{Act, Ended, Notice, PlanPod, Report, Sight, Step};
 use super::{Open, Plan, delete_or_wait, failed, name_taken, without_evidence};
 use crate::controller::polecat::build;
-use crate::controller::polecat::judge::{Verdict, Wanted, judge, last_snapshot};
-use crate::controller::polecat::status::Progress;
+use crate::controller::polecat::judge::{Question, Verdict, Wanted, judge, last_snapshot};
+use crate::controller::polecat::status::{Progress, announcement};
+use crate::controller::polecat::validate::timing::limits;
 use crate::controller::polecat::validate::{Refusal, validate};
-use crate::pod_view::{Ending, PodView};
+use crate::pod_view::{Ending, PodView, later};
+
+/// The kubelet's time, after the pod's grace, to report that the pod has ended.
+const LAST_WORD: SignedDuration = SignedDuration::from_secs(60);
 
 impl Plan<'_> {
     pub(super) fn pursue(&self, open: &Open) -> Result<Step, PlanPod> {
@@ -70,33 +75,34 @@ impl Plan<'_> {
     }
 
     fn drive(&self, open: &Open, pod: &PodView) -> Step {
-        let base = self.status().and_then(|s| s.base.as_deref());
         let grace = i64::from(self.settings.config.grace_seconds);
-        let ending = pod.ending(grace);
-        match ending {
-            Ending::Ended => return self.close(open, &judge(pod, open.number, base, self.wanted())),
+        let wake = match pod.ending(grace) {
+            Ending::Ended => return self.close(open, &self.verdict(open, pod)),
             Ending::Expected(until) if until <= self.now => {
-                return self.close(open, &judge(pod, open.number, base, self.wanted()));
+                return self.close(open, &self.verdict(open, pod));
             }
-            Ending::Expected(_) | Ending::Alive => {}
-        }
-        let wake = match ending {
             Ending::Expected(until) => Some(until),
-            Ending::Alive | Ending::Ended => None,
+            Ending::Alive => None,
         };
         if pod.is_deleting() {
-            return self.working(open, pod, false, Reason::Stopping, "", wake);
-        }
-        if let Some(message) = image_trouble(pod) {
-            let refusal = Refusal::new(Reason::ImagePullFailed, message);
-            return self.close(open, &failed(&refusal));
+            return self.stopping(open, pod, wake);
         }
         if self.wanted() != Wanted::Work {
             return delete_or_wait(pod);
         }
+        let (refusal, patience) = self.trouble(pod);
+        if let Some(refusal) = refusal {
+            // An agent that has begun is stopped first, so that its work is saved.
+            return if agent_started(pod) {
+                delete_or_wait(pod)
+            } else {
+                self.close(open, &failed(&refusal))
+            };
+        }
+        let wake = earlier(wake, patience);
         match doorbell::listen(pod, open.number, self.observed.word.as_ref(), self.now) {
             Ring::Quiet => self.running(open, pod, wake),
-            Ring::Later(at) => self.running(open, pod, Some(wake.map_or(at, |w| w.min(at)))),
+            Ring::Later(at) => self.running(open, pod, earlier(wake, Some(at))),
             Ring::Unheard => Step::Act(Act::ReadBroker {
                 uid: pod.uid().to_owned(),
                 attempt: open.number,
@@ -107,6 +113,61 @@ impl Plan<'_> {
                 wake,
             } => self.working(open, pod, true, reason, &message, wake),
             Ring::Stopped => delete_or_wait(pod),
+        }
+    }
+
+    fn verdict(&self, open: &Open, pod: &PodView) -> Verdict {
+        judge(
+            pod,
+            &Question {
+                attempt: open.number,
+                base: self.status().and_then(|s| s.base.as_deref()),
+                wanted: self.wanted(),
+                own_image: self.has_own_image(),
+            },
+        )
+    }
+
+    fn has_own_image(&self) -> bool {
+        let spec = &self.polecat().spec;
+        let first = spec.kubernetes.as_ref().and_then(|k| k.image.as_deref());
+        let second = spec.agent_config.as_ref().and_then(|a| a.image.as_deref());
+        let mut images = first.into_iter().chain(second);
+        images.any(|image| !image.trim().is_empty())
+    }
+
+    /// A kubelet that does not report the end long after the grace has lost its node; the pod may be running there.
+    fn stopping(&self, open: &Open, pod: &PodView, wake: Option<Timestamp>) -> Step {
+        let deadline = pod.metadata.deletion_timestamp.as_ref();
+        let overdue = deadline.map(|at| later(at.0, LAST_WORD));
+        match overdue {
+            Some(at) if at <= self.now => {
+                let message = "the pod was to end, and its node has not reported the end";
+                self.working(open, pod, false, Reason::NodeLost, message, wake)
+            }
+            _ => self.working(open, pod, false, Reason::Stopping, "", earlier(wake, overdue)),
+        }
+    }
+
+    /// What the attempt is given up for, or until when trouble may heal. Capacity is waited for as long as anything
+    /// that a pod may be parked for.
+    fn trouble(&self, pod: &PodView) -> (Option<Refusal>, Option<Timestamp>) {
+        if let Some(message) = unschedulable(pod) {
+            let rig = self.observed.rig.as_deref();
+            let longest = limits(self.polecat(), rig, &self.settings.config).parking_seconds;
+            let longest = SignedDuration::from_secs(i64::try_from(longest).unwrap_or(i64::MAX));
+            let created = pod.metadata.creation_timestamp.as_ref();
+            let until = created.map(|at| later(at.0, longest));
+            let is_over = until.is_some_and(|until| until <= self.now);
+            return (
+                is_over.then(|| Refusal::new(Reason::Unschedulable, message)),
+                until,
+            );
+        }
+        match trouble(pod, self.has_own_image()) {
+            None => (None, None),
+            Some(trouble) if trouble.is_over(self.now) => (Some(trouble.refusal), None),
+            Some(trouble) => (None, trouble.until),
         }
     }
 
@@ -136,13 +197,29 @@ impl Plan<'_> {
             .then(|| validate(self.polecat(), self.observed.rig.as_deref(), self.settings).ok())
             .flatten();
         let status = self.canvas.working(open.number, work.as_ref(), &progress);
-        let newly_parked = parked && self.reason_before() != Some(reason.as_str());
-        let notice = newly_parked.then(|| Notice {
-            warning: true,
-            reason,
-            note: message.to_owned(),
+        self.settle(status, self.notice_of_parking(parked, reason, message), wake)
+    }
+
+    /// Told once when the pod parks, and once when it goes on.
+    fn notice_of_parking(&self, parked: bool, reason: Reason, message: &str) -> Option<Notice> {
+        let was_parked = self.status().is_some_and(|s| {
+            s.conditions
+                .iter()
+                .any(|c| c.type_ == condition::PARKED && c.status == "True")
         });
-        self.settle(status, notice, wake)
+        let waits_for_someone = parked || reason == Reason::NodeLost;
+        if waits_for_someone && self.reason_before() != Some(reason.as_str()) {
+            return Some(Notice {
+                warning: true,
+                reason,
+                note: message.to_owned(),
+            });
+        }
+        (was_parked && !parked && reason != Reason::Stopping).then(|| Notice {
+            warning: false,
+            reason: Reason::Resumed,
+            note: Reason::Resumed.sentence().to_owned(),
+        })
     }
 
     pub(super) fn close(&self, open: &Open, verdict: &Verdict) -> Step {
@@ -151,22 +228,46 @@ impl Plan<'_> {
             Wanted::Stop(_) | Wanted::Work => PolecatPhase::Terminated,
         };
         let status = self.canvas.closed(open.number, verdict, stopped_as);
+        let coming = self.canvas.coming(&status);
+        let mut note = closing_words(verdict, &status);
+        if let Some(coming) = &coming {
+            note = format!("{note}; {}", announcement(coming));
+        }
         let notice = Notice {
             warning: verdict.outcome == AttemptOutcome::Failed,
             reason: verdict.reason,
-            note: closing_words(verdict, &status),
+            note,
         };
+        let still_waits_for_room = coming.is_some_and(|c| c.of.is_none() && c.retry > 1);
+        let ended = self.figures(open, verdict, &status);
+        Step::Act(Act::WriteStatus(Box::new(Report {
+            status,
+            notice: Some(notice).filter(|_| !still_waits_for_room),
+            ended: Some(ended),
+        })))
+    }
+}
+
+fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+impl Plan<'_> {
+    fn figures(&self, open: &Open, verdict: &Verdict, status: &PolecatStatus) -> Ended {
         let evidence = verdict.evidence.as_ref();
-        let ended = Ended {
+        let attempt = status.attempts.iter().find(|a| a.number == open.number);
+        let started = attempt.and_then(|a| a.started_at.as_ref());
+        Ended {
             reason: verdict.reason,
             usage: evidence.map(|e| e.usage).unwrap_or_default(),
             cost_micros: evidence.and_then(|e| i64::try_from(e.cost_micros?).ok()),
-        };
-        Step::Act(Act::WriteStatus(Box::new(Report {
-            status,
-            notice: Some(notice),
-            ended: Some(ended),
-        })))
+            took: started.map_or(SignedDuration::ZERO, |at| self.now.duration_since(at.0)),
+            parked_seconds: evidence.map_or(0, |e| e.parked_seconds),
+            pushes_refused: evidence.map_or(0, |e| e.refused_count),
+        }
     }
 }
 

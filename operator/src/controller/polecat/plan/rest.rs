@@ -3,12 +3,14 @@
 use gastown_api::labels;
 use gastown_api::polecat::{AttemptOutcome, DesiredState, PolecatPhase};
 use gastown_api::reason::Reason;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
 use super::step::{Act, Notice, PlanPod, Step};
 use super::{Open, Plan, clear, delete_or_wait, failed, name_taken, write_status};
+use crate::controller::polecat::retry::Coming;
 use crate::controller::polecat::validate::{Refusal, bead_of, labels_of, task_of, validate};
-use crate::pod_view::PodView;
+use crate::pod_view::{PodView, later};
 
 impl Plan<'_> {
     pub(super) fn rest(&self) -> Result<Step, PlanPod> {
@@ -18,18 +20,93 @@ impl Plan<'_> {
         if self.is_deleting() {
             return Ok(self.release_polecat());
         }
+        Ok(self.unless_expired(self.follow_the_table()?))
+    }
+
+    /// The rows of the table of `desiredState` in which no pod is at work.
+    fn follow_the_table(&self) -> Result<Step, PlanPod> {
         let desired = self.polecat().spec.desired_state;
         match (self.phase(), desired) {
             (Some(PolecatPhase::Terminated), _)
             | (Some(PolecatPhase::Done), DesiredState::Idle | DesiredState::Working) => {
                 Ok(self.settle(self.canvas.unchanged(), None, None))
             }
-            (_, DesiredState::Terminated) => Ok(self.settle(self.canvas.terminated(), None, None)),
-            (_, DesiredState::Idle) => Ok(self.settle(self.canvas.idle(Reason::Idle), None, None)),
-            (Some(PolecatPhase::Stuck), DesiredState::Working) if self.waits_for_retry() => {
-                Ok(self.settle(self.canvas.unchanged(), None, None))
+            (_, DesiredState::Terminated) => {
+                let status = self.canvas.terminated(Reason::Terminated.sentence());
+                Ok(self.settle(status, None, None))
             }
-            (_, DesiredState::Working) => self.start(),
+            (_, DesiredState::Idle) => Ok(self.idle(Reason::Idle)),
+            (Some(PolecatPhase::Stuck), DesiredState::Working) if self.is_stuck_on_an_attempt() => {
+                self.retry_or_wait()
+            }
+            (_, DesiredState::Working) => self.start(None),
+        }
+    }
+
+    /// Idle, and after `maxIdleSeconds` of it Terminated.
+    fn idle(&self, reason: Reason) -> Step {
+        let spec = &self.polecat().spec;
+        let is_idle = self.phase() == Some(PolecatPhase::Idle);
+        let limit = spec.max_idle_seconds.filter(|_| is_idle);
+        let until = limit.and_then(|seconds| self.after_the_last_change(seconds));
+        match (limit, until) {
+            (Some(seconds), Some(until)) if until <= self.now => {
+                let message = format!("it was idle for {seconds} s, as long as spec.maxIdleSeconds allows");
+                let notice = Notice {
+                    warning: false,
+                    reason: Reason::Terminated,
+                    note: message.clone(),
+                };
+                self.settle(self.canvas.terminated(&message), Some(notice), None)
+            }
+            (_, until) => self.settle(self.canvas.idle(reason), None, until),
+        }
+    }
+
+    fn after_the_last_change(&self, seconds: i32) -> Option<Timestamp> {
+        let last = self.status()?.last_activity.as_ref()?.0;
+        Some(later(last, SignedDuration::from_secs(seconds.into())))
+    }
+
+    /// A request starts the next attempt at once, a failure that may pass starts it after a pause.
+    fn retry_or_wait(&self) -> Result<Step, PlanPod> {
+        if self.is_retry_requested() {
+            return self.start(None);
+        }
+        match self.coming() {
+            Some(coming) if coming.at <= self.now => self.start(Some(coming)),
+            coming => Ok(self.settle(self.canvas.failed(), None, coming.map(|c| c.at))),
+        }
+    }
+
+    fn coming(&self) -> Option<Coming> {
+        self.status().and_then(|status| self.canvas.coming(status))
+    }
+
+    /// Deletes an object that has ended when its time is over, and wakes for that.
+    fn unless_expired(&self, step: Step) -> Step {
+        match (step, self.expiry()) {
+            (Step::Wait(_), Some(at)) if at <= self.now => Step::Act(Act::DeletePolecat),
+            (Step::Wait(wake), Some(at)) => Step::Wait(Some(wake.map_or(at, |wake| wake.min(at)))),
+            (step, _) => step,
+        }
+    }
+
+    /// A polecat whose manifest is refused may heal, and one that will try again has not ended.
+    fn expiry(&self) -> Option<Timestamp> {
+        let seconds = self.polecat().spec.ttl_seconds_after_finished?;
+        let has_ended = match self.phase()? {
+            PolecatPhase::Done | PolecatPhase::Terminated => true,
+            PolecatPhase::Stuck => {
+                let last = self.status().and_then(|s| s.attempts.last());
+                last.is_some_and(|a| a.outcome == Some(AttemptOutcome::Failed)) && self.coming().is_none()
+            }
+            PolecatPhase::Idle | PolecatPhase::Working => false,
+        };
+        if has_ended {
+            self.after_the_last_change(seconds)
+        } else {
+            None
         }
     }
 
@@ -48,9 +125,8 @@ impl Plan<'_> {
         }
     }
 
-    /// A failed attempt is repeated only on request. What was refused before an attempt started is tried again when
-    /// it can be.
-    fn waits_for_retry(&self) -> bool {
+    /// What was refused before an attempt started is tried again as soon as it can be; a failed attempt is not.
+    fn is_stuck_on_an_attempt(&self) -> bool {
         let Some(status) = self.status() else {
             return false;
         };
@@ -61,10 +137,13 @@ impl Plan<'_> {
         let Some(failed) = failed else {
             return false;
         };
-        let stuck_on_it = self.reason_before() == failed.reason.as_deref();
+        self.reason_before() == failed.reason.as_deref()
+    }
+
+    fn is_retry_requested(&self) -> bool {
+        let handled = self.status().and_then(|s| s.retry_handled.as_ref());
         let requested = self.polecat().annotations().get(labels::RETRY_REQUESTED_AT);
-        let is_new = requested.is_some() && requested != status.retry_handled.as_ref();
-        stuck_on_it && !is_new
+        requested.is_some() && requested != handled
     }
 
     pub(super) fn reason_before(&self) -> Option<&str> {
@@ -75,10 +154,11 @@ impl Plan<'_> {
         ready.map(|c| c.reason.as_str())
     }
 
-    fn start(&self) -> Result<Step, PlanPod> {
+    /// Starts the next attempt; `coming` where it follows a failed one by itself.
+    fn start(&self, coming: Option<Coming>) -> Result<Step, PlanPod> {
         let polecat = self.polecat();
         if task_of(polecat).is_none() && bead_of(polecat).is_none() {
-            return Ok(self.settle(self.canvas.idle(Reason::NothingToDo), None, None));
+            return Ok(self.idle(Reason::NothingToDo));
         }
         let work = match validate(polecat, self.observed.rig.as_deref(), self.settings) {
             Ok(work) => work,
@@ -97,7 +177,8 @@ impl Plan<'_> {
             });
         }
         if number > 1 {
-            return Ok(write_status(self.canvas.claimed(number, &work), None));
+            let status = self.canvas.claimed(number, coming.map(|c| c.retry), &work);
+            return Ok(write_status(status, self.notice_of_retry(number, coming)));
         }
         if !polecat
             .finalizers()
@@ -107,6 +188,22 @@ impl Plan<'_> {
             return Ok(Step::Act(self.claim()));
         }
         self.without_pod(&open)
+    }
+
+    /// A retry that waits for room is told of when the waiting begins, not each time.
+    fn notice_of_retry(&self, number: i32, coming: Option<Coming>) -> Option<Notice> {
+        let is_failed = self.phase() == Some(PolecatPhase::Stuck);
+        let waits_for_room = coming.is_some_and(|c| c.of.is_none() && c.retry > 1);
+        let why = if coming.is_some() {
+            "by itself"
+        } else {
+            "on request"
+        };
+        (is_failed && !waits_for_room).then(|| Notice {
+            warning: false,
+            reason: Reason::Retrying,
+            note: format!("attempt {number} starts {why}"),
+        })
     }
 
     fn last_number(&self) -> i32 {

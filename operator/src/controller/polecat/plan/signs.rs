@@ -1,13 +1,21 @@
 //! What the containers' states say of a pod at work.
 
+use gastown_api::pod;
 use gastown_api::reason::Reason;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::pod_view::PodView;
+use crate::controller::polecat::validate::Refusal;
+use crate::pod_view::{ContainerView, PodView, later};
+
+/// How long trouble that may heal is given: a ConfigMap that is applied after the polecat, a registry that restarts.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+/// The restarts after which a sidecar is given up: the kubelet's pauses have grown to minutes by then.
+const RESTARTS: i32 = 5;
 
 /// The agent runs, or has run and the sidecars are finishing.
 #[must_use]
 pub fn agent_started(pod: &PodView) -> bool {
-    let claude = pod.container(gastown_api::pod::CLAUDE);
+    let claude = pod.container(pod::CLAUDE);
     claude.is_some_and(|c| c.state.running.is_some() || c.state.terminated.is_some())
 }
 
@@ -17,42 +25,107 @@ pub fn progress_of(pod: &PodView) -> (Reason, String) {
     if agent_started(pod) {
         return (Reason::AgentRunning, String::new());
     }
-    let unschedulable = pod
+    if let Some(message) = unschedulable(pod) {
+        return (Reason::Unschedulable, message);
+    }
+    let trouble = trouble(pod, false).map(|t| t.refusal.message);
+    (Reason::PodStarting, trouble.unwrap_or_default())
+}
+
+/// Why no node takes the pod, in the scheduler's words.
+#[must_use]
+pub fn unschedulable(pod: &PodView) -> Option<String> {
+    let condition = pod
         .condition("PodScheduled")
         .filter(|c| c.status == "False" && c.reason.as_deref() == Some("Unschedulable"));
-    if let Some(condition) = unschedulable {
-        return (
-            Reason::Unschedulable,
-            condition.message.clone().unwrap_or_default(),
-        );
+    condition.map(|c| c.message.clone().unwrap_or_default())
+}
+
+/// A container that does not come up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What the attempt fails for.
+    pub refusal: Refusal,
+    /// Until when it may heal; none: it will not, or nobody knows since when it lasts.
+    pub until: Option<Timestamp>,
+    /// Whether it may heal.
+    pub may_heal: bool,
+}
+
+impl Trouble {
+    /// Whether the attempt is given up at `now`.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        !self.may_heal || self.until.is_some_and(|until| until <= now)
     }
-    (Reason::PodStarting, trouble_at_start(pod).unwrap_or_default())
 }
 
-/// Such as `CreateContainerConfigError`: it may heal, and until then the message says what it is.
-fn trouble_at_start(pod: &PodView) -> Option<String> {
-    pod.containers().find_map(|container| {
-        let waiting = container.state.waiting.as_ref()?;
-        let reason = waiting
-            .reason
-            .as_deref()
-            .filter(|r| r.ends_with("Error") && *r != "ErrImagePull")?;
-        let message = waiting.message.as_deref().unwrap_or_default();
-        Some(format!("container {}: {reason}: {message}", container.name))
-    })
-}
-
-/// The kubelet tried and failed for good, or waits before it tries again.
+/// The first container that does not come up; `own_image` says whether `claude` runs an image of the polecat's own.
 #[must_use]
-pub fn image_trouble(pod: &PodView) -> Option<String> {
-    pod.containers().find_map(|container| {
-        let waiting = container.state.waiting.as_ref()?;
-        let reason = waiting.reason.as_deref()?;
-        let hopeless = matches!(
+pub fn trouble(pod: &PodView, own_image: bool) -> Option<Trouble> {
+    pod.containers()
+        .find_map(|container| trouble_of(pod, container, own_image))
+}
+
+/// The kubelet's reasons, as `pkg/kubelet/images` and `pkg/kubelet/container` of Kubernetes name them.
+fn trouble_of(pod: &PodView, container: &ContainerView, own_image: bool) -> Option<Trouble> {
+    let waiting = container.state.waiting.as_ref()?;
+    let kubelets = waiting.reason.as_deref()?;
+    let (reason, may_heal) = match kubelets {
+        "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName" | "SignatureValidationFailed" => {
+            (Reason::ImagePullFailed, false)
+        }
+        "ErrImagePull" | "RegistryUnavailable" | "ImageInspectError" => (Reason::ImagePullFailed, true),
+        "CreateContainerConfigError" => (Reason::ContainerConfigInvalid, true),
+        "CreateContainerError" | "RunContainerError" | "StartError" => {
+            (cannot_start(&container.name, own_image), true)
+        }
+        "CrashLoopBackOff" if container.restart_count >= RESTARTS => (broken_down(container), false),
+        _ => return None,
+    };
+    let message = waiting.message.as_deref().unwrap_or_default();
+    Some(Trouble {
+        refusal: Refusal::new(
             reason,
-            "ImagePullBackOff" | "ErrImageNeverPull" | "InvalidImageName"
-        );
-        let message = waiting.message.as_deref().unwrap_or_default();
-        hopeless.then(|| format!("container {}: {reason}: {message}", container.name))
+            format!("container {}: {kubelets}: {message}", container.name),
+        ),
+        until: since(pod, &container.name).map(|since| later(since, PATIENCE)),
+        may_heal,
     })
+}
+
+/// Every other container runs the operator's own image, with the same volumes and rights: what only the polecat's own
+/// image cannot do is the image's fault.
+#[must_use]
+pub fn cannot_start(container: &str, own_image: bool) -> Reason {
+    if own_image && container == pod::CLAUDE {
+        Reason::ImageIsNotAnAgent
+    } else {
+        Reason::ContainerCannotStart
+    }
+}
+
+fn broken_down(container: &ContainerView) -> Reason {
+    let last = container.last_state.terminated.as_ref();
+    if last.is_some_and(|t| t.reason.as_deref() == Some("OOMKilled")) {
+        Reason::SidecarOutOfMemory
+    } else {
+        Reason::ContainerCannotStart
+    }
+}
+
+/// Since when the container could run: `claude` after `git-init`, which may have waited long for a secret.
+fn since(pod: &PodView, container: &str) -> Option<Timestamp> {
+    let cloned = pod.terminated(pod::GIT_INIT).and_then(|t| t.finished_at.as_ref());
+    let taken = pod
+        .status
+        .start_time
+        .as_ref()
+        .or(pod.metadata.creation_timestamp.as_ref());
+    let since = if container == pod::CLAUDE {
+        cloned.or(taken)
+    } else {
+        taken
+    };
+    since.map(|time| time.0)
 }

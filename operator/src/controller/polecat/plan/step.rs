@@ -8,7 +8,7 @@ use gastown_api::polecat::{Polecat, PolecatStatus};
 use gastown_api::reason::Reason;
 use gastown_api::rig::Rig;
 use gastown_api::usage::Usage;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::controller::polecat::validate::Refusal;
@@ -96,6 +96,8 @@ pub enum Act {
         /// The finalizers that stay.
         finalizers: Vec<String>,
     },
+    /// Deletes the polecat, if nobody changed it: its time after the end is over.
+    DeletePolecat,
     /// Writes the status, if nobody changed the polecat; then tells of the transition.
     WriteStatus(Box<Report>),
 }
@@ -131,6 +133,12 @@ pub struct Ended {
     pub usage: Usage,
     /// What it cost, in millionths of a US dollar.
     pub cost_micros: Option<i64>,
+    /// From the claim to the end.
+    pub took: SignedDuration,
+    /// Seconds of that it was parked.
+    pub parked_seconds: u64,
+    /// Pushes of its agent that were refused.
+    pub pushes_refused: u32,
 }
 
 impl Act {
@@ -145,6 +153,7 @@ impl Act {
             Self::DeletePod { .. } => "DeletePod",
             Self::ReleasePod { .. } => "ReleasePod",
             Self::ReleasePolecat { .. } => "ReleasePolecat",
+            Self::DeletePolecat => "DeletePolecat",
             Self::WriteStatus(_) => "WriteStatus",
         }
     }

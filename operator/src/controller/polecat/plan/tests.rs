@@ -1,5 +1,8 @@
 //! Every test drives the plan through a world in which each act succeeds as an API server would have it.
 
+mod lifecycle;
+mod trouble;
+
 use std::sync::Arc;
 
 use gastown_api::polecat::PolecatPhase;
@@ -108,6 +111,9 @@ impl World {
             }
             Act::ReleasePolecat { finalizers } => {
                 self.change(json!({"metadata": {"finalizers": finalizers}}));
+            }
+            Act::DeletePolecat => {
+                self.change(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
             }
             Act::WriteStatus(report) => {
                 self.notices.extend(report.notice.map(|n| n.reason));
@@ -379,19 +385,12 @@ fn a_polecat_without_a_rig_stands_alone() {
 #[test]
 fn fields_without_effect_are_named() {
     let mut world = World::of(polecat(json!({"spec": {
-        "ttlSecondsAfterFinished": 5, "maxIdleSeconds": 5,
-        "agentConfig": {"env": [], "configMapRef": {"name": "x"}},
+        "agentConfig": {"configMapRef": {"name": "x"}},
         "resources": {"claims": [{"name": "gpu"}]},
     }})));
     world.settle();
     let message = &world.condition("FieldsIgnored").unwrap().message;
-    for path in [
-        "spec.ttlSecondsAfterFinished",
-        "spec.maxIdleSeconds",
-        "spec.agentConfig.env",
-        "spec.agentConfig.configMapRef",
-        "spec.resources.claims",
-    ] {
+    for path in ["spec.agentConfig.configMapRef", "spec.resources.claims"] {
         assert!(message.contains(path), "{path} is not in {message}");
     }
 }
@@ -576,7 +575,7 @@ fn a_refused_pod_ends_the_attempt_in_the_servers_words() {
     world.refuse = Some(Refusal::new(Reason::AdmissionRefused, "no"));
     world.settle();
     assert_eq!(world.says(), (STUCK, "False", "AdmissionRefused"));
-    assert_eq!(world.status().attempts.len(), 2);
+    assert_eq!(world.status().attempts[0].number, 2);
 }
 
 #[test]
@@ -699,18 +698,6 @@ fn a_pod_that_others_delete_is_reported_when_it_has_ended() {
 }
 
 #[test]
-fn a_forced_deletion_needs_no_last_word_of_the_kubelet() {
-    let mut world = World::at_work();
-    world.pod_changes(json!({"metadata": {
-        "deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0,
-    }}));
-    world.settle();
-    assert_eq!(world.says(), (STUCK, "False", "PodDeleted"));
-    assert_eq!(world.condition("WorkMayBeLost").unwrap().status, "True");
-    assert_eq!(world.acts, ["WriteStatus", "ReleasePod"]);
-}
-
-#[test]
 fn the_brokers_end_is_awaited_after_the_agents_but_not_for_ever() {
     let mut world = World::at_work();
     let mut status = ended(0, &evidence(json!({})));
@@ -748,7 +735,13 @@ fn a_parked_broker_is_heard_once_and_goes_on() {
     world.settle();
     assert_eq!(world.acts, ["ReadBroker", "WriteStatus"]);
     assert_eq!(world.says(), (WORKING, "False", "SecretMissing"));
-    assert_eq!(world.condition("Parked").unwrap().message, "secret \"git\"");
+    assert!(
+        world
+            .condition("Parked")
+            .unwrap()
+            .message
+            .starts_with("secret \"git\"")
+    );
     assert_eq!(world.notices, [Reason::SecretMissing]);
     world.settle();
     assert_eq!(world.acts.len(), 2, "no polling: {:?}", world.acts);
@@ -782,7 +775,11 @@ fn a_pod_that_is_parked_past_its_time_is_asked_again() {
     world.now = 1205;
     world.log = parked(Some("1970-01-01T00:30:00Z"));
     assert_eq!(world.settle(), Some(at(1805)));
-    assert_eq!(world.acts, ["ReadBroker"]);
+    assert_eq!(
+        world.acts,
+        ["ReadBroker", "WriteStatus"],
+        "the status names the new time"
+    );
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn the_seeds_polecat_is_whole_without_a_rig() {
         (Provider::Anthropic, vec![ModelApi::Messages])
     );
     assert_eq!(work.endpoint, "https://api.anthropic.com");
-    assert_eq!(work.deadline_seconds, 3600);
+    assert_eq!(work.limits.deadline_seconds, 3600);
     assert!(work.trusted_hosts.is_empty());
 }
 

@@ -73,13 +73,15 @@ pub fn git_init(settings: &Settings) -> Container {
     }
 }
 
-/// Runs the agent, in the polecat's own image where it names one.
+/// Runs the agent, in the polecat's own image and environment where it names them. Of two variables of one name the
+/// kubelet takes the last.
 #[must_use]
 pub fn claude(work: &Work) -> Container {
+    let ours = [value("HOME", pod::HOME_DIR), value("TMPDIR", pod::TMP_DIR)];
     Container {
-        env: Some(vec![value("HOME", pod::HOME_DIR), value("TMPDIR", pod::TMP_DIR)]),
+        env: Some(work.options.env.iter().cloned().chain(ours).collect()),
         volume_mounts: Some(volumes::of_agent()),
-        ..container(pod::CLAUDE, &["run"], &work.image, &work.resources)
+        ..container(pod::CLAUDE, &["run"], &work.image, &work.options.resources)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The rendered pod against the rules it has to pass, one by one, for manifests that set everything and nothing.
 
+mod random;
+
 use k8s_openapi::api::core::v1::Container;
 use serde_json::{Value, json};
 
