@@ -39,6 +39,45 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// An argument of a command that has the name of a global one fills the global one too, and must be of its type.
+    #[test]
+    fn no_command_takes_the_name_of_a_global_flag_but_validate() {
+        fn walk(command: &clap::Command, global: &[String], found: &mut Vec<String>) {
+            for argument in command.get_arguments() {
+                let id = argument.get_id().to_string();
+                if global.contains(&id) {
+                    found.push(format!("{} {id}", command.get_name()));
+                }
+            }
+            command
+                .get_subcommands()
+                .for_each(|below| walk(below, global, found));
+        }
+        let command = Cli::command();
+        let global: Vec<_> = command
+            .get_arguments()
+            .map(|argument| argument.get_id().to_string())
+            .collect();
+        let mut found = Vec::new();
+        command
+            .get_subcommands()
+            .for_each(|below| walk(below, &global, &mut found));
+        assert_eq!(found, ["validate server"]);
+    }
+
+    #[test]
+    fn validate_asks_the_configured_server_or_a_named_one() {
+        for (words, wanted) in [
+            (vec!["-f", "x"], None),
+            (vec!["-f", "x", "--server"], Some("")),
+            (vec!["-f", "x", "--server=https://a"], Some("https://a")),
+        ] {
+            let line = ["kubectl-gt", "validate"].into_iter().chain(words);
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert_eq!(cli.flags.server.as_deref(), wanted);
+        }
+    }
+
     #[test]
     fn the_help_names_every_exit_code() {
         let help = Cli::command().render_long_help().to_string();

@@ -24,7 +24,9 @@ pub struct Session {
 
 impl Session {
     /// A run on the process's own streams.
-    pub fn new(flags: ClusterFlags) -> Self {
+    pub fn new(mut flags: ClusterFlags) -> Self {
+        // `validate --server` without an address means the configured one.
+        flags.server = flags.server.filter(|server| !server.is_empty());
         Self {
             out: Out::stdout(),
             talk: Talk::stderr(),

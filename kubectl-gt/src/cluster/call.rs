@@ -227,7 +227,7 @@ impl Call {
             },
             404 => Self::NotFound {
                 act,
-                place: format!(" in namespace {:?}", cluster.namespace()),
+                place: place(&object, cluster.namespace()),
                 remedy: remedy(&object),
                 object,
             },
@@ -274,6 +274,16 @@ fn is_of_a_kind(status: &Status) -> bool {
 fn missing_namespace(status: &Status) -> bool {
     let kind = status.details.as_ref().map(|details| details.kind.as_str());
     kind == Some("namespaces")
+}
+
+/// ` in namespace …`, for kinds that are in one.
+fn place(object: &str, namespace: &str) -> String {
+    let everywhere = ["rig ", "namespace ", "custom resource definition "];
+    if everywhere.iter().any(|kind| object.starts_with(kind)) {
+        String::new()
+    } else {
+        format!(" in namespace {namespace:?}")
+    }
 }
 
 /// How to see what exists instead.

@@ -27,9 +27,10 @@ pub struct Args {
     /// The same without -f.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Ask the cluster as well, by a dry run.
-    #[arg(long)]
-    server: bool,
+    /// Ask the cluster as well, by a dry run; with =URL, the API server at that address.
+    // It is kubectl's flag of the same name, and fills the same field: both must have one type.
+    #[arg(short, long, value_name = "URL", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    server: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -45,7 +46,7 @@ struct Checked {
 impl Args {
     /// Checks every document, and fails when one is invalid.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
-        let cluster = if self.server {
+        let cluster = if self.server.is_some() {
             Some(session.cluster().await?)
         } else {
             None

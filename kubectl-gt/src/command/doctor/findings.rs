@@ -101,7 +101,7 @@ impl Findings {
             Ok(())
         } else {
             Err(CommandError::Findings(format!(
-                "{bad} problems were found; each is shown with its remedy"
+                "problems were found: {bad}; each is shown with its remedy"
             )))
         }
     }
