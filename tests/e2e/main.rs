@@ -2,10 +2,13 @@
 //! `cargo xtask test e2e` makes the cluster, builds and loads the images, and installs the chart.
 
 #![expect(
+    clippy::panic,
+    clippy::print_stderr,
     clippy::unwrap_used,
-    reason = "the whole program is tests: one that cannot go on fails"
+    reason = "the whole program is tests: one that cannot go on fails, and what was measured is shown"
 )]
 
+mod attacked;
 mod confined;
 mod done;
 mod ends;
@@ -15,6 +18,7 @@ mod refused;
 mod saved;
 mod stuck;
 mod task;
+mod without_grace;
 // These run alone; by their names they come last, when nobody waits for them.
 mod undisturbed;
-mod without_grace;
+mod upheaval;

@@ -108,6 +108,33 @@ async fn a_git_host_that_does_not_answer_is_stuck_after_some_tries() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_stuck() {
+    with_world("untrusted", async |world: &World| {
+        world.testbed().await;
+        world.credentials().await;
+        let token = [
+            ("username", "git"),
+            ("password", world.keys.token.as_str()),
+            ("hosts", "testbed"),
+        ];
+        world.secret("git-token", &token).await;
+        world
+            .sling(with("untrusted", |spec| {
+                spec["kubernetes"]["gitRepository"] = json!("https://testbed/git/calculator.git");
+                spec["kubernetes"]["gitSecretRef"]["name"] = json!("git-token");
+            }))
+            .await;
+        let (_, attempt) = world.attempt_ends("untrusted", 1).await;
+        assert_eq!(
+            attempt.reason.as_deref(),
+            Some("CertificateUntrusted"),
+            "{attempt:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_life_goes_by_its_steps_and_a_provider_without_capacity_is_waited_for() {
     with_world("steps", async |world: &World| {
         world.testbed().await;

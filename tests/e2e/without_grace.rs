@@ -92,6 +92,28 @@ async fn a_pod_deleted_by_force_is_followed_by_another_only_once_its_agent_is_go
 }
 
 #[tokio::test]
+async fn a_volume_that_fills_slowly_ends_the_pod_before_the_kubelet_does() {
+    with_world("filling", async |world: &World| {
+        let remote = world.testbed().await;
+        world.credentials().await;
+        let fill = "while :; do head -c 2M /dev/zero >> /tmp/fill; sleep 1; done";
+        world
+            .sling(stand_in("filling", &format!("{HALF_WAY}\n{fill}")))
+            .await;
+        world.log_holds("filling", "claude", "half way there").await;
+        let wip = wip_of(world, "filling").await;
+        let (polecat, attempt) = world.attempt_ends("filling", 1).await;
+        assert_eq!(attempt.reason.as_deref(), Some("DiskFull"), "{attempt:?}");
+        assert_eq!(
+            polecat.status.unwrap().wip.map(|saved| saved.name),
+            Some(wip.clone())
+        );
+        holds_everything(&remote, &wip).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_volume_over_its_limit_evicts_the_pod_and_the_object_says_what_may_be_lost() {
     with_world("full", async |world: &World| {
         let remote = world.testbed().await;

@@ -7,3 +7,5 @@ mod fuzz;
 pub mod harness;
 pub mod manifests;
 pub mod model;
+#[cfg(test)]
+mod reasons;

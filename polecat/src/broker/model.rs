@@ -12,6 +12,7 @@ mod judge;
 mod parking;
 pub(crate) mod parsers;
 mod proxy;
+mod shorten;
 mod sse;
 mod stream;
 mod strict;

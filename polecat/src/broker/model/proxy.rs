@@ -146,7 +146,7 @@ impl Proxy {
         let room = permits(&self.room, size.div_ceil(1024 * 1024).max(1)).await?;
         let mut body = Limited::new(body, body::MAX_BYTES);
         let read = async {
-            let mut bytes = BytesMut::new();
+            let mut bytes = BytesMut::with_capacity(size);
             while let Some(frame) = body.frame().await {
                 if let Ok(chunk) = frame.map_err(|_| broken())?.into_data() {
                     bytes.extend_from_slice(&chunk);

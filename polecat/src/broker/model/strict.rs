@@ -5,24 +5,39 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::de::Read;
 use serde_json::{Map, Value};
 
-/// The most values of a body. A conversation of a million tokens has some ten thousand.
-const MAX_VALUES: u32 = 250_000;
+use super::shorten::Shortened;
+
+/// The most values of a body, of which an object counts as several: it takes as much memory. A conversation of a
+/// million tokens has some ten thousand.
+const MAX_VALUES: u32 = 100_000;
+const OBJECT: u32 = 4;
+
+/// Larger bodies are read without most of their long strings.
+const LARGE: usize = 4 * 1024 * 1024;
 
 /// A JSON value without duplicate keys, at any depth.
 #[derive(Debug)]
 pub(super) struct Strict(pub Value);
 
 impl Strict {
-    /// Reads one whole value.
+    /// Reads one whole value; of a large one, long strings are cut.
     pub(super) fn read(bytes: &[u8]) -> serde_json::Result<Self> {
-        let left = Cell::new(MAX_VALUES);
-        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-        let value = Reader { left: &left }.deserialize(&mut deserializer)?;
-        deserializer.end()?;
-        Ok(Self(value))
+        if bytes.len() > LARGE {
+            whole(serde_json::Deserializer::from_reader(Shortened::new(bytes)))
+        } else {
+            whole(serde_json::Deserializer::from_slice(bytes))
+        }
     }
+}
+
+fn whole<'de>(mut deserializer: serde_json::Deserializer<impl Read<'de>>) -> serde_json::Result<Strict> {
+    let left = Cell::new(MAX_VALUES);
+    let value = Reader { left: &left }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(Strict(value))
 }
 
 /// Reads one value, as long as some are left.
@@ -35,10 +50,17 @@ impl<'de> DeserializeSeed<'de> for Reader<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        let left = self.left.get().checked_sub(1);
-        self.left
-            .set(left.ok_or_else(|| D::Error::custom(format_args!("it has more than {MAX_VALUES} values")))?);
+        self.count(1)?;
         deserializer.deserialize_any(self)
+    }
+}
+
+impl Reader<'_> {
+    fn count<E: Error>(self, values: u32) -> Result<(), E> {
+        let left = self.left.get().checked_sub(values);
+        self.left
+            .set(left.ok_or_else(|| E::custom(format_args!("it has more than {MAX_VALUES} values")))?);
+        Ok(())
     }
 }
 
@@ -86,6 +108,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        self.count(OBJECT - 1)?;
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
             if map.contains_key(&key) {
@@ -117,6 +140,25 @@ mod tests {
     fn a_body_of_nothing_but_values_is_refused() {
         let json = format!("[{}0]", "0,".repeat(1_000_000));
         let error = Strict::read(json.as_bytes()).unwrap_err().to_string();
-        assert!(error.contains("250000 values"), "{error}");
+        assert!(error.contains("100000 values"), "{error}");
+        let json = format!("[{}0]", r#"{"a":0},"#.repeat(30_000));
+        assert!(Strict::read(json.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_large_body_is_read_without_its_long_strings() {
+        let text = "x".repeat(LARGE + 1);
+        let json = format!(r#"{{"model":"claude-x","messages":["{text}"],"mcp_servers":[]}}"#);
+        let Strict(value) = Strict::read(json.as_bytes()).unwrap();
+        assert_eq!(value["model"], "claude-x");
+        assert!(value["messages"][0].as_str().unwrap().len() < 1000);
+        assert!(value.get("mcp_servers").is_some());
+        let twice = format!(r#"{{"a":"{text}","a":1}}"#);
+        assert!(
+            Strict::read(twice.as_bytes())
+                .unwrap_err()
+                .to_string()
+                .contains("stands twice")
+        );
     }
 }
