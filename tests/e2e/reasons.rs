@@ -135,6 +135,26 @@ async fn a_certificate_that_nobody_vouches_for_is_stuck() {
 }
 
 #[tokio::test]
+async fn settings_that_are_none_are_stuck_and_named() {
+    with_world("settings", async |world: &World| {
+        world.testbed().await;
+        world.credentials().await;
+        let key = world.keys.model.as_str();
+        world
+            .secret(
+                "claude-creds",
+                &[("ANTHROPIC_API_KEY", key), ("settings.json", "[]")],
+            )
+            .await;
+        world.sling(polecat("settings", "unused")).await;
+        let (_, attempt) = world.attempt_ends("settings", 1).await;
+        assert_eq!(attempt.reason.as_deref(), Some("SettingsInvalid"), "{attempt:?}");
+        assert!(attempt.message.unwrap().contains("settings.json"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_life_goes_by_its_steps_and_a_provider_without_capacity_is_waited_for() {
     with_world("steps", async |world: &World| {
         world.testbed().await;

@@ -19,10 +19,6 @@ const NOT_ON_THE_CLUSTER: &[(Reason, &str)] = &[
         "it takes a model that none of the chart's endpoints has",
     ),
     (
-        Reason::SettingsInvalid,
-        "the archives that are refused are made beside the code",
-    ),
-    (
         Reason::ProxyFailed,
         "the testbed has no proxy, which is the chart's and not a polecat's",
     ),
