@@ -67,7 +67,7 @@ fn a_cluster_without_the_operator_or_with_another_version_is_told() {
         .unwrap();
     spec.as_object_mut().unwrap().remove("budget");
     world.define(&older);
-    t.run("sling mp-1 demo --budget 5usd -n town");
+    t.run("sling mp-1 demo --name nux --budget 5usd -n town");
     t.run("doctor -n town");
     world.undefine();
     t.run("polecat list -n town");

@@ -164,9 +164,18 @@ fn split(line: &str) -> Vec<String> {
 fn redact(text: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
+        if line.contains("\"resourceVersion\":") {
+            continue;
+        }
         let words: Vec<String> = line.split(' ').map(redact_word).collect();
-        // What follows an age in a table moves with its width.
-        lines.push(words.join(" ").trim_end().to_owned());
+        let mut line = words.join(" ").trim_end().to_owned();
+        // What stands around an age in a table moves with its width.
+        for (wide, narrow) in [("AGE  ", "AGE "), ("  AGE", " AGE")] {
+            while line.contains(wide) {
+                line = line.replace(wide, narrow);
+            }
+        }
+        lines.push(line);
     }
     lines.push(String::new());
     lines.join("\n")
@@ -179,22 +188,15 @@ fn redact_word(word: &str) -> String {
         && core.ends_with('Z')
         && core.contains('T');
     let is_uid = core.len() == 36 && core.matches('-').count() == 4;
-    let is_version = core.len() >= 7
-        && core.starts_with('v')
-        && core.matches('.').count() == 2
-        && core[1..2].bytes().all(|b| b.is_ascii_digit());
-    let age = core.strip_suffix(['s', 'm']).unwrap_or_default();
-    let is_age =
-        !age.is_empty() && age.len() <= 3 && age.bytes().all(|byte| byte.is_ascii_digit()) && word == core;
-    if is_time {
-        word.replace(core, "TIME")
-    } else if is_uid {
-        word.replace(core, "UID")
-    } else if is_version && core.starts_with("v1.") {
-        word.replace(core, "VERSION")
-    } else if is_age {
-        "AGE".to_owned()
-    } else {
-        word.to_owned()
-    }
+    let is_version = core.starts_with("v1.") && core.matches('.').count() == 2;
+    let number = core.strip_suffix(['s', 'm', 'h', 'd']).unwrap_or_default();
+    let is_age = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let kind = match () {
+        () if is_time => "TIME",
+        () if is_uid => "UID",
+        () if is_version => "VERSION",
+        () if is_age => "AGE",
+        () => return word.to_owned(),
+    };
+    word.replace(core, kind)
 }
