@@ -40,7 +40,6 @@ const MAX_NAME: usize = 55;
 
 impl Theme {
     /// Its names that a polecat may have, in Gas Town's order.
-    #[must_use]
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         let pool = match self {
             Self::MadMax => MAD_MAX,
@@ -52,6 +51,7 @@ impl Theme {
     }
 
     /// The theme of that name, as a Rig spells it.
+    #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::from_str(name, false).ok()
     }
