@@ -60,9 +60,8 @@ impl Snapshot<'_> {
                     }
                 }
                 Err(error) => {
-                    resumed
-                        .left_out
-                        .push(format!("{}: {}", escape(&name), escape(&explain(&error))))
+                    let words = format!("{}: {}", escape(&name), escape(&explain(&error)));
+                    resumed.left_out.push(words);
                 }
             }
         }

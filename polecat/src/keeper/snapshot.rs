@@ -129,7 +129,13 @@ impl Context<'_> {
         if let Some(why) = self.is_saved(&known, &read, &unpushed)? {
             say_skipped(&read.seen);
             if why == DELIVERED && self.purpose == Purpose::Last {
-                self.conclude(&known, &read)?;
+                // Everything is saved all the same; the last checkpoint then stays on the remote.
+                if let Err(error) = self.conclude(&known, &read) {
+                    say(&format!(
+                        "polecat keeper: failed to conclude: {}",
+                        explain(&error)
+                    ));
+                }
             }
             return Ok(Outcome::Nothing(why));
         }

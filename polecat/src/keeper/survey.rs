@@ -69,10 +69,12 @@ pub fn usage(root: &Path, deadline: Instant) -> u64 {
     walk(root, deadline, |_, _, stat| {
         let bytes = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
         let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        // The kernel's type of the count differs between machines.
+        let names = usize::try_from(stat.st_nlink).unwrap_or(1).max(1);
         let names = if is_folder {
             1
         } else {
-            u64::from(stat.st_nlink).max(1)
+            u64::try_from(names).unwrap_or(1)
         };
         // No name of an inode can lie outside of its volume.
         sum = sum.saturating_add(bytes / names);

@@ -103,18 +103,19 @@ impl Names {
 
     /// Whether `name` can be the snapshot of an earlier pod of this polecat: no other ref of the remote is shown to the
     /// agent because a status names it.
+    #[must_use]
     pub fn is_earlier_snapshot(&self, name: &str) -> bool {
-        let folders =
-            [&self.wip, &self.wip_as_branch].map(|own| own.rsplit_once('/').map_or("", |(folder, _)| folder));
-        let own = [&self.wip, &self.wip_as_branch].contains(&&name.to_owned());
+        let own = [&self.wip, &self.wip_as_branch];
+        let mut folders = own.into_iter().filter_map(|own| Some(own.rsplit_once('/')?.0));
         let Some((folder, uid)) = name.rsplit_once('/') else {
             return false;
         };
         let is_uid = (1..=8).contains(&uid.len()) && uid.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        !own && is_uid && folders.contains(&folder)
+        is_uid && own.into_iter().all(|own| own != name) && folders.any(|known| known == folder)
     }
 
     /// The name under which the broker serves a target.
+    #[must_use]
     pub fn of(&self, target: Target) -> &str {
         match target {
             Target::Work => &self.work,
@@ -125,6 +126,7 @@ impl Names {
 
 impl Tips {
     /// Where a target is.
+    #[must_use]
     pub fn of(&self, target: Target) -> Option<&Sha> {
         match target {
             Target::Work => self.work.as_ref(),

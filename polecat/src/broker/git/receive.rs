@@ -220,12 +220,10 @@ impl Repository {
         match target {
             Target::Work => {
                 state.tips.work.clone_from(&sha);
-                state.wip_is_newer = false;
                 self.record.set_head(sha.clone());
             }
             Target::Wip => {
                 state.tips.wip.clone_from(&sha);
-                state.wip_is_newer = true;
                 self.record.set_wip(sha.clone().map(|sha| WipRef {
                     name: state.wip_name.clone(),
                     sha,

@@ -74,8 +74,6 @@ pub struct State {
     pub start: Sha,
     /// The name of the WIP ref on the remote.
     pub wip_name: String,
-    /// Whether the snapshot came after the last push of the work branch.
-    pub wip_is_newer: bool,
     /// The name on the remote of the snapshot that the attempt starts from, if it is there. It may have been moved on
     /// since the status was written, by a pod that was thought lost.
     pub resume: Option<String>,
@@ -146,7 +144,6 @@ impl Repository {
                 base_branch,
                 start,
                 wip_name,
-                wip_is_newer: true,
                 resume,
             }),
             hex_length,
@@ -248,16 +245,16 @@ impl Repository {
             .is_ok()
     }
 
-    /// The broker's last act on the remote: this pod's WIP ref is deleted when the work branch, re-read before, holds what
-    /// the snapshot held, or was pushed after it without a later snapshot: the keeper ends before the broker, and makes one when the
-    /// work tree differs from the work branch. A snapshot that holds back what may not be pushed stays.
+    /// The broker's last act on the remote: this pod's WIP ref is deleted when the work branch, re-read before, holds the
+    /// very tree. Where everything was delivered, the keeper, which ends before the broker, has made the last snapshot such;
+    /// one that it could not make, or that holds back what may not be pushed, stays.
     pub async fn finish(&self) {
         let mut state = self.state.lock().await;
         let (Some(head), Some(wip)) = (state.tips.work.clone(), state.tips.wip.clone()) else {
             return;
         };
-        if Some(&head) == self.record.evidence().base.as_ref() || !self.is_covered(&state, &head, &wip).await
-        {
+        let is_base = Some(&head) == self.record.evidence().base.as_ref();
+        if is_base || !self.is_covered(&head, &wip).await {
             return;
         }
         let deleted = self.upstream.delete(&self.git, &state.wip_name, &wip).await;
@@ -274,17 +271,10 @@ impl Repository {
         }
     }
 
-    async fn is_covered(&self, state: &State, head: &Sha, wip: &Sha) -> bool {
+    async fn is_covered(&self, head: &Sha, wip: &Sha) -> bool {
         let tree = async |sha: &Sha| self.git.ask(["rev-parse", &format!("{sha}^{{tree}}")]).await.ok();
         let (head_tree, wip_tree) = (tree(head).await, tree(wip).await);
-        if head_tree.is_some() && head_tree == wip_tree {
-            return true;
-        }
-        let held_back = self
-            .git
-            .ask(["cat-file", "-e", &format!("{wip}:gastown-held")])
-            .await;
-        !state.wip_is_newer && held_back.is_err()
+        head_tree.is_some() && head_tree == wip_tree
     }
 }
 
