@@ -38,6 +38,13 @@ impl Problem {
             text: text.into(),
         }
     }
+
+    /// Whether the API server evaluates no rule beside it.
+    fn blocks_rules(&self) -> bool {
+        let starts = ["Required value", "Too long", "Too many"];
+        starts.iter().any(|start| self.text.starts_with(start))
+            || self.text.contains("in body must be of type")
+    }
 }
 
 impl std::fmt::Display for Problem {
@@ -134,9 +141,9 @@ fn custom(object: &Value, singular: &str) -> Vec<Problem> {
     }
     let object = kube_cel::apply_defaults(schema, &object);
     problems.extend(schema::check(&object, schema));
-    // The API server too evaluates rules only on what has the right form.
-    if problems.is_empty() {
-        problems = cel::check(&object, schema);
+    // The API server too evaluates rules only on what has the right types and sizes.
+    if !problems.iter().any(Problem::blocks_rules) {
+        problems.extend(cel::check(&object, schema));
     }
     problems
 }
