@@ -1,7 +1,5 @@
 //! `kubectl gt rig`.
 
-use serde_json::Value;
-
 use crate::transcript::Transcript;
 use crate::world::{World, phase};
 
@@ -62,8 +60,5 @@ fn what_is_printed_as_yaml_can_be_read_back() {
             .iter()
             .all(|rig| rig["metadata"].get("managedFields").is_none())
     );
-    assert!(
-        documents.iter().all(|rig| rig["kind"] == Value::from("Rig")),
-        "{documents:?}"
-    );
+    assert!(documents.iter().all(|rig| rig["kind"] == "Rig"), "{documents:?}");
 }

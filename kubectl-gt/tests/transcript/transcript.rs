@@ -91,8 +91,9 @@ impl Transcript {
             .status
             .code()
             .map_or_else(|| "ended by a signal".to_owned(), |code| code.to_string());
-        self.text
-            .push_str(&format!("$ kubectl gt {line}\n[exit {code}]\n"));
+        for part in ["$ kubectl gt ", line, "\n[exit ", &code, "]\n"] {
+            self.text.push_str(part);
+        }
         for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
             let text = String::from_utf8_lossy(bytes);
             assert!(!text.contains("panicked"), "{line}: {text}");

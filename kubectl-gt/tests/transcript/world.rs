@@ -95,7 +95,7 @@ impl World {
             .unwrap();
         let plural = definition["spec"]["names"]["plural"].as_str().unwrap();
         let wanted = applied["metadata"]["generation"].clone();
-        self.until(|| {
+        Self::until(|| {
             let now = self.send("GET", &path, &Value::Null).unwrap();
             let conditions = now["status"]["conditions"]
                 .as_array()
@@ -117,7 +117,7 @@ impl World {
         for name in ["rigs", "polecats"] {
             let path = format!("{DEFINITIONS}/{name}.gastown.gastown.io");
             self.send("DELETE", &path, &Value::Null).unwrap();
-            self.until(|| {
+            Self::until(|| {
                 self.send("GET", &path, &Value::Null).is_err()
                     && self
                         .send("GET", &format!("{GROUP}/{name}"), &Value::Null)
@@ -126,8 +126,8 @@ impl World {
         }
     }
 
-    fn until(&self, mut holds: impl FnMut() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+    fn until(mut holds: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !holds() {
             assert!(Instant::now() < deadline, "the API server does not come round");
             std::thread::sleep(Duration::from_millis(50));
@@ -179,7 +179,7 @@ impl World {
 
     /// Waits for a polecat of that name.
     pub fn wait_for(&self, name: &str) {
-        self.until(|| self.find(name).is_some());
+        Self::until(|| self.find(name).is_some());
     }
 
     /// An object of the core group.
