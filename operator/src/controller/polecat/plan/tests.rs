@@ -1,6 +1,7 @@
 //! Every test drives the plan through a world in which each act succeeds as an API server would have it.
 
 mod lifecycle;
+mod orders;
 mod trouble;
 
 use std::sync::Arc;
