@@ -22,6 +22,8 @@ enum Place {
     Inside(usize),
     /// After a backslash in a string of which so much was kept.
     Escape(usize),
+    /// Before so many hexadecimal digits of an escape in a string of which so much was kept.
+    Digits(usize, u8),
 }
 
 impl<'a> Shortened<'a> {
@@ -35,11 +37,9 @@ impl<'a> Shortened<'a> {
     /// Skips to the end of the string, if enough of it was kept and it may be cut before the next byte.
     fn skip(&mut self) {
         let Place::Inside(kept) = self.place else { return };
-        let [first, second @ ..] = self.rest else { return };
+        let Some(first) = self.rest.first() else { return };
         let continues = first & 0xc0 == 0x80;
-        // The second half of a pair of surrogates must not lose its first, nor the first its second.
-        let unicode = *first == b'\\' && second.first() == Some(&b'u');
-        if kept < KEPT || continues || unicode {
+        if kept < KEPT || continues || self.is_second_half() {
             return;
         }
         let mut at = 0;
@@ -53,6 +53,11 @@ impl<'a> Shortened<'a> {
         self.rest = self.rest.get(at..).unwrap_or_default();
     }
 
+    /// Whether a low surrogate comes next: its first half was kept and must not stand alone.
+    fn is_second_half(&self) -> bool {
+        matches!(self.rest, [b'\\', b'u', b'd' | b'D', b'c'..=b'f' | b'C'..=b'F', ..])
+    }
+
     fn next(&mut self) -> Option<u8> {
         self.skip();
         let (byte, rest) = self.rest.split_first()?;
@@ -61,7 +66,9 @@ impl<'a> Shortened<'a> {
             (Place::Outside, b'"') => Place::Inside(0),
             (Place::Outside, _) | (Place::Inside(_), b'"') => Place::Outside,
             (Place::Inside(kept), b'\\') => Place::Escape(kept + 1),
-            (Place::Inside(kept) | Place::Escape(kept), _) => Place::Inside(kept + 1),
+            (Place::Escape(kept), b'u') => Place::Digits(kept + 1, 4),
+            (Place::Digits(kept, left @ 2..), _) => Place::Digits(kept + 1, left - 1),
+            (Place::Inside(kept) | Place::Escape(kept) | Place::Digits(kept, _), _) => Place::Inside(kept + 1),
         };
         Some(*byte)
     }
