@@ -9,3 +9,5 @@ pub mod manifests;
 pub mod model;
 #[cfg(test)]
 mod reasons;
+#[cfg(test)]
+mod threat_model;
