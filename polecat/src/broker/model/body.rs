@@ -84,6 +84,23 @@ fn check_fields(object: &Map<String, Value>, allowed: &[&str], at: &str) -> Resu
     })
 }
 
+/// Servers that are written in Go also take `Source` for `source`: what no rule here looks at must not be what they read.
+fn check_spelling(at: &str, object: &Value) -> Result<(), Refusal> {
+    let plain = |name: &&String| {
+        name.bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let strange = object
+        .as_object()
+        .and_then(|fields| fields.keys().find(|name| !plain(name)));
+    strange.map_or(Ok(()), |name| {
+        Err(refuse(
+            &format!("{at}.{}", shown(name)),
+            "names of fields are written in lower case here",
+        ))
+    })
+}
+
 /// At most 80 characters, quoted.
 fn shown(text: &str) -> String {
     format!("{:?}", text.chars().take(80).collect::<String>())

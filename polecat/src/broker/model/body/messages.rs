@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::super::endpoint::Endpoint;
 use super::super::error::Refusal;
-use super::{Call, check_fields, model, refuse, shown, stream};
+use super::{Call, check_fields, check_spelling, model, refuse, shown, stream};
 
 /// Top-level fields that pass. Not among them: `mcp_servers`, `container`, `speed` and `service_tier` (they have other
 /// prices than the table), and what a `LiteLLM` proxy would take for itself (`api_base`, `api_key`, `base_url`, …).
@@ -55,6 +55,7 @@ pub(super) fn check(
     order: &ModelOrder,
 ) -> Result<Call, Refusal> {
     check_fields(body, FIELDS, "")?;
+    check_metadata(body.get("metadata"))?;
     check_tools(body.get("tools"))?;
     check_edits(body.get("context_management"))?;
     check_messages(body.get("messages"))?;
@@ -76,6 +77,15 @@ fn max_tokens(body: &Map<String, Value>, endpoint: Endpoint) -> Result<u64, Refu
     }
 }
 
+/// `LiteLLM` reads routes and settings of its own from here; Claude Code says who asks, and nothing else.
+fn check_metadata(metadata: Option<&Value>) -> Result<(), Refusal> {
+    match metadata {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::Object(fields)) => check_fields(fields, &["user_id"], "metadata."),
+        Some(_) => Err(refuse("metadata", "must be an object")),
+    }
+}
+
 fn check_tools(tools: Option<&Value>) -> Result<(), Refusal> {
     match tools {
         None | Some(Value::Null) => Ok(()),
@@ -89,6 +99,7 @@ fn check_tools(tools: Option<&Value>) -> Result<(), Refusal> {
 
 /// A tool of the agent has no type, or `custom`; every other type is run, or known, by the provider.
 fn check_tool(at: &str, tool: Option<&Value>) -> Result<(), Refusal> {
+    check_spelling(at, tool.unwrap_or(&Value::Null))?;
     let tool = tool.and_then(Value::as_object);
     let tool = tool.ok_or_else(|| refuse(at, "must be an object"))?;
     match tool.get("type") {
@@ -110,6 +121,9 @@ fn check_edits(management: Option<&Value>) -> Result<(), Refusal> {
         None | Some(Value::Null) => return Ok(()),
         Some(management) => management.get("edits").and_then(Value::as_array),
     };
+    for object in edits.into_iter().flatten().chain(management) {
+        check_spelling("context_management", object)?;
+    }
     let clears = |edit: &Value| {
         edit["type"]
             .as_str()
@@ -154,20 +168,23 @@ fn check_content(at: &str, content: Option<&Value>) -> Result<(), Refusal> {
 }
 
 fn check_block(at: &str, block: &Value) -> Result<(), Refusal> {
+    check_spelling(at, block)?;
     let kind = block.get("type").and_then(Value::as_str);
     match kind.ok_or_else(|| refuse(at, "must be an object with a type"))? {
         "image" | "document" => check_source(&format!("{at}.source"), block.get("source")),
-        "tool_result" => check_content(&format!("{at}.content"), block.get("content")),
         "tool_addition" => check_addition(&format!("{at}.tool"), block.get("tool")),
-        kind if PLAIN_BLOCKS.contains(&kind) => Ok(()),
+        kind if kind == "tool_result" || PLAIN_BLOCKS.contains(&kind) => Ok(()),
         kind => Err(refuse(
             at,
             &format!("blocks of type {} are not allowed here", shown(kind)),
         )),
-    }
+    }?;
+    // Whichever it is: a server may look for blocks where the API has none.
+    check_content(&format!("{at}.content"), block.get("content"))
 }
 
 fn check_source(at: &str, source: Option<&Value>) -> Result<(), Refusal> {
+    check_spelling(at, source.unwrap_or(&Value::Null))?;
     let kind = source
         .and_then(|source| source.get("type"))
         .and_then(Value::as_str);
@@ -184,6 +201,7 @@ fn check_source(at: &str, source: Option<&Value>) -> Result<(), Refusal> {
 /// A tool that joins in the middle of the conversation.
 fn check_addition(at: &str, tool: Option<&Value>) -> Result<(), Refusal> {
     let tool = tool.unwrap_or(&Value::Null);
+    check_spelling(at, tool)?;
     match tool["type"].as_str() {
         Some("tool_reference") => Ok(()),
         Some("tool_definition") => check_tool(&format!("{at}.definition"), tool.get("definition")),
@@ -268,6 +286,22 @@ mod tests {
             ("api_key", json!("x"), "\"api_key\""),
             ("container", json!("x"), "\"container\""),
             ("speed", json!("fast"), "\"speed\""),
+            (
+                "metadata",
+                json!({"user_id": "x", "tags": ["y"]}),
+                "metadata.\"tags\"",
+            ),
+            ("metadata", json!("x"), "metadata: "),
+            (
+                "tools",
+                json!([{"name": "x", "Type": "web_search_20250305"}]),
+                "tools.0.\"Type\": ",
+            ),
+            (
+                "context_management",
+                json!({"edits": [], "Edits": [{"type": "compact_20260112"}]}),
+                "context_management.\"Edits\": ",
+            ),
             ("model", json!("gpt-5"), "model: \"gpt-5\""),
             ("model", json!(7), "model: "),
             ("max_tokens", json!(null), "max_tokens: "),
@@ -329,6 +363,22 @@ mod tests {
             (
                 image(json!({"type": "file", "file_id": "x"})),
                 "messages.0.content.0.source: ",
+            ),
+            (
+                json!([{"type": "image", "source": {"type": "base64"}, "Source": {"type": "url"}}]),
+                "messages.0.content.0.\"Source\": ",
+            ),
+            (
+                image(json!({"type": "base64", "data": "", "TYPE": "url", "url": "http://x"})),
+                "messages.0.content.0.source.\"TYPE\": ",
+            ),
+            (
+                json!([{"type": "image", "source": {"type": "base64"}, "\u{17f}ource": {"type": "url"}}]),
+                "messages.0.content.0.",
+            ),
+            (
+                json!([{"type": "text", "text": "x", "content": [{"type": "image", "source": {"type": "url"}}]}]),
+                "messages.0.content.0.content.0.source: ",
             ),
             (image(json!({"type": ["url"]})), "messages.0.content.0.source: "),
             (image(json!("http://x")), "messages.0.content.0.source: "),

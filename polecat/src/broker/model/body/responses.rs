@@ -6,7 +6,7 @@ use gastown_api::work_order::ModelOrder;
 use serde_json::{Map, Value};
 
 use super::super::error::Refusal;
-use super::{Call, check_fields, model, refuse, shown, stream};
+use super::{Call, check_fields, check_spelling, model, refuse, shown, stream};
 
 /// Top-level fields that pass. Not among them: `previous_response_id`, `conversation` and `prompt` (they name what the
 /// provider has stored), `background`, `service_tier` (it has other prices than the table), and what a `LiteLLM` proxy
@@ -121,16 +121,19 @@ fn check_include(include: Option<&Value>) -> Result<(), Refusal> {
 
 /// A namespace is a list of tools with a name of its own.
 fn check_tools(at: &str, tools: Option<&Value>) -> Result<(), Refusal> {
-    each(at, tools, |at, tool| match kind(tool) {
-        Some("namespace") => check_tools(&format!("{at}.tools"), tool.get("tools")),
-        Some(kind) if TOOLS.contains(&kind) => Ok(()),
-        kind => Err(refuse(
-            at,
-            &format!(
-                "only tools that run in the pod are allowed, not of type {}",
-                shown(kind.unwrap_or_default())
-            ),
-        )),
+    each(at, tools, |at, tool| {
+        check_spelling(at, tool)?;
+        match kind(tool) {
+            Some("namespace") => check_tools(&format!("{at}.tools"), tool.get("tools")),
+            Some(kind) if TOOLS.contains(&kind) => Ok(()),
+            kind => Err(refuse(
+                at,
+                &format!(
+                    "only tools that run in the pod are allowed, not of type {}",
+                    shown(kind.unwrap_or_default())
+                ),
+            )),
+        }
     })
 }
 
@@ -154,6 +157,7 @@ fn check_input(input: Option<&Value>) -> Result<(), Refusal> {
 }
 
 fn check_item(at: &str, item: &Value) -> Result<(), Refusal> {
+    check_spelling(at, item)?;
     let content = || check_content(&format!("{at}.content"), item.get("content"));
     match kind(item) {
         Some("additional_tools") => check_tools(&format!("{at}.tools"), item.get("tools")),
@@ -162,7 +166,7 @@ fn check_item(at: &str, item: &Value) -> Result<(), Refusal> {
         Some(kind) if OUTPUT_ITEMS.contains(&kind) => {
             check_content(&format!("{at}.output"), item.get("output"))
         }
-        Some(kind) if PLAIN_ITEMS.contains(&kind) => Ok(()),
+        Some(kind) if PLAIN_ITEMS.contains(&kind) => content(),
         kind => Err(refuse(
             at,
             &format!(
@@ -183,6 +187,7 @@ fn check_content(at: &str, content: Option<&Value>) -> Result<(), Refusal> {
 
 /// Images and files that are in the request itself; those with a URL or an id are fetched.
 fn check_part(at: &str, part: &Value) -> Result<(), Refusal> {
+    check_spelling(at, part)?;
     let fetched = |field: &str| part.get(field).is_some_and(|value| !value.is_null());
     let is_data = |field: &str| part[field].as_str().is_some_and(|url| url.starts_with("data:"));
     let allowed = match kind(part) {
