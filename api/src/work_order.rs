@@ -198,7 +198,7 @@ impl ModelOrder {
     /// Whether `model` may be called.
     #[must_use]
     pub fn allows(&self, model: &str) -> bool {
-        self.allowed_models.iter().any(|pattern| fits(pattern, model))
+        is_name(model) && self.allowed_models.iter().any(|pattern| fits(pattern, model))
     }
 
     /// The price of `model`, by the longest key that fits.
@@ -217,6 +217,12 @@ pub fn price_of(prices: &BTreeMap<String, Price>, model: &str) -> Option<Price> 
         .map(|(_, price)| *price)
 }
 
+/// A name as the schema has it: what the agent calls a model stands in status afterwards.
+fn is_name(model: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._:/@[]-".contains(&b);
+    model.len() <= 128 && model.starts_with(|c: char| c.is_ascii_alphanumeric()) && model.bytes().all(plain)
+}
+
 fn fits(pattern: &str, model: &str) -> bool {
     pattern
         .strip_suffix('*')
@@ -226,6 +232,27 @@ fn fits(pattern: &str, model: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_lets_no_odd_name_pass() {
+        let order: ModelOrder = serde_json::from_value(serde_json::json!({
+            "provider": "anthropic", "apis": ["messages"], "endpoint": "https://x", "allowedModels": ["claude-*", "*"], "prices": {},
+        }))
+        .unwrap();
+        for model in ["claude-opus-4", "gpt-5", "us.anthropic/claude[1m]@2:0"] {
+            assert!(order.allows(model), "{model}");
+        }
+        for model in [
+            "",
+            "claude-\u{1b}[2J",
+            "claude-a b",
+            "claude-\u{202e}",
+            "-x",
+            &"a".repeat(129),
+        ] {
+            assert!(!order.allows(model), "{model:?}");
+        }
+    }
 
     #[test]
     fn the_longest_pattern_that_fits_gives_the_price() {
