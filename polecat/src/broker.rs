@@ -10,7 +10,7 @@ mod outward;
 mod ready;
 pub mod record;
 mod serve;
-mod settings;
+pub(crate) mod settings;
 mod tls;
 
 use std::error::Error;
@@ -220,7 +220,7 @@ async fn await_secrets(setup: &Setup, record: &Record) {
 fn missing(setup: &Setup) -> Option<git::Failure> {
     let model = model::missing(&setup.order.model, &setup.model_secrets);
     let git = git::missing(&setup.git_secret, &setup.order.git);
-    let model = model.map(|message| git::Failure::new(Reason::SecretMissing, message));
+    let model = model.map(|(reason, message)| git::Failure::new(reason, message));
     match (git, model) {
         (Some(git), Some(model)) => {
             let message = format!("{}; {}", git.message, model.message);

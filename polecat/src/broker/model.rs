@@ -63,9 +63,9 @@ pub struct Context {
 
 /// What is missing of the credentials, if anything: why the attempt cannot begin.
 #[must_use]
-pub fn missing(order: &ModelOrder, places: &Places) -> Option<String> {
+pub fn missing(order: &ModelOrder, places: &Places) -> Option<(Reason, String)> {
     match credential::read(order, places, None, Timestamp::now()) {
-        Err(absent) if absent.reason == Reason::SecretMissing => Some(absent.message),
+        Err(absent) if absent.reason != Reason::CredentialExpired => Some((absent.reason, absent.message)),
         // One that has expired is waited for at the first call: the clone may go on.
         Ok(_) | Err(_) => None,
     }

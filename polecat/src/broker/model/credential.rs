@@ -38,7 +38,7 @@ pub(super) enum Credential {
 /// Why there is no credential now. It passes when the secret changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Absent {
-    /// `SecretMissing` or `CredentialExpired`.
+    /// `SecretMissing`, `SecretInvalid` or `CredentialExpired`.
     pub reason: Reason,
     /// Which secret and key, in words.
     pub message: String,
@@ -142,6 +142,7 @@ fn text_of(path: &Path) -> Option<String> {
 
 fn parse(key: &str, text: &str, place: &str) -> Result<(Credential, Option<Timestamp>), Absent> {
     if !key.ends_with("credentials.json") {
+        check(text).map_err(|flaw| invalid(format!("{place} {flaw}")))?;
         let text = text.to_owned();
         let oauth = text.starts_with(OAUTH_PREFIX) || key == "CLAUDE_CODE_OAUTH_TOKEN";
         let credential = if oauth {
@@ -157,14 +158,47 @@ fn parse(key: &str, text: &str, place: &str) -> Result<(Credential, Option<Times
         .filter(|oauth| !oauth.access_token.is_empty());
     // Without the parser's words: they may quote the token.
     let oauth = oauth.ok_or_else(|| {
-        missing(format!(
-            "{place} is not what Claude Code writes: it has no claudeAiOauth.accessToken"
+        invalid(format!(
+            "{place} is not what Claude Code writes: it has no claudeAiOauth.accessToken; put the whole file ~/.claude/.credentials.json"
         ))
     })?;
+    check(&oauth.access_token)
+        .map_err(|flaw| invalid(format!("{place}: its claudeAiOauth.accessToken {flaw}")))?;
     let expires = oauth
         .expires_at
         .and_then(|millis| Timestamp::from_millisecond(millis).ok());
     Ok((Credential::Oauth(oauth.access_token), expires))
+}
+
+/// A key is one word of plain letters; what else people put in its place is named and not shown.
+fn check(text: &str) -> Result<(), &'static str> {
+    if text.starts_with('{') {
+        Err("holds JSON; put that under .credentials.json, and the key alone here")
+    } else if text.starts_with(['"', '\'']) {
+        Err("stands in quotes; put the key without them")
+    } else if text.lines().nth(1).is_some() {
+        Err("has more than one line; put the key alone")
+    } else if text
+        .split_once('=')
+        .is_some_and(|(name, value)| is_variable(name) && !value.is_empty())
+    {
+        Err("is an assignment; put only what stands behind the =")
+    } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        Err("has spaces or characters that no key has; put the key alone, without \"Bearer\"")
+    } else {
+        Ok(())
+    }
+}
+
+/// Base64 has no underscore, so that a key that ends with `=` is none.
+fn is_variable(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+    name.contains('_') && name.bytes().all(plain)
+}
+
+fn invalid(message: String) -> Absent {
+    let reason = Reason::SecretInvalid;
+    Absent { reason, message }
 }
 
 fn missing(message: String) -> Absent {
@@ -320,6 +354,46 @@ mod tests {
     }
 
     #[test]
+    fn what_can_be_no_key_is_named_with_its_remedy_and_not_shown() {
+        for (name, text, remedy) in [
+            (
+                "ANTHROPIC_API_KEY",
+                r#"{"claudeAiOauth":{"accessToken":"t0ken"}}"#,
+                ".credentials.json",
+            ),
+            ("ANTHROPIC_API_KEY", "\"t0ken\"", "without them"),
+            ("ANTHROPIC_API_KEY", "'t0ken'", "without them"),
+            ("ANTHROPIC_API_KEY", "t0ken\nt0ken", "more than one line"),
+            (
+                "ANTHROPIC_API_KEY",
+                "-----BEGIN PRIVATE KEY-----\r\nt0ken",
+                "more than one line",
+            ),
+            ("ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY=t0ken", "behind the ="),
+            ("ANTHROPIC_API_KEY", "Bearer t0ken", "without \"Bearer\""),
+            ("ANTHROPIC_API_KEY", "t0ken\u{1b}[A", "no key has"),
+            ("ANTHROPIC_API_KEY", "t0k\u{e9}n", "no key has"),
+            ("CLAUDE_CODE_OAUTH_TOKEN", "export t0ken", "no key has"),
+            (
+                ".credentials.json",
+                r#"{"claudeAiOauth":{"accessToken":"t0ken\n"}}"#,
+                "accessToken",
+            ),
+            (".credentials.json", "t0ken", "whole file"),
+        ] {
+            let absent = Mounted::new(&[(&format!("secret/{name}"), text)])
+                .read(None)
+                .unwrap_err();
+            assert_eq!(absent.reason, Reason::SecretInvalid, "{text}");
+            let words = absent.message;
+            for part in [name, remedy, "claude-creds"] {
+                assert!(words.contains(part), "{part} not in {words}");
+            }
+            assert!(!words.contains("t0k"), "{words}");
+        }
+    }
+
+    #[test]
     fn a_damaged_file_is_named_without_a_word_of_it() {
         for text in [
             "{",
@@ -330,7 +404,7 @@ mod tests {
             let absent = Mounted::new(&[("secret/.credentials.json", text)])
                 .read(None)
                 .unwrap_err();
-            assert_eq!(absent.reason, Reason::SecretMissing);
+            assert_eq!(absent.reason, Reason::SecretInvalid);
             let words = absent.message;
             assert!(
                 words.contains("claudeAiOauth.accessToken") && !words.contains("sk-ant"),
