@@ -2,4 +2,5 @@
 
 pub use crate::broker::git::parsers::{Names, Pushed, Tips, push, remote_failure};
 pub use crate::broker::model::parsers::{Passed, Told, answer, request, usage};
+pub use crate::broker::settings::parsers::settings_archive;
 pub use crate::run::parsers::transcript;

@@ -4,6 +4,7 @@
 
 mod archive;
 mod keys;
+pub(crate) mod parsers;
 mod redact;
 
 use std::collections::BTreeMap;

@@ -25,9 +25,13 @@ const STAY: &[&str] = &[
 const FIELDS: &[&str] = &[
     "api_base",
     "api_key",
+    "background",
     "base_url",
     "container",
+    "conversation",
     "mcp_servers",
+    "previous_response_id",
+    "prompt",
     "service_tier",
     "speed",
 ];
@@ -51,15 +55,24 @@ pub fn model_request(data: &[u8]) {
     let fields = body.as_object().expect("what passes is an object");
     assert!(!fields.keys().any(|key| FIELDS.contains(&key.as_str())), "{body}");
     assert_eq!(fields["model"], passed.model);
+    let tools: &[&str] = match path {
+        "/v1/responses" => &["apply_patch", "custom", "function", "local_shell", "namespace"],
+        _ => &["custom"],
+    };
     for tool in fields
         .get("tools")
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
     {
-        assert!(tool["type"].is_null() || tool["type"] == "custom", "{tool}");
+        let kind = tool["type"].as_str();
+        let untyped = kind.is_none() && path != "/v1/responses";
+        assert!(
+            untyped || kind.is_some_and(|kind| tools.contains(&kind)),
+            "{tool}"
+        );
     }
-    for place in ["system", "messages"] {
+    for place in ["system", "messages", "input"] {
         stays_within(fields.get(place).unwrap_or(&Value::Null));
     }
 }
@@ -69,16 +82,24 @@ fn stays_within(value: &Value) {
     match value {
         Value::Array(items) => items.iter().for_each(stays_within),
         Value::Object(fields) => {
-            if matches!(value["type"].as_str(), Some("image" | "document")) {
-                let source = &value["source"]["type"];
-                assert!(
-                    matches!(source.as_str(), Some("base64" | "text" | "content")),
+            let is_data = |field: &str| value[field].as_str().is_some_and(|url| url.starts_with("data:"));
+            match value["type"].as_str() {
+                Some("image" | "document") => {
+                    let source = &value["source"]["type"];
+                    assert!(
+                        matches!(source.as_str(), Some("base64" | "text" | "content")),
+                        "{value}"
+                    );
+                }
+                Some("input_image") => assert!(is_data("image_url"), "{value}"),
+                Some("input_file") => assert!(
+                    value["file_url"].is_null() && value["file_id"].is_null(),
                     "{value}"
-                );
+                ),
+                _ => {}
             }
-            let inner = fields
-                .iter()
-                .filter(|(name, _)| *name == "content" || *name == "source");
+            let inner = ["content", "output", "source"];
+            let inner = fields.iter().filter(|(name, _)| inner.contains(&name.as_str()));
             inner.for_each(|(_, value)| stays_within(value));
         }
         _ => {}
@@ -87,8 +108,8 @@ fn stays_within(value: &Value) {
 
 fn order() -> ModelOrder {
     let order = json!({
-        "provider": "anthropic", "apis": ["messages"], "endpoint": "https://api.example",
-        "allowedModels": ["claude-*"], "secret": "s", "prices": {},
+        "provider": "anthropic", "apis": ["messages", "responses"], "endpoint": "https://api.example",
+        "allowedModels": ["claude-*", "gpt-*"], "secret": "s", "prices": {},
     });
     serde_json::from_value(order).expect("it is a model order")
 }

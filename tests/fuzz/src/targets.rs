@@ -2,12 +2,14 @@
 //! eats memory is the least; each also asserts the rule that its parser is there for.
 
 mod agent_events;
+mod archive;
 mod evidence;
 mod model_request;
 mod receive_pack;
 mod sse;
 
 pub use agent_events::agent_events;
+pub use archive::archive;
 pub use evidence::evidence;
 pub use model_request::model_request;
 pub use receive_pack::receive_pack;
@@ -16,6 +18,7 @@ pub use sse::sse;
 /// Every target by its name.
 pub const ALL: &[(&str, fn(&[u8]))] = &[
     ("agent_events", agent_events),
+    ("archive", archive),
     ("evidence", evidence),
     ("model_request", model_request),
     ("receive_pack", receive_pack),
