@@ -33,6 +33,8 @@ async fn a_missing_git_secret_parks_the_pod_until_it_is_made() {
         let attempts = polecat.status.unwrap().attempts;
         assert_eq!(attempts.len(), 1);
         assert_eq!(attempts[0].pod_uid, pod.metadata.uid, "the same pod went on");
+        let told = world.events_of("valkyrie").await;
+        assert!(told.iter().any(|(why, _)| why == "Resumed"), "{told:?}");
     })
     .await;
 }

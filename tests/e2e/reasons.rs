@@ -1,7 +1,7 @@
 //! Every reason that no other test here is about, and that the message says what to do about it.
 
 use gastown_api::condition::{FIELDS_IGNORED, PARKED, READY, RIG_FOUND};
-use gastown_api::polecat::Polecat;
+use gastown_api::polecat::{Polecat, PolecatPhase};
 use gastown_api::rig::Rig;
 use gastown_tests::harness::{World, condition, polecat, reason, stand_in, with_world};
 use k8s_openapi::api::core::v1::Pod;
@@ -155,6 +155,89 @@ async fn settings_that_are_none_are_stuck_and_named() {
 }
 
 #[tokio::test]
+async fn an_image_without_polecat_is_no_agent() {
+    with_world("no-agent", async |world: &World| {
+        world.testbed().await;
+        world.credentials().await;
+        let image = std::env::var("GASTOWN_TESTBED_IMAGE").unwrap();
+        world
+            .sling(with("no-agent", |spec| {
+                spec["kubernetes"]["image"] = json!(image);
+            }))
+            .await;
+        let (_, message) = world.is_stuck("no-agent", "ImageIsNotAnAgent").await;
+        assert!(
+            message.contains("spec.kubernetes.image") && message.contains("polecat-agent"),
+            "{message}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_environment_from_a_config_map_that_does_not_exist_is_stuck_and_named() {
+    with_world("no-map", async |world: &World| {
+        world.testbed().await;
+        world.credentials().await;
+        world
+            .sling(with("no-map", |spec| {
+                let reference = json!({"configMapKeyRef": {"name": "absent-map", "key": "x"}});
+                spec["agentConfig"]["env"] = json!([{"name": "X", "valueFrom": reference}]);
+            }))
+            .await;
+        let (_, message) = world.is_stuck("no-map", "ContainerConfigInvalid").await;
+        assert!(message.contains("absent-map"), "{message}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_none_parks_and_a_deleted_pod_is_followed_by_another_and_all_is_told() {
+    with_world("odd-key", async |world: &World| {
+        world.testbed().await;
+        world.credentials().await;
+        let keys = &world.keys;
+        let odd = [
+            ("ssh-privatekey", keys.ssh_public.as_str()),
+            ("known_hosts", &keys.known_hosts),
+        ];
+        world.secret("git-ssh-key", &odd).await;
+        world.sling(polecat("odd-key", "fix-bug")).await;
+        let parked = |polecat: &Polecat| {
+            condition(polecat, PARKED).is_some_and(|(holds, why, _)| holds && why == "SecretInvalid")
+        };
+        let seen = world.polecat_until("odd-key", "it is parked", parked).await;
+        let (_, _, message) = condition(&seen, PARKED).unwrap();
+        assert!(
+            message.contains("ssh-privatekey") && message.contains("git-ssh-key"),
+            "{message}"
+        );
+        let pods = world.api::<Pod>();
+        pods.delete("polecat-odd-key", &DeleteParams::default())
+            .await
+            .unwrap();
+        world.attempt_ends("odd-key", 1).await;
+        world.credentials().await;
+        let done =
+            |polecat: &Polecat| polecat.status.as_ref().and_then(|s| s.phase) == Some(PolecatPhase::Done);
+        let polecat = world
+            .polecat_until("odd-key", "its second attempt is Done", done)
+            .await;
+        assert_eq!(polecat.status.unwrap().attempts.len(), 2);
+        let told: Vec<_> = world
+            .events_of("odd-key")
+            .await
+            .into_iter()
+            .map(|(why, _)| why)
+            .collect();
+        for wanted in ["SecretInvalid", "PodDeleted", "Retrying", "Delivered"] {
+            assert!(told.iter().any(|why| why == wanted), "{wanted} in {told:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_life_goes_by_its_steps_and_a_provider_without_capacity_is_waited_for() {
     with_world("steps", async |world: &World| {
         world.testbed().await;
@@ -168,14 +251,14 @@ print(urllib.request.urlopen(request).read().decode(), flush=True)
 PYTHON
 exec sleep 600"#;
         let mut object = stand_in("stepper", ask);
-        object["spec"]["agentConfig"]["image"] = json!("a-field-without-effect:1");
+        object["spec"]["agentConfig"]["configMapRef"] = json!({"name": "a-field-without-effect"});
         world.sling(object).await;
         let at = |wanted: &'static str| move |polecat: &Polecat| reason(polecat) == wanted;
         let first = world.polecat_until("stepper", "its pod starts", at("PodStarting")).await;
         let (found, why, _) = condition(&first, RIG_FOUND).unwrap();
         assert_eq!((found, why.as_str()), (false, "RigNotFound"));
         let (ignored, why, message) = condition(&first, FIELDS_IGNORED).unwrap();
-        assert!(ignored && why == "FieldsIgnored" && message.contains("spec.agentConfig.image"), "{message}");
+        assert!(ignored && why == "FieldsIgnored" && message.contains("spec.agentConfig.configMapRef"), "{message}");
         let parked = |polecat: &Polecat| condition(polecat, PARKED).is_some_and(|(holds, why, _)| holds && why == "Overloaded");
         world.polecat_until("stepper", "it is parked", parked).await;
         world.polecat_until("stepper", "its agent runs", at("AgentRunning")).await;

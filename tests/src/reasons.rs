@@ -32,6 +32,22 @@ const NOT_ON_THE_CLUSTER: &[(Reason, &str)] = &[
         "the chart says how long a polecat may be parked",
     ),
     (Reason::EvidenceMissing, "it takes a broker that never started"),
+    (
+        Reason::SpecNotAllowed,
+        "the schema refuses the same before, so it takes an object of the predecessor",
+    ),
+    (
+        Reason::SidecarOutOfMemory,
+        "a sidecar that was killed starts again and goes on",
+    ),
+    (
+        Reason::ContainerCannotStart,
+        "it takes a node whose runtime fails",
+    ),
+    (
+        Reason::NodeLost,
+        "the node's controller waits five minutes before it says so",
+    ),
 ];
 
 /// The texts of every test on the cluster.

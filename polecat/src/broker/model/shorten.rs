@@ -55,7 +55,10 @@ impl<'a> Shortened<'a> {
 
     /// Whether a low surrogate comes next: its first half was kept and must not stand alone.
     fn is_second_half(&self) -> bool {
-        matches!(self.rest, [b'\\', b'u', b'd' | b'D', b'c'..=b'f' | b'C'..=b'F', ..])
+        matches!(
+            self.rest,
+            [b'\\', b'u', b'd' | b'D', b'c'..=b'f' | b'C'..=b'F', ..]
+        )
     }
 
     fn next(&mut self) -> Option<u8> {
@@ -68,7 +71,9 @@ impl<'a> Shortened<'a> {
             (Place::Inside(kept), b'\\') => Place::Escape(kept + 1),
             (Place::Escape(kept), b'u') => Place::Digits(kept + 1, 4),
             (Place::Digits(kept, left @ 2..), _) => Place::Digits(kept + 1, left - 1),
-            (Place::Inside(kept) | Place::Escape(kept) | Place::Digits(kept, _), _) => Place::Inside(kept + 1),
+            (Place::Inside(kept) | Place::Escape(kept) | Place::Digits(kept, _), _) => {
+                Place::Inside(kept + 1)
+            }
         };
         Some(*byte)
     }
