@@ -21,14 +21,14 @@ pub struct Placement {
     /// Nodes and neighbours that are preferred or required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Box<Affinity>>,
-    /// The PriorityClass, which decides who goes first where room is short.
+    /// The `PriorityClass`, which decides who goes first where room is short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
     )]
     pub priority_class_name: Option<String>,
-    /// The RuntimeClass, such as one of a sandbox.
+    /// The `RuntimeClass`, such as one of a sandbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
