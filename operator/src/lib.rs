@@ -22,10 +22,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-/// The program. One thread: the work is waiting for the API server, and every thread's allocator would hold memory of
-/// its own.
-#[tokio::main(flavor = "current_thread")]
-pub async fn main() -> ExitCode {
+/// The program.
+pub async fn start() -> ExitCode {
     if let Err(error) = gastown_crypto::install() {
         return fail(&error);
     }

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
-fn main() -> ExitCode {
-    gastown_operator::main()
+/// One thread: the work is waiting for the API server, and every thread's allocator would hold memory of its own.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    gastown_operator::start().await
 }

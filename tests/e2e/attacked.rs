@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use gastown_api::polecat::{AttemptOutcome, Polecat, PolecatPhase};
 use gastown_tests::harness::{Remote, World, node, stand_in, with_world};
+use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::ends::wip_of;
@@ -283,7 +284,7 @@ async fn agents_that_mean_ill_see_no_key_move_no_ref_and_are_not_done() {
 async fn no_ref_moved(world: &World, remote: &Remote, main: &str) {
     let refs = remote.refs().await;
     assert_eq!(refs["refs/heads/main"], main);
-    let polecats = world.api::<Polecat>().list(&Default::default()).await.unwrap();
+    let polecats = world.api::<Polecat>().list(&ListParams::default()).await.unwrap();
     for polecat in &polecats {
         let phase = polecat.status.as_ref().and_then(|status| status.phase);
         assert_ne!(phase, Some(PolecatPhase::Done), "{:?}", polecat.metadata.name);
@@ -302,7 +303,8 @@ async fn no_key_is_seen(world: &World, remote: &Remote) {
     shown += &serde_json::to_string(&requests).unwrap();
     for (name, sha) in remote.refs().await {
         for (path, entry) in remote.files(&sha).await {
-            shown += &format!("{name} {path} {}\n", String::from_utf8_lossy(&entry.bytes));
+            let text = String::from_utf8_lossy(&entry.bytes);
+            shown.extend([name.as_str(), " ", path.as_str(), " ", &text, "\n"]);
         }
     }
     assert!(shown.len() > 10_000, "there is something to look through");

@@ -5,6 +5,8 @@
     clippy::panic,
     clippy::print_stderr,
     clippy::unwrap_used,
+    clippy::large_futures,
+    clippy::many_single_char_names,
     reason = "the whole program is tests: one that cannot go on fails, and what was measured is shown"
 )]
 

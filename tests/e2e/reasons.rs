@@ -29,17 +29,17 @@ async fn a_manifest_that_cannot_be_carried_out_is_stuck_and_says_what_to_change(
                             .as_object_mut()
                             .unwrap()
                             .remove("gitRepository"),
-                    )
+                    );
                 }) as fn(&mut Value),
             ),
             ("provider", "ProviderUnsupportedByAgent", "openai", |spec| {
-                spec["agentConfig"]["provider"] = json!("openai")
+                spec["agentConfig"]["provider"] = json!("openai");
             }),
             ("endpoint", "EndpointNotAllowed", "modelEndpoints", |spec| {
-                spec["agentConfig"]["modelProvider"]["endpoint"] = json!("http://elsewhere:8080")
+                spec["agentConfig"]["modelProvider"]["endpoint"] = json!("http://elsewhere:8080");
             }),
             ("model", "ModelNotAllowed", "gpt-5", |spec| {
-                spec["agentConfig"]["model"] = json!("gpt-5")
+                spec["agentConfig"]["model"] = json!("gpt-5");
             }),
             ("price", "PriceMissing", "spec.agentConfig.model", |spec| {
                 spec["budget"] = json!({"usd": 1.0});
@@ -84,7 +84,7 @@ async fn a_git_host_that_does_not_answer_is_stuck_after_some_tries() {
         world.credentials().await;
         world
             .sling(with("unreachable", |spec| {
-                spec["kubernetes"]["gitRepository"] = json!("ssh://git@testbed:2/srv/git/calculator.git")
+                spec["kubernetes"]["gitRepository"] = json!("ssh://git@testbed:2/srv/git/calculator.git");
             }))
             .await;
         let known = format!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gastown_api::polecat::{AttemptOutcome, Polecat, PolecatPhase};
 use gastown_tests::harness::{Remote, World, condition, node, operator, stand_in, with_quiet_world, within};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::ends::{HALF_WAY, holds_everything, wip_of};
@@ -242,7 +242,7 @@ async fn fifty_polecats_at_once_are_all_done_and_their_sidecars_are_small() {
         within(limit, "all agents are at work", async || {
             let all = world
                 .api::<Polecat>()
-                .list(&Default::default())
+                .list(&ListParams::default())
                 .await
                 .map_err(|error| error.to_string())?;
             let active = all

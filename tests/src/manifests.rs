@@ -30,7 +30,10 @@ mod tests {
         match check(object) {
             Verdict::Valid => "valid".to_owned(),
             Verdict::NotOurs => "not ours".to_owned(),
-            Verdict::Invalid(problems) => problems.iter().map(|problem| format!("{problem}\n")).collect(),
+            Verdict::Invalid(problems) => {
+                let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                lines.join("\n")
+            }
         }
     }
 

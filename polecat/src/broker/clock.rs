@@ -98,9 +98,9 @@ mod tests {
         }
     }
 
-    fn reason(due: Due) -> Option<Reason> {
+    fn reason(due: &Due) -> Option<Reason> {
         match due {
-            Due::Stop(reason, _) => Some(reason),
+            Due::Stop(reason, _) => Some(*reason),
             Due::Wait(_) => None,
         }
     }
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn deadline_and_longest_parking_end_the_attempt_by_name() {
-        let stopped = |elapsed, state| reason(due(elapsed, &state, &LIMITS));
+        let stopped = |elapsed, state| reason(&due(elapsed, &state, &LIMITS));
         for state in [BrokerState::Starting, BrokerState::Serving] {
             assert_eq!(stopped(elapsed(100, 0, 0), state), Some(Reason::DeadlineExceeded));
         }
@@ -125,9 +125,9 @@ mod tests {
     fn a_silent_agent_is_hung_but_not_while_it_is_cloned_or_parked() {
         let silent = elapsed(30, 0, 20);
         let hung = due(silent, &BrokerState::Serving, &LIMITS);
-        assert_eq!(reason(hung), Some(Reason::AgentHung));
-        assert_eq!(reason(due(silent, &BrokerState::Starting, &LIMITS)), None);
-        assert_eq!(reason(due(silent, &parked(), &LIMITS)), None);
+        assert_eq!(reason(&hung), Some(Reason::AgentHung));
+        assert_eq!(reason(&due(silent, &BrokerState::Starting, &LIMITS)), None);
+        assert_eq!(reason(&due(silent, &parked(), &LIMITS)), None);
         let wait = Due::Wait(Duration::from_millis(5001));
         assert_eq!(due(elapsed(30, 0, 15), &BrokerState::Serving, &LIMITS), wait);
     }

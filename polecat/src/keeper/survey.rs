@@ -209,7 +209,7 @@ mod tests {
             }),
             ("link", &|| symlink("sub", path("link")).unwrap()),
             ("new branch", &|| {
-                fs::write(path(".git/refs/heads/x"), "1").unwrap()
+                fs::write(path(".git/refs/heads/x"), "1").unwrap();
             }),
             ("head", &|| fs::write(path(".git/HEAD"), "22").unwrap()),
         ];

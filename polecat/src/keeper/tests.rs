@@ -705,7 +705,7 @@ fn a_snapshot_that_is_gone_does_not_stop_an_attempt_and_one_without_a_message_is
     let gone = |git: &Git| {
         git.run(&["update-ref", "-d", gastown_api::pod::RESUME_REF])
             .map(drop)
-            .unwrap()
+            .unwrap();
     };
     let (again, report) = resumed(&pod, gone);
     assert!(again.join("README").exists() && !again.join("new").exists());
@@ -727,7 +727,7 @@ fn a_snapshot_that_is_gone_does_not_stop_an_attempt_and_one_without_a_message_is
     let by_hand = |git: &Git| {
         git.run(&["update-ref", gastown_api::pod::RESUME_REF, &plain])
             .map(drop)
-            .unwrap()
+            .unwrap();
     };
     let (again, _) = resumed(&pod, by_hand);
     assert_eq!(fs::read(again.join("new")).unwrap(), b"x");

@@ -29,7 +29,11 @@ pub fn receive_pack(data: &[u8]) {
         return;
     };
     if let Ok((name, old, _)) = &pushed.judged {
-        assert_eq!(pushed.refs, [name.clone()], "one command for the ref that moves");
+        assert_eq!(
+            pushed.refs,
+            std::slice::from_ref(name),
+            "one command for the ref that moves"
+        );
         let known = if *name == names.work {
             &tips.work
         } else {

@@ -15,8 +15,11 @@ pub use model_request::model_request;
 pub use receive_pack::receive_pack;
 pub use sse::sse;
 
+/// What reads the bytes of an input.
+type Target = fn(&[u8]);
+
 /// Every target by its name.
-pub const ALL: &[(&str, fn(&[u8]))] = &[
+pub const ALL: &[(&str, Target)] = &[
     ("agent_events", agent_events),
     ("archive", archive),
     ("evidence", evidence),

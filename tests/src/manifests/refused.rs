@@ -240,6 +240,11 @@ impl Case {
 }
 
 /// Puts a value where a JSON pointer says; null takes the field out.
+#[expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a case of the table that points nowhere fails its test"
+)]
 pub fn change(object: &mut Value, at: &str, put: &Value) {
     let (parent, key) = at.rsplit_once('/').unwrap();
     let parent = object.pointer_mut(parent).unwrap().as_object_mut().unwrap();

@@ -282,6 +282,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, clippy::type_complexity, reason = "a table")]
     fn what_cannot_be_used_is_named_with_secret_key_and_remedy_and_not_shown() {
         let https = [("username", &b"u"[..]), ("token", b"t0ken")];
         let ssh = key::sample();

@@ -59,7 +59,6 @@ struct Events {
 }
 
 /// The provider's figures, by its names; those of a later event replace those of an earlier one.
-#[expect(clippy::struct_field_names, reason = "they are the provider's names")]
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 struct Figures {
     input_tokens: Option<u64>,

@@ -42,7 +42,7 @@ pub fn pod(
         limits.grace_seconds,
     ]
     .into_iter()
-    .fold(0_i64, |sum, seconds| sum.saturating_add_unsigned(seconds));
+    .fold(0_i64, i64::saturating_add_unsigned);
     let pull_secret = |name: &String| LocalObjectReference { name: name.clone() };
     let options = &work.options;
     let pull_secrets: Vec<_> = options.pull_secrets.iter().map(pull_secret).collect();

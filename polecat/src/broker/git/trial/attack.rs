@@ -492,7 +492,7 @@ async fn clients_that_say_nothing_do_not_keep_a_push_from_being_taken() {
         silent.push(stream);
     }
     let push = git(&clone, &["push", "-q", "origin", "HEAD"]);
-    tokio::time::timeout(std::time::Duration::from_secs(60), push)
+    tokio::time::timeout(std::time::Duration::from_mins(1), push)
         .await
         .unwrap()
         .unwrap();
@@ -514,7 +514,7 @@ async fn a_large_blob_in_a_small_pack_is_streamed() {
         &clone,
         &["-c", "core.bigFileThreshold=1m", "push", "-q", "origin", "HEAD"],
     );
-    tokio::time::timeout(std::time::Duration::from_secs(300), push)
+    tokio::time::timeout(std::time::Duration::from_mins(5), push)
         .await
         .unwrap()
         .unwrap();

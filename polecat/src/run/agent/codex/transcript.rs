@@ -26,7 +26,6 @@ impl Transcript for Session {
         };
         match text(&event, "type") {
             "thread.started" => vec!["[start] Codex".to_owned()],
-            "turn.started" => Vec::new(),
             "turn.completed" => {
                 self.complaint = None;
                 vec![end(&event["usage"])]

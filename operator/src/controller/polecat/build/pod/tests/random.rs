@@ -194,8 +194,8 @@ fn breaks_our_laws(spec: &PodSpec) -> Option<&'static str> {
         c.name != gastown_api::pod::CLAUDE && !operators
     };
     let last = |c: &Container, name: &str| {
-        let values = c.env.iter().flatten().filter(|v| v.name == name);
-        values.last().and_then(|v| v.value.clone())
+        let mut values = c.env.iter().flatten().filter(|v| v.name == name);
+        values.next_back().and_then(|v| v.value.clone())
     };
     let home = |c: &Container| {
         c.name == gastown_api::pod::CLAUDE && last(c, "HOME").as_deref() != Some(gastown_api::pod::HOME_DIR)

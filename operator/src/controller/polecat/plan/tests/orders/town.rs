@@ -26,6 +26,10 @@ const GRACE: i64 = 120;
 static SETTINGS: LazyLock<Settings> = LazyLock::new(settings);
 
 /// What really runs: the containers of one pod on one node.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each container ends by itself, in any order"
+)]
 struct Machine {
     uid: String,
     attempt: i32,
@@ -263,13 +267,13 @@ impl Town {
             return;
         }
         self.tell("the pod's node is deleted");
-        if let Some(pod) = &mut self.pod {
-            if !matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed")) {
-                pod.status.phase = Some("Failed".to_owned());
-                pod.status
-                    .conditions
-                    .push(condition("DisruptionTarget", "DeletionByPodGC"));
-            }
+        if let Some(pod) = &mut self.pod
+            && !matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"))
+        {
+            pod.status.phase = Some("Failed".to_owned());
+            pod.status
+                .conditions
+                .push(condition("DisruptionTarget", "DeletionByPodGC"));
         }
         self.delete_pod(0);
     }
@@ -282,7 +286,7 @@ impl Town {
             let mut attempts = status.into_iter().flat_map(|s| &s.attempts);
             attempts.any(|a| a.pod_uid.as_deref() == Some(pod.uid()))
         };
-        if self.pod.as_mut().filter(named).is_none() {
+        if self.pod.as_mut().as_ref().is_none_or(|x| !named(x)) {
             return;
         }
         if let Some(pod) = self.pod.take() {
