@@ -242,22 +242,6 @@ async fn streams(world: &World, remote: &Remote) {
     assert_eq!(usage.output_tokens, 5000 * usage.requests, "{usage:?}");
 }
 
-async fn forks(world: &World) {
-    let mut object = stand_in("forker", include_str!("../scripts/attack-forks.sh"));
-    object["spec"]["kubernetes"]["activeDeadlineSeconds"] = json!(45);
-    object["spec"]["kubernetes"]["resources"] =
-        json!({"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "200m", "memory": "96Mi"}});
-    world.sling(object).await;
-    let (_, attempt) = world.attempt_ends("forker", 1).await;
-    eprintln!("forker: {:?}", attempt.reason);
-    assert_eq!(attempt.outcome, Some(AttemptOutcome::Failed), "{attempt:?}");
-    let reason = attempt.reason.unwrap();
-    assert!(
-        ["OutOfMemory", "DeadlineExceeded", "AgentFailed"].contains(&reason.as_str()),
-        "{reason}"
-    );
-}
-
 #[tokio::test]
 async fn agents_that_mean_ill_see_no_key_move_no_ref_and_are_not_done() {
     with_world("attacked", async |world: &World| {
@@ -272,7 +256,6 @@ async fn agents_that_mean_ill_see_no_key_move_no_ref_and_are_not_done() {
             model(world, &remote),
             budget(world),
             streams(world, &remote),
-            forks(world),
         );
         no_ref_moved(world, &remote, &main).await;
         no_key_is_seen(world, &remote).await;

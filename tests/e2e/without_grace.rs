@@ -28,9 +28,10 @@ pub async fn at_work(remote: &Remote) -> Vec<String> {
     names
 }
 
-/// A polecat with half its work done that says all the time that it is at work.
+/// A polecat with half its work done that says all the time that it is at work. A later attempt finds that work restored.
 pub async fn beacon(world: &World, name: &str) -> String {
-    let script = format!("{HALF_WAY}\n{}", include_str!("../scripts/beacon.sh"));
+    let beacon = include_str!("../scripts/beacon.sh");
+    let script = format!("if [ ! -e bytes.bin ]; then\n{HALF_WAY}\nfi\n{beacon}");
     world.sling(stand_in(name, &script)).await;
     world.log_holds(name, "claude", "beacon").await;
     wip_of(world, name).await
