@@ -66,7 +66,7 @@ fn beside_the_code() -> Vec<String> {
     all.filter_map(|path| {
         let text = std::fs::read_to_string(&path).unwrap();
         let of_tests = path.components().any(|part| {
-            ["tests.rs", "trial.rs", "trial"]
+            ["tests.rs", "tests", "trial.rs", "trial"]
                 .map(AsRef::as_ref)
                 .contains(&part.as_os_str())
         });
