@@ -77,7 +77,8 @@ fn spans(line: &str) -> Vec<Span> {
             return spans;
         };
         if after[end..].starts_with('m') {
-            class = match &after[..end] {
+            class.clear();
+            class.push_str(match &after[..end] {
                 "1" => "strong",
                 "2" => "faint",
                 "31" => "red",
@@ -85,8 +86,7 @@ fn spans(line: &str) -> Vec<Span> {
                 "33" => "yellow",
                 "36" => "cyan",
                 _ => "",
-            }
-            .to_owned();
+            });
         }
         rest = &after[end + 1..];
     }

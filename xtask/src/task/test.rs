@@ -98,7 +98,7 @@ fn on_api_tier(tests: Command) -> Result<Count> {
 fn e2e(only: Option<&str>) -> Result<Count> {
     let deployed = deploy::ensure("tests/testbed/values.yaml")?;
     let mut tests = suite("gastown-tests", "e2e", only).env("KUBECONFIG", &deployed.cluster.kubeconfig);
-    tests = deployed.cluster.with_engine(tests)?;
+    tests = cluster::Cluster::with_engine(tests)?;
     for (name, value) in deployed.environment()? {
         tests = tests.env(name, value);
     }

@@ -83,7 +83,7 @@ impl Cluster {
     }
 
     /// Makes `command` find the engine that the node runs in.
-    pub fn with_engine(&self, command: Command) -> Result<Command> {
+    pub fn with_engine(command: Command) -> Result<Command> {
         let engine = Engine::running()?.context("no Docker engine runs; run `cargo xtask cluster up`")?;
         Ok(engine.environment(command))
     }
