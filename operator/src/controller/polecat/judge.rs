@@ -183,6 +183,11 @@ fn init_failure(pod: &PodView) -> Option<(Reason, String)> {
     }
     let message = end.message.as_deref().unwrap_or_default();
     let report: Option<InitReport> = parse(message);
+    let is_named = report.as_ref().is_some_and(|r| r.reason != Reason::CloneFailed);
+    if pod.is_deleting() && !is_named {
+        // It was told to stop while it waited or cloned.
+        return None;
+    }
     Some(report.map_or_else(
         || {
             (

@@ -221,6 +221,17 @@ fn a_clone_that_failed_is_believed() {
     let verdict = of(&status("fatal: no space"));
     assert_eq!(verdict.reason, Reason::CloneFailed);
     assert!(verdict.message.contains("fatal: no space"), "{}", verdict.message);
+
+    let deleted = |message| {
+        let object =
+            json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": status(message)});
+        ask(&pod(object), None, Wanted::Work).reason
+    };
+    assert_eq!(deleted("interrupted"), Reason::PodDeleted, "it was told to stop");
+    assert_eq!(
+        deleted(r#"{"reason":"BeadTextMissing","message":"bead mp-1"}"#),
+        Reason::BeadTextMissing
+    );
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl Transcript for Session {
             }
             "error" => self.complain(&plain(text(&event, "message"))),
             "item.started" => begin(&event["item"]),
-            "item.updated" => Vec::new(),
+            "turn.started" | "item.updated" => Vec::new(),
             "item.completed" => item(&event["item"]),
             other => vec![format!("[{}] {}", label(other), remarkable(&event))],
         }
