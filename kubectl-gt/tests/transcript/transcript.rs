@@ -22,15 +22,19 @@ impl Transcript {
     pub fn new(name: &'static str) -> Self {
         let kubeconfig = std::env::var("KUBECONFIG")
             .expect("KUBECONFIG names no API server: run `cargo xtask test plugin`");
-        let mut words = Vec::new();
-        for line in std::fs::read_to_string(&kubeconfig).unwrap().lines() {
-            if let Some(server) = line.trim().strip_prefix("server: ") {
-                words.push((
-                    server.trim_matches('"').trim_end_matches('/').to_owned(),
+        let config = kube::config::Kubeconfig::read_from(&kubeconfig).unwrap();
+        let servers = config
+            .clusters
+            .into_iter()
+            .filter_map(|named| named.cluster?.server);
+        let mut words: Vec<_> = servers
+            .map(|server| {
+                (
+                    server.trim_end_matches('/').to_owned(),
                     "https://SERVER".to_owned(),
-                ));
-            }
-        }
+                )
+            })
+            .collect();
         words.push((kubeconfig, "KUBECONFIG".to_owned()));
         Self {
             name,
