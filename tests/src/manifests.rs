@@ -23,7 +23,7 @@ mod tests {
     use kubectl_gt::validate::{Verdict, check, documents};
 
     use super::accepted::{SAMPLES, forms, with_nulls};
-    use super::refused::{Case, POLECAT, UNKNOWN, change, of_the_polecat, of_the_rig};
+    use super::refused::{Case, POLECAT, UNKNOWN, change, of_the_options, of_the_polecat, of_the_rig};
     use super::*;
 
     fn words(object: &Value) -> String {
@@ -39,8 +39,9 @@ mod tests {
 
     #[test]
     fn the_validator_refuses_what_the_api_server_refuses_in_the_same_words() {
-        let cases: Vec<Case> = of_the_rig().into_iter().chain(of_the_polecat()).collect();
-        assert!(cases.len() >= 85, "{} invalid manifests", cases.len());
+        let tables = [of_the_rig(), of_the_polecat(), of_the_options()];
+        let cases: Vec<Case> = tables.into_iter().flatten().collect();
+        assert!(cases.len() >= 110, "{} invalid manifests", cases.len());
         let mut wrong = Vec::new();
         for case in &cases {
             let words = words(&case.object());

@@ -81,7 +81,9 @@ fn problem(error: &ValidationError<'_>) -> Problem {
         ValidationErrorKind::Maximum { limit } => {
             invalid(format!("should be less than or equal to {}", number(limit)))
         }
-        ValidationErrorKind::MaxItems { limit } => format!("Too many: must have at most {limit} items"),
+        ValidationErrorKind::MaxItems { limit } | ValidationErrorKind::MaxProperties { limit } => {
+            format!("Too many: {}: must have at most {limit} items", count(value))
+        }
         ValidationErrorKind::MinItems { limit } => invalid(format!("should have at least {limit} items")),
         ValidationErrorKind::Enum { options } => {
             let options: Vec<_> = options
@@ -108,6 +110,14 @@ fn wanted(kind: &TypeKind) -> String {
             .map(|one| one.to_string())
             .collect::<Vec<_>>()
             .join(" or "),
+    }
+}
+
+fn count(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => items.len(),
+        Value::Object(fields) => fields.len(),
+        _ => 0,
     }
 }
 
