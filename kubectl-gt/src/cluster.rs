@@ -3,6 +3,7 @@
 mod call;
 mod list;
 mod resource;
+mod suggest;
 
 use std::time::Duration;
 
@@ -35,18 +36,32 @@ pub struct Cluster {
     namespace: String,
     address: String,
     timeout: Option<Duration>,
+    /// ` -n NAMESPACE`, where the user gave one.
+    flag: String,
 }
 
 impl Cluster {
-    /// A cluster behind `client`.
-    pub fn new(client: Client, namespace: String, address: String, timeout: Option<Duration>) -> Self {
+    /// A cluster behind `client`; `flag` is ` -n NAMESPACE`, where the user gave one.
+    pub fn new(
+        client: Client,
+        namespace: String,
+        address: String,
+        timeout: Option<Duration>,
+        flag: String,
+    ) -> Self {
         let timeout = timeout.filter(|timeout| !timeout.is_zero());
         Self {
             client,
             namespace,
             address,
             timeout,
+            flag,
         }
+    }
+
+    /// `words` of a command as they must be typed to mean this namespace again.
+    pub fn typed(&self, words: &str) -> String {
+        format!("{words}{}", self.flag)
     }
 
     /// The namespace that is worked in.

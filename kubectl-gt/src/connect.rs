@@ -77,7 +77,13 @@ pub async fn connect(flags: &ClusterFlags) -> Result<Cluster, Connect> {
         .unwrap_or_else(|| config.default_namespace.clone());
     let address = config.cluster_url.to_string();
     let client = Client::try_from(config).map_err(|source| Connect::MakeClient { source })?;
-    Ok(Cluster::new(client, namespace, address, flags.request_timeout))
+    Ok(Cluster::new(
+        client,
+        namespace,
+        address,
+        flags.request_timeout,
+        flags.namespace_flag(),
+    ))
 }
 
 /// As kubectl chooses: a named kubeconfig, the default one, `--server` alone, the account of a pod.

@@ -72,6 +72,14 @@ pub struct ClusterFlags {
     pub verbosity: u8,
 }
 
+impl ClusterFlags {
+    /// ` -n NAMESPACE`, where the user gave one: so that a printed command can be typed as it stands.
+    pub fn namespace_flag(&self) -> String {
+        let namespace = self.namespace.as_ref();
+        namespace.map_or_else(String::new, |namespace| format!(" -n {namespace}"))
+    }
+}
+
 /// A duration as Go writes it: `90`, `30s`, `5m`, `1h30m`, `500ms`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration; write one such as 30s, 5m or 1h30m");

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::output::fold::fold;
 use crate::output::style::Style;
 use crate::view::escape;
 
@@ -96,26 +97,32 @@ fn labelled(text: &str) -> Option<(&str, &str)> {
     known.then_some((label, rest.strip_prefix(' ').unwrap_or(rest)))
 }
 
-/// The line for people.
-pub fn paint(text: &str, style: Style) -> String {
+/// The line for people, folded to a terminal of `width` columns.
+pub fn paint(text: &str, style: Style, width: Option<usize>) -> Vec<String> {
     let text = escape(text);
-    let Some((label, rest)) = labelled(&text) else {
+    let parts = fold(&text, width, 4);
+    let Some((label, _)) = labelled(&text) else {
         let trimmed = text.trim_start();
-        return if trimmed.starts_with("- ") {
-            style.bad(&text)
-        } else if trimmed.starts_with("+ ") {
-            style.good(&text)
-        } else {
-            text
+        let paint = |part: &String| match trimmed.get(..2) {
+            Some("- ") => style.bad(part),
+            Some("+ ") => style.good(part),
+            _ => part.clone(),
         };
+        return parts.iter().map(paint).collect();
     };
-    match label {
-        "says" => format!("{} {rest}", style.strong(&format!("[{label}]"))),
-        "failed" | "error" | "stderr" => format!("{} {rest}", style.bad(&format!("[{label}]"))),
-        "tokens" | "thinks" | "result" | "start" => style.faint(&text),
-        "end" => style.strong(&text),
-        _ => format!("{} {rest}", style.name(&format!("[{label}]"))),
-    }
+    let brackets = format!("[{label}]");
+    let paint = |part: &String| {
+        let rest = part.strip_prefix(&brackets);
+        match (label, rest) {
+            ("tokens" | "thinks" | "result" | "start", _) => style.faint(part),
+            ("end", _) => style.strong(part),
+            (_, None) => part.clone(),
+            ("says", Some(rest)) => format!("{}{rest}", style.strong(&brackets)),
+            ("failed" | "error" | "stderr", Some(rest)) => format!("{}{rest}", style.bad(&brackets)),
+            (_, Some(rest)) => format!("{}{rest}", style.name(&brackets)),
+        }
+    };
+    parts.iter().map(paint).collect()
 }
 
 #[cfg(test)]
@@ -169,7 +176,7 @@ mod tests {
     fn without_colour_a_line_is_as_it_was() {
         let style = Style::on(false);
         for line in ["[says] hello", "    + new", "plain", "[not a label] x"] {
-            assert_eq!(paint(line, style), line);
+            assert_eq!(paint(line, style, None), [line]);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a command prints: data on standard output, in the format that `-o` names.
 
 pub mod detail;
+pub mod fold;
 mod format;
 mod jsonpath;
 pub mod style;
@@ -67,6 +68,8 @@ pub struct Out {
     pub style: Style,
     /// Whether a person watches.
     pub is_terminal: bool,
+    /// How many columns that person's terminal has.
+    pub width: Option<usize>,
 }
 
 impl Out {
@@ -77,6 +80,9 @@ impl Out {
         Self {
             stream: Box::new(io::LineWriter::new(stdout)),
             style: Style::on(is_terminal),
+            width: terminal_size::terminal_size()
+                .filter(|_| is_terminal)
+                .map(|(width, _)| usize::from(width.0)),
             is_terminal,
         }
     }
@@ -88,6 +94,7 @@ impl Out {
             stream,
             style: Style::on(false),
             is_terminal: false,
+            width: None,
         }
     }
 
@@ -110,13 +117,6 @@ impl Out {
         self.stream.write_all(bytes)?;
         self.stream.flush()?;
         Ok(())
-    }
-
-    /// One YAML document, with its separator, so that several make a stream.
-    fn document(&mut self, value: &Value) -> Result<(), Output> {
-        let yaml = serde_yaml_ng::to_string(&clean(value))?;
-        self.line("---")?;
-        self.text(&yaml)
     }
 
     /// One result. `human` writes what a person reads; `name` is what `-o name` prints.
@@ -156,12 +156,17 @@ fn clean(value: &Value) -> Value {
     value
 }
 
-/// Prints a list piece by piece, so that the first is out before the last is read.
+/// Prints a list page by page, so that the first is out before the last is read.
 pub struct ListPrinter<'a> {
     out: &'a mut Out,
     format: &'a Format,
     count: usize,
+    /// What is not written yet.
+    text: String,
+    /// What a template has not seen yet.
     kept: Vec<Value>,
+    /// What a template that looks at each element by itself has found.
+    found: Vec<String>,
 }
 
 impl<'a> ListPrinter<'a> {
@@ -171,7 +176,9 @@ impl<'a> ListPrinter<'a> {
             out,
             format,
             count: 0,
+            text: String::new(),
             kept: Vec::new(),
+            found: Vec::new(),
         }
     }
 
@@ -180,12 +187,19 @@ impl<'a> ListPrinter<'a> {
         match self.format {
             Format::Json => {
                 let text = serde_json::to_string_pretty(&clean(value)).unwrap_or_default();
-                let text = text.replace('\n', "\n  ");
-                self.out.text(if self.count == 0 { "[\n  " } else { ",\n  " })?;
-                self.out.text(&text)?;
+                let before = if self.count == 0 { "[\n  " } else { ",\n  " };
+                self.text.push_str(before);
+                self.text.push_str(&text.replace('\n', "\n  "));
             }
-            Format::Yaml => self.out.document(value)?,
-            Format::Name => self.out.line(name)?,
+            Format::Yaml => {
+                // Each with its separator, so that several make a stream.
+                self.text.push_str("---\n");
+                self.text.push_str(&serde_yaml_ng::to_string(&clean(value))?);
+            }
+            Format::Name => {
+                self.text.push_str(name);
+                self.text.push('\n');
+            }
             Format::JsonPath(_) => self.kept.push(clean(value)),
             Format::Table | Format::Wide => {}
         }
@@ -193,19 +207,43 @@ impl<'a> ListPrinter<'a> {
         Ok(())
     }
 
+    /// Ends a page: its elements are written, and forgotten.
+    pub fn page(&mut self) -> Result<(), Output> {
+        if let Format::JsonPath(path) = self.format
+            && path.is_of_each()
+        {
+            let list = list_of(std::mem::take(&mut self.kept));
+            self.found.extend(path.find(&list)?);
+        }
+        self.out.text(&self.text)?;
+        self.text.clear();
+        Ok(())
+    }
+
     /// Ends the list.
-    pub fn end(self) -> Result<(), Output> {
+    pub fn end(mut self) -> Result<(), Output> {
+        self.page()?;
         match self.format {
             Format::Json if self.count == 0 => self.out.line("[]"),
             Format::Json => self.out.line("\n]"),
+            Format::JsonPath(path) if path.is_of_each() => {
+                let text = path.write(&self.found);
+                self.out.line(&text)
+            }
             Format::JsonPath(path) => {
-                let list = json!({"apiVersion": "v1", "kind": "List", "items": self.kept});
-                let text = path.evaluate(&list)?;
+                let text = path.evaluate(&list_of(self.kept))?;
                 self.out.line(&text)
             }
             _ => Ok(()),
         }
     }
+}
+
+/// A list as kubectl's templates see it.
+fn list_of(items: Vec<Value>) -> Value {
+    let mut list = json!({"apiVersion": "v1", "kind": "List"});
+    list["items"] = Value::Array(items);
+    list
 }
 
 /// `polecat.gastown.gastown.io/furiosa`.

@@ -39,10 +39,9 @@ impl Session {
         connect(&self.flags).await
     }
 
-    /// ` -n NAMESPACE`, where the user gave one: so that a printed command can be typed as it stands.
+    /// ` -n NAMESPACE`, where the user gave one.
     pub fn namespace_flag(&self) -> String {
-        let namespace = self.flags.namespace.as_ref();
-        namespace.map_or_else(String::new, |namespace| format!(" -n {namespace}"))
+        self.flags.namespace_flag()
     }
 }
 

@@ -42,11 +42,13 @@ pub enum Wait {
     },
     /// The time was over.
     #[error(
-        "polecat {address:?} is still {phase} after {seconds} s{why}; it goes on: `kubectl gt polecat status {address}` shows it, --timeout waits longer"
+        "polecat {address:?} is still {phase} after {seconds} s{why}; it goes on: `kubectl gt polecat status {typed}` shows it, --timeout waits longer"
     )]
     TooLong {
         /// Its rig and name.
         address: String,
+        /// The same as it is typed.
+        typed: String,
         /// What it is.
         phase: String,
         /// `: …`, where something is known.
@@ -56,11 +58,13 @@ pub enum Wait {
     },
     /// Ctrl-C.
     #[error(
-        "interrupted; polecat {address:?} goes on: `kubectl gt polecat status {address}` shows it, `kubectl gt polecat nuke {address}` ends it"
+        "interrupted; polecat {address:?} goes on: `kubectl gt polecat status {typed}` shows it, `kubectl gt polecat nuke {typed}` ends it"
     )]
     Interrupted {
         /// Its rig and name.
         address: String,
+        /// The same as it is typed.
+        typed: String,
     },
     /// Someone deleted it.
     #[error(
@@ -79,6 +83,14 @@ pub enum Wait {
 }
 
 impl Wait {
+    /// Ctrl-C while the polecat at `address` goes on.
+    pub fn interrupted(cluster: &Cluster, address: &str) -> Self {
+        Self::Interrupted {
+            address: address.to_owned(),
+            typed: cluster.typed(address),
+        }
+    }
+
     /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
@@ -142,7 +154,7 @@ pub async fn wait_for(
         () = limit => None,
         pressed = tokio::signal::ctrl_c() => {
             pressed.map_err(Wait::Listen)?;
-            return Err(Wait::Interrupted { address: address.to_owned() });
+            return Err(Wait::interrupted(cluster, address));
         }
     };
     outcome.unwrap_or_else(|| {
@@ -151,6 +163,7 @@ pub async fn wait_for(
             .map_or_else(|| seen.message(), |parked| &parked.message);
         Err(Wait::TooLong {
             address: address.to_owned(),
+            typed: cluster.typed(address),
             phase: seen.phase().to_owned(),
             why: if message.is_empty() {
                 String::new()
@@ -191,7 +204,7 @@ async fn watch_until(
         }
         match standing(seen, goal, retry) {
             Standing::Reached => return Ok(object),
-            Standing::Missed => return Err(ended(seen)),
+            Standing::Missed => return Err(ended(cluster, seen)),
             Standing::OnItsWay => {}
         }
     }
@@ -201,11 +214,18 @@ async fn watch_until(
 }
 
 /// The error of a polecat that ended without what was waited for.
-pub fn ended(polecat: &Polecat) -> Wait {
+pub fn ended(cluster: &Cluster, polecat: &Polecat) -> Wait {
+    ended_at(polecat, &cluster.typed(&polecat.address()))
+}
+
+fn ended_at(polecat: &Polecat, typed: &str) -> Wait {
     let address = polecat.address();
     let reason = polecat.reason();
     let message = polecat.message();
-    let remedy = remedy(reason).unwrap_or("`kubectl gt polecat describe` shows its attempts");
+    let remedy = remedy(reason).map_or_else(
+        || format!("`kubectl gt polecat describe {typed}` shows its attempts"),
+        str::to_owned,
+    );
     Wait::Ended {
         phase: polecat.phase().to_owned(),
         why: if message.is_empty() {
@@ -214,9 +234,9 @@ pub fn ended(polecat: &Polecat) -> Wait {
             format!("{reason}: {message}")
         },
         next: if polecat.phase() == "Stuck" {
-            format!("{remedy} (`kubectl gt polecat retry {address}`)")
+            format!("{remedy} (`kubectl gt polecat retry {typed}`)")
         } else {
-            remedy.to_owned()
+            remedy
         },
         address,
     }
@@ -335,13 +355,13 @@ mod tests {
 
     #[test]
     fn a_stuck_polecat_is_told_with_reason_and_remedy() {
-        let words = ended(&polecat("Stuck", "OutOfMemory", false)).to_string();
+        let words = ended_at(&polecat("Stuck", "OutOfMemory", false), "demo/a -n town").to_string();
         for part in [
             "demo/a",
             "Stuck",
             "OutOfMemory",
             "limits.memory",
-            "polecat retry demo/a",
+            "polecat retry demo/a -n town",
         ] {
             assert!(words.contains(part), "{part:?} not in {words}");
         }

@@ -183,6 +183,27 @@ impl Call {
         )
     }
 
+    /// The same, with what may have been meant.
+    pub fn with_hint(self, hint: Option<&str>) -> Self {
+        match (self, hint) {
+            (
+                Self::NotFound {
+                    act,
+                    object,
+                    place,
+                    remedy,
+                },
+                Some(hint),
+            ) => Self::NotFound {
+                act,
+                object,
+                place,
+                remedy: format!("{hint} ({remedy})"),
+            },
+            (other, _) => other,
+        }
+    }
+
     /// What became of `act` on `object`.
     pub fn from_kube(act: &'static str, object: &str, cluster: &Cluster, error: kube::Error) -> Self {
         let object = object.to_owned();
@@ -247,6 +268,12 @@ impl Call {
                 act,
                 object,
                 words: unknown_fields(&words),
+            },
+            // So the API server answers an apply of a field that its schema lacks.
+            500 if words.contains(NOT_DECLARED) => Self::Skew {
+                act,
+                object,
+                words: undeclared_field(&words),
             },
             400 | 413 | 422 => Self::Invalid { act, object, words },
             409 if reason == "AlreadyExists" => Self::Exists { act, object },
@@ -324,6 +351,15 @@ fn unknown_fields(words: &str) -> String {
     }
 }
 
+const NOT_DECLARED: &str = ": field not declared in schema";
+
+/// `the field spec.x`, out of `… .spec.x: field not declared in schema`.
+fn undeclared_field(words: &str) -> String {
+    let before = words.split(NOT_DECLARED).next().unwrap_or_default();
+    let field = before.rsplit(' ').next().unwrap_or_default();
+    format!("the field {}", field.trim_start_matches('.'))
+}
+
 /// A client's error in words, with its causes, without the debug text that kube adds.
 pub fn words(error: &kube::Error) -> String {
     match error {
@@ -381,5 +417,7 @@ mod tests {
     fn the_fields_that_a_cluster_does_not_know_are_named() {
         let words = r#"Polecat in version "v1alpha1" cannot be handled as a Polecat: strict decoding error: unknown field "spec.a", unknown field "spec.b""#;
         assert_eq!(unknown_fields(words), "the field spec.a, spec.b");
+        let words = "failed to create typed patch object (town/a; x/v1, Kind=Polecat): .spec.budget: field not declared in schema";
+        assert_eq!(undeclared_field(words), "the field spec.budget");
     }
 }

@@ -12,7 +12,7 @@ const PAGE: usize = 500;
 
 /// What is asked for: objects, or rows as the API server prints them.
 const AS_OBJECTS: &str = "application/json";
-const AS_TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+pub(super) const AS_TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 
 /// One page of objects.
 #[derive(Debug, Deserialize)]
@@ -122,7 +122,7 @@ impl Cluster {
         Ok(all)
     }
 
-    async fn page<T: serde::de::DeserializeOwned>(
+    pub(super) async fn page<T: serde::de::DeserializeOwned>(
         &self,
         resource: Resource,
         selection: &Selection,

@@ -54,6 +54,11 @@ impl Resource {
         }
     }
 
+    /// Whether its objects stand in namespaces.
+    pub const fn is_namespaced(self) -> bool {
+        self.namespaced
+    }
+
     /// Something that is read from a path of its own.
     pub const fn named(singular: &'static str) -> Self {
         Self::core(singular, "", false)

@@ -2,6 +2,7 @@
 
 mod confirm;
 mod git;
+mod secret;
 mod status;
 mod sync;
 

@@ -3,12 +3,14 @@
 mod definitions;
 pub mod findings;
 mod permissions;
+pub mod secrets;
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use self::findings::Findings;
+use self::secrets::Needed;
 use crate::cluster::{Call, Cluster, Resource, Selection};
 use crate::command::{GIT_SECRET, MODEL_SECRET};
 use crate::error::Error;
@@ -43,7 +45,7 @@ impl Args {
         } else {
             Vec::new()
         };
-        secrets(&cluster, &rigs, &flag, &mut findings).await;
+        of_the_namespace(&cluster, &rigs, &flag, &mut findings).await;
         findings.print(session, &self.output.output)?;
         Ok(findings.verdict()?)
     }
@@ -160,33 +162,30 @@ async fn rigs(cluster: &Cluster, findings: &mut Findings) -> Vec<Rig> {
 }
 
 /// The secrets that polecats of the namespace use.
-async fn secrets(cluster: &Cluster, rigs: &[Rig], flag: &str, findings: &mut Findings) {
+async fn of_the_namespace(cluster: &Cluster, rigs: &[Rig], flag: &str, findings: &mut Findings) {
     let mut models: BTreeSet<&str> = rigs.iter().filter_map(Rig::model_secret).collect();
     models.insert(MODEL_SECRET);
     for name in models {
-        let remedy = format!("kubectl gt auth sync{}{flag}", model_secret::name_flag(name));
-        match cluster.find(Resource::SECRETS, name).await {
-            Ok(Some(secret)) => {
-                let problems = model_secret::problems(&secret, jiff::Timestamp::now());
-                if problems.is_empty() {
-                    findings.good("model secret", &format!("{name:?} holds a credential"));
-                }
-                for problem in problems {
-                    findings.bad("model secret", &format!("{name:?}: {problem}"), &remedy);
-                }
-            }
-            Ok(None) => findings.careful("model secret", &format!("{name:?} does not exist"), &remedy),
-            Err(_) => findings.unknown("model secret", &format!("you may not read secret {name:?}")),
-        }
+        let needed = Needed {
+            what: "model secret",
+            name,
+            vital: false,
+            good: "holds a credential",
+            remedy: format!("kubectl gt auth sync{}{flag}", model_secret::name_flag(name)),
+        };
+        let problems = |secret: &Value| model_secret::problems(secret, jiff::Timestamp::now());
+        secrets::check(cluster, needed, problems, findings).await;
     }
     let mut gits: BTreeSet<&str> = rigs.iter().filter_map(Rig::git_secret).collect();
     gits.insert(GIT_SECRET);
     for name in gits {
-        let remedy = format!("kubectl gt auth git --rig RIG --key FILE{flag}");
-        match cluster.find(Resource::SECRETS, name).await {
-            Ok(Some(_)) => findings.good("git secret", &format!("{name:?} exists")),
-            Ok(None) => findings.careful("git secret", &format!("{name:?} does not exist"), &remedy),
-            Err(_) => findings.unknown("git secret", &format!("you may not read secret {name:?}")),
-        }
+        let needed = Needed {
+            what: "git secret",
+            name,
+            vital: false,
+            good: "exists",
+            remedy: format!("kubectl gt auth git --rig RIG --key FILE{flag}"),
+        };
+        secrets::check(cluster, needed, |_| Vec::new(), findings).await;
     }
 }

@@ -34,7 +34,7 @@ pub async fn list(
                 for object in &page.items {
                     printer.element(object, &name_of(resource, object))?;
                 }
-                Ok::<_, Error>(())
+                printer.page().map_err(Error::from)
             })
             .await?;
         Ok(printer.end()?)

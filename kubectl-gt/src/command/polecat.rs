@@ -4,6 +4,7 @@ mod attach;
 mod describe;
 mod list;
 mod logs;
+mod named;
 mod nuke;
 mod retry;
 mod status;

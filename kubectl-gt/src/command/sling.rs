@@ -107,7 +107,7 @@ impl Args {
         let (bead, target) = self.bead_and_target(task.is_some())?;
         let cluster = session.cluster().await?;
         let rig_name = target.rig.clone().unwrap_or_else(|| target.name.clone());
-        let rig = Rig::read(&cluster.get(Resource::RIGS, &rig_name).await?);
+        let rig = Rig::read(&cluster.get_named(Resource::RIGS, &rig_name).await?);
         let named = target.rig.is_some().then_some(target.name);
         let manifest = self.manifest(&rig, bead, task);
         let naming = self.naming(&rig, named)?;
@@ -263,7 +263,7 @@ impl Args {
             return if polecat.phase() == "Done" {
                 Ok(())
             } else {
-                Err(ended(&polecat).into())
+                Err(ended(cluster, &polecat).into())
             };
         }
         if let Some(goal) = goal {

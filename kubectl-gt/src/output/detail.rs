@@ -1,5 +1,6 @@
 //! One object for people: names on the left, values on the right, sections below.
 
+use super::fold::fold;
 use super::{Out, Output};
 use crate::view::escape;
 
@@ -43,17 +44,32 @@ impl Detail {
     /// Prints it.
     pub fn print(&self, out: &mut Out) -> Result<(), Output> {
         for line in &self.lines {
-            let text = match line {
-                Line::Field(name, value) => {
-                    let label = format!("{:<NAME$}", format!("{name}:"));
-                    let value = escape(value);
-                    format!("{}{}", out.style.strong(&label), out.style.phase(&value))
+            match line {
+                Line::Field(name, value) => field(out, name, value)?,
+                Line::Section(name) => out.line(&out.style.strong(&format!("{name}:")))?,
+                Line::Text(text) => {
+                    for part in fold(&format!("  {}", escape(text)), out.width, 2) {
+                        out.line(&part)?;
+                    }
                 }
-                Line::Section(name) => out.style.strong(&format!("{name}:")),
-                Line::Text(text) => format!("  {}", escape(text)),
-            };
-            out.line(text.trim_end())?;
+            }
         }
         Ok(())
     }
+}
+
+/// A long value is folded below its beginning.
+fn field(out: &mut Out, name: &str, value: &str) -> Result<(), Output> {
+    let width = out.width.map(|width| width.saturating_sub(NAME));
+    for (at, part) in fold(&escape(value), width, 0).iter().enumerate() {
+        let label = if at == 0 {
+            format!("{name}:")
+        } else {
+            String::new()
+        };
+        let label = out.style.strong(&format!("{label:<NAME$}"));
+        let text = format!("{label}{}", out.style.phase(part));
+        out.line(text.trim_end())?;
+    }
+    Ok(())
 }

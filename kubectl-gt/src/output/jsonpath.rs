@@ -125,18 +125,55 @@ impl JsonPath {
         for part in &self.parts {
             match part {
                 Part::Text(fixed) => text.push_str(fixed),
-                Part::Query(query) if query == "$" => text.push_str(&show(value)),
-                Part::Query(query) => {
-                    let found = value.query(query).map_err(|error| Output::Evaluate {
-                        template: self.template.clone(),
-                        why: error.to_string(),
-                    })?;
-                    let found: Vec<_> = found.into_iter().map(show).collect();
-                    text.push_str(&found.join(" "));
-                }
+                Part::Query(query) => text.push_str(&self.query(query, value)?.join(" ")),
             }
         }
         Ok(text)
+    }
+
+    /// Whether the template asks one thing of each element of a list, so that a list can be looked at in pieces.
+    pub fn is_of_each(&self) -> bool {
+        let mut queries = self.queries();
+        let each = |query: &str| {
+            let starts = ["$.items[*]", "$.items[?"];
+            starts.iter().any(|start| query.starts_with(start)) && !query[1..].contains('$')
+        };
+        queries.next().is_some_and(each) && queries.next().is_none()
+    }
+
+    /// What such a template finds in a piece of the list.
+    pub fn find(&self, list: &Value) -> Result<Vec<String>, Output> {
+        match self.queries().next() {
+            Some(query) => self.query(query, list),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The text of such a template for all that was found.
+    pub fn write(&self, found: &[String]) -> String {
+        let texts = self.parts.iter().map(|part| match part {
+            Part::Text(fixed) => fixed.clone(),
+            Part::Query(_) => found.join(" "),
+        });
+        texts.collect()
+    }
+
+    fn queries(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Query(query) => Some(query.as_str()),
+            Part::Text(_) => None,
+        })
+    }
+
+    fn query(&self, query: &str, value: &Value) -> Result<Vec<String>, Output> {
+        if query == "$" {
+            return Ok(vec![show(value)]);
+        }
+        let found = value.query(query).map_err(|error| Output::Evaluate {
+            template: self.template.clone(),
+            why: error.to_string(),
+        })?;
+        Ok(found.into_iter().map(show).collect())
     }
 }
 
@@ -178,6 +215,29 @@ mod tests {
         );
         assert_eq!(evaluate("{.items[0].metadata.labels.gastown\\.io/rig}"), "demo");
         assert_eq!(evaluate("{.missing.field}"), "");
+    }
+
+    #[test]
+    fn a_template_of_each_element_finds_the_same_in_pieces() {
+        let page =
+            |from: u32| json!({"items": (from..from + 3).map(|n| json!({"n": n})).collect::<Vec<_>>()});
+        let whole = json!({"items": (0..6).map(|n| json!({"n": n})).collect::<Vec<_>>()});
+        for template in ["{.items[*].n}", "all: {.items[?(@.n > 1)].n}!", "{.items[*]}"] {
+            let path: JsonPath = template.parse().unwrap();
+            assert!(path.is_of_each(), "{template}");
+            let found = [path.find(&page(0)).unwrap(), path.find(&page(3)).unwrap()].concat();
+            assert_eq!(path.write(&found), path.evaluate(&whole).unwrap(), "{template}");
+        }
+        for template in [
+            "{.items[0].n}",
+            "{.items[*].n} {.items[*].n}",
+            "{.items}",
+            "n",
+            "{@}",
+        ] {
+            let path: JsonPath = template.parse().unwrap();
+            assert!(!path.is_of_each(), "{template}");
+        }
     }
 
     #[test]

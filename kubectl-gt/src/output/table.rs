@@ -41,17 +41,16 @@ impl<'a> TablePrinter<'a> {
                 *width = (*width).max(cell.chars().count());
             }
         }
+        // A page is written at once: a line each would wake its reader ten thousand times.
+        let mut text = String::new();
         if !self.begun {
             self.begun = true;
-            let titles = self.titles.clone();
-            let line = self.align(&titles, false);
-            self.out.line(&line)?;
+            self.align(&mut text, &self.titles, false);
         }
         for row in &rows {
-            let line = self.align(row, true);
-            self.out.line(&line)?;
+            self.align(&mut text, row, true);
         }
-        Ok(())
+        self.out.text(&text)
     }
 
     /// Whether nothing was printed.
@@ -59,8 +58,8 @@ impl<'a> TablePrinter<'a> {
         !self.begun
     }
 
-    fn align(&self, cells: &[String], styled: bool) -> String {
-        let mut line = String::new();
+    fn align(&self, text: &mut String, cells: &[String], styled: bool) {
+        let start = text.len();
         for (at, cell) in cells.iter().enumerate() {
             let width = self.widths.get(at).copied().unwrap_or_default();
             let padding = width.saturating_sub(cell.chars().count()) + GAP;
@@ -69,9 +68,11 @@ impl<'a> TablePrinter<'a> {
             } else {
                 self.out.style.strong(cell)
             };
-            line.push_str(&shown);
-            line.extend(std::iter::repeat_n(' ', padding));
+            text.push_str(&shown);
+            text.extend(std::iter::repeat_n(' ', padding));
         }
-        line.trim_end().to_owned()
+        let end = start + text[start..].trim_end().len();
+        text.truncate(end);
+        text.push('\n');
     }
 }

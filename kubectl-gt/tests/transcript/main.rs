@@ -12,8 +12,10 @@
 mod auth;
 mod errors;
 mod offline;
+mod pages;
 mod polecats;
 mod rigs;
 mod sling;
 mod transcript;
+mod validate;
 mod world;

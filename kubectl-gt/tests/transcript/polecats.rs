@@ -36,6 +36,9 @@ fn polecats_are_listed_shown_retried_and_nuked() {
     t.run("polecat status demo/furiosa -n town -o 'jsonpath={.status.branch}'");
     t.run("polecat status other/furiosa -n town");
     t.run("polecat status demo/nobody -n town");
+    t.run("polecat status demo/furioas -n town");
+    t.run("polecat status demo/furiosa");
+    t.run("rig status demmo");
     t.run("polecat describe demo/nux -n town");
     t.run("polecat logs demo/furiosa -n town");
     t.run("polecat logs demo/furiosa -f -n town");

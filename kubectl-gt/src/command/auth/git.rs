@@ -3,21 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use clap_complete::ArgValueCompleter;
 use gastown_api::repository::{RepositoryUrl, Transport};
-use serde_json::{Value, json};
 
 use super::confirm;
+use super::secret::{Draft, WriteArgs};
 use crate::cluster::Resource;
-use crate::command::dry_run::DryRunArgs;
 use crate::command::{CommandError, GIT_SECRET};
 use crate::complete;
 use crate::error::Error;
 use crate::git_secret::{PUBLISHED, check_ssh_key};
 use crate::host_key::{self, HostKey};
-use crate::output::{OutputArgs, name_of};
 use crate::session::Session;
 use crate::view::Rig;
 
@@ -62,13 +58,8 @@ pub struct Args {
     /// Trust the host keys that are shown without being asked.
     #[arg(short, long)]
     yes: bool,
-    /// Take over keys of the secret that someone else has set.
-    #[arg(long)]
-    force: bool,
     #[command(flatten)]
-    dry_run: DryRunArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    write: WriteArgs,
 }
 
 impl Args {
@@ -76,7 +67,11 @@ impl Args {
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
         let cluster = session.cluster().await?;
         let url = match (&self.rig, &self.url) {
-            (Some(rig), _) => Rig::read(&cluster.get(Resource::RIGS, rig).await?).spec.git_url,
+            (Some(rig), _) => {
+                Rig::read(&cluster.get_named(Resource::RIGS, rig).await?)
+                    .spec
+                    .git_url
+            }
             (None, url) => url.clone().unwrap_or_default(),
         };
         let url: RepositoryUrl = url
@@ -93,31 +88,13 @@ impl Args {
         if let Some(path) = &self.ca {
             data.insert("ca.crt", certificate(path)?);
         }
-        let object = secret(&self.name, cluster.namespace(), &data);
-        let applied = if self.dry_run.is_client() {
-            object.clone()
-        } else {
-            cluster
-                .apply(
-                    Resource::SECRETS,
-                    &self.name,
-                    &object,
-                    self.force,
-                    self.dry_run.mode(),
-                )
-                .await?
+        let draft = Draft {
+            name: &self.name,
+            data,
+            annotations: BTreeMap::new(),
         };
-        let shown = without_values(&applied);
-        let name = name_of(Resource::SECRETS, &object);
-        let keys: Vec<_> = data.keys().copied().collect();
-        let verb = if self.dry_run.is_on() {
-            "would be applied (dry run)"
-        } else {
-            "applied"
-        };
-        Ok(session.out.object(&self.output.output, &shown, &name, |out, _| {
-            out.line(&format!("{name} {verb}: {} for {}", keys.join(", "), url.host()))
-        })?)
+        let purpose = format!(" for {}", url.host());
+        self.write.write(session, &cluster, &draft, &purpose).await
     }
 
     fn credential(&self, url: &RepositoryUrl) -> Result<BTreeMap<&'static str, Vec<u8>>, CommandError> {
@@ -307,47 +284,4 @@ fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
         path: path.to_string_lossy().into_owned(),
         source,
     })
-}
-
-fn secret(name: &str, namespace: &str, data: &BTreeMap<&'static str, Vec<u8>>) -> Value {
-    let data: BTreeMap<_, _> = data
-        .iter()
-        .map(|(key, value)| (*key, STANDARD.encode(value)))
-        .collect();
-    json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": namespace},
-        "type": "Opaque",
-        "data": data,
-    })
-}
-
-/// The secret as it may be shown: its keys, without their values.
-pub fn without_values(secret: &Value) -> Value {
-    let mut shown = secret.clone();
-    if let Some(data) = shown.get_mut("data").and_then(Value::as_object_mut) {
-        for value in data.values_mut() {
-            *value = json!(format!(
-                "({} bytes)",
-                crate::model_secret::size(value.as_str().unwrap_or_default())
-            ));
-        }
-    }
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_shown_of_a_secret_has_no_value() {
-        let data = BTreeMap::from([("token", b"hunter2".to_vec())]);
-        let shown = without_values(&secret("git-creds", "town", &data)).to_string();
-        assert!(
-            shown.contains("(7 bytes)") && !shown.contains(&STANDARD.encode("hunter2")),
-            "{shown}"
-        );
-    }
 }

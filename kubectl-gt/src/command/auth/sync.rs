@@ -4,22 +4,16 @@ mod archive;
 mod collect;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use serde_json::{Value, json};
 
 use self::collect::{Collected, collect};
 use super::confirm;
-use super::git::without_values;
-use crate::cluster::Resource;
-use crate::command::dry_run::DryRunArgs;
+use super::secret::{Draft, WriteArgs};
 use crate::command::{CommandError, MODEL_SECRET};
 use crate::error::Error;
 use crate::model_secret::{API_KEY, CREDENTIALS, HOME, MAX_BYTES, MEMORY, OAUTH_TOKEN, SETTINGS, expiry};
-use crate::output::{OutputArgs, name_of};
 use crate::session::{Session, Talk};
 
 /// When the secret was last synced.
@@ -43,20 +37,22 @@ pub struct Args {
     /// Upload without being asked.
     #[arg(short, long)]
     yes: bool,
-    /// Take over keys of the secret that someone else has set.
-    #[arg(long)]
-    force: bool,
     #[command(flatten)]
-    dry_run: DryRunArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    write: WriteArgs,
 }
 
 impl Args {
     /// Shows what would be uploaded, and uploads it.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
         let folder = self.folder()?;
-        let collected = collect(&folder)?;
+        // Who has only a key needs no folder.
+        let only_a_key = self.claude_dir.is_none()
+            && (self.api_key_from_env.is_some() || self.oauth_token_from_env.is_some());
+        let collected = if only_a_key && !folder.exists() {
+            Collected::default()
+        } else {
+            collect(is_folder(&folder)?)?
+        };
         let mut data = collected.data()?;
         self.add_keys(&mut data)?;
         preview(session.talk, &folder.to_string_lossy(), &collected, &data);
@@ -70,8 +66,7 @@ impl Args {
         fits(&collected, &data)?;
         no_credential(session.talk, &data);
         let cluster = session.cluster().await?;
-        let object = self.object(cluster.namespace(), &data);
-        if !self.dry_run.is_on() && !self.yes && confirm::can_ask() {
+        if !self.write.dry_run.is_on() && !self.yes && confirm::can_ask() {
             let question = format!(
                 "upload this to secret {:?} in namespace {:?}?",
                 self.secret,
@@ -84,30 +79,14 @@ impl Args {
                 .into());
             }
         }
-        let applied = if self.dry_run.is_client() {
-            object.clone()
-        } else {
-            cluster
-                .apply(
-                    Resource::SECRETS,
-                    &self.secret,
-                    &object,
-                    self.force,
-                    self.dry_run.mode(),
-                )
-                .await?
+        let now = Timestamp::now();
+        let now = now.round(jiff::Unit::Second).unwrap_or(now);
+        let draft = Draft {
+            name: &self.secret,
+            data,
+            annotations: BTreeMap::from([(LAST_SYNC, now.to_string())]),
         };
-        let name = name_of(Resource::SECRETS, &object);
-        let keys: Vec<_> = data.keys().copied().collect();
-        let verb = if self.dry_run.is_on() {
-            "would be applied (dry run)"
-        } else {
-            "applied"
-        };
-        let shown = without_values(&applied);
-        Ok(session.out.object(&self.output.output, &shown, &name, |out, _| {
-            out.line(&format!("{name} {verb}: {}", keys.join(", ")))
-        })?)
+        self.write.write(session, &cluster, &draft, "").await
     }
 
     fn folder(&self) -> Result<PathBuf, CommandError> {
@@ -121,22 +100,11 @@ impl Args {
             .clone()
             .or_else(|| from_env("CLAUDE_CONFIG_DIR"))
             .or_else(|| from_env("HOME").map(|home| home.join(".claude")));
-        let folder = folder.ok_or_else(|| {
+        folder.ok_or_else(|| {
             CommandError::Usage(
                 "neither CLAUDE_CONFIG_DIR nor HOME is set; pass --claude-dir FOLDER".to_owned(),
             )
-        })?;
-        match std::fs::metadata(&folder) {
-            Ok(metadata) if metadata.is_dir() => Ok(folder),
-            Ok(_) => Err(CommandError::Invalid(format!(
-                "{:?} is no folder; pass --claude-dir FOLDER",
-                folder.to_string_lossy()
-            ))),
-            Err(source) => Err(CommandError::ReadFile {
-                path: folder.to_string_lossy().into_owned(),
-                source,
-            }),
-        }
+        })
     }
 
     fn add_keys(&self, data: &mut BTreeMap<&'static str, Vec<u8>>) -> Result<(), CommandError> {
@@ -156,26 +124,18 @@ impl Args {
         }
         Ok(())
     }
+}
 
-    fn object(&self, namespace: &str, data: &BTreeMap<&'static str, Vec<u8>>) -> Value {
-        let data: BTreeMap<_, _> = data
-            .iter()
-            .map(|(key, value)| (*key, STANDARD.encode(value)))
-            .collect();
-        let now = Timestamp::now()
-            .round(jiff::Unit::Second)
-            .unwrap_or_else(|_| Timestamp::now());
-        json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {
-                "name": self.secret,
-                "namespace": namespace,
-                "annotations": {LAST_SYNC: now.to_string()},
-            },
-            "type": "Opaque",
-            "data": data,
-        })
+/// The folder itself, if it is one.
+fn is_folder(folder: &Path) -> Result<&Path, CommandError> {
+    let path = || folder.to_string_lossy().into_owned();
+    match std::fs::metadata(folder) {
+        Ok(metadata) if metadata.is_dir() => Ok(folder),
+        Ok(_) => Err(CommandError::Invalid(format!(
+            "{:?} is no folder; pass --claude-dir FOLDER",
+            path()
+        ))),
+        Err(source) => Err(CommandError::ReadFile { path: path(), source }),
     }
 }
 

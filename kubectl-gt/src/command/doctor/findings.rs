@@ -3,9 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::command::CommandError;
+use crate::output::fold::fold;
 use crate::output::{Format, ListPrinter, Output};
 use crate::session::Session;
 use crate::view::escape;
+
+/// The columns of mark and check.
+const BEFORE: usize = 23;
 
 /// What checks found, in the order of the checks.
 #[derive(Debug, Default)]
@@ -76,15 +80,21 @@ impl Findings {
                 Level::Careful => style.careful("warning"),
                 Level::Bad => style.bad("problem"),
             };
-            session.out.line(&format!(
-                "{mark}  {:<13} {}",
-                finding.check,
-                escape(&finding.what)
-            ))?;
+            let out = &mut session.out;
+            let width = out.width.map(|width| width.saturating_sub(BEFORE));
+            for (at, part) in fold(&escape(&finding.what), width, 0).iter().enumerate() {
+                let before = if at == 0 {
+                    format!("{mark}  {:<13} ", finding.check)
+                } else {
+                    " ".repeat(BEFORE)
+                };
+                out.line(&format!("{before}{part}"))?;
+            }
             if !finding.remedy.is_empty() {
-                session
-                    .out
-                    .line(&format!("           → {}", escape(&finding.remedy)))?;
+                let remedy = format!("           → {}", escape(&finding.remedy));
+                for part in fold(&remedy, out.width, 2) {
+                    out.line(&part)?;
+                }
             }
         }
         Ok(())

@@ -2,22 +2,21 @@
 
 use std::process::Command;
 
-use clap_complete::ArgValueCompleter;
 use gastown_api::pod::CLAUDE;
 
-use super::Target;
+use super::named::{Found, Named};
+use crate::cluster::Cluster;
 use crate::command::CommandError;
-use crate::complete;
 use crate::error::Error;
 use crate::flags::ClusterFlags;
 use crate::session::Session;
+use crate::view::Polecat;
 
 /// Flags of `polecat attach`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The polecat.
-    #[arg(value_name = "RIG/NAME", add = ArgValueCompleter::new(complete::polecats))]
-    polecat: String,
+    #[command(flatten)]
+    polecat: Named,
     /// The container.
     #[arg(short, long, default_value = CLAUDE)]
     container: String,
@@ -29,23 +28,16 @@ pub struct Args {
 impl Args {
     /// Becomes `kubectl exec -it`.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
-        let target: Target = self.polecat.parse()?;
-        let cluster = session.cluster().await?;
-        let (_, polecat) = target.get(&cluster).await?;
+        let Found { cluster, polecat, .. } = self.polecat.find(session).await?;
         if !polecat.status.pod_active {
-            let address = polecat.address();
-            return Err(CommandError::Refused(format!(
-                "polecat {address:?} is {} and its agent does not run; wait with `kubectl gt polecat retry {address} --wait=ready`, or read `kubectl gt polecat logs {address}`",
-                polecat.phase()
-            ))
-            .into());
+            return Err(CommandError::Refused(not_running(&cluster, &polecat)).into());
         }
         let mut command = kubectl(&session.flags, cluster.namespace());
         command
             .args([
                 "exec",
                 "-it",
-                &gastown_api::pod::pod_name(&target.name),
+                &gastown_api::pod::pod_name(&polecat.metadata.name),
                 "-c",
                 &self.container,
                 "--",
@@ -57,6 +49,23 @@ impl Args {
             });
         Err(become_it(command).into())
     }
+}
+
+/// Why there is no agent to be beside, and what to do instead.
+fn not_running(cluster: &Cluster, polecat: &Polecat) -> String {
+    let address = polecat.address();
+    let typed = cluster.typed(&address);
+    let next = match polecat.phase() {
+        "Working" | "Pending" => format!("wait for it with `kubectl gt polecat logs {typed} -f`"),
+        "Stuck" | "Idle" => {
+            format!("start another attempt with `kubectl gt polecat retry {typed} --wait=ready`")
+        }
+        _ => format!("`kubectl gt polecat describe {typed}` shows what became of it"),
+    };
+    format!(
+        "polecat {address:?} is {} and its agent does not run; {next}",
+        polecat.phase()
+    )
 }
 
 /// kubectl with the flags that this command was given.

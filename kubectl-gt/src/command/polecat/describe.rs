@@ -1,14 +1,13 @@
 //! `kubectl gt polecat describe`.
 
-use clap_complete::ArgValueCompleter;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Target, status};
+use super::named::{Found, Named};
+use super::status;
 use crate::age;
 use crate::cluster::{Call, Cluster, Resource, Selection};
 use crate::command::rig::conditions;
-use crate::complete;
 use crate::error::Error;
 use crate::output::detail::Detail;
 use crate::output::{OutputArgs, name_of};
@@ -18,9 +17,8 @@ use crate::view::{Attempt, dollars, remedy, tokens};
 /// Flags of `polecat describe`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The polecat.
-    #[arg(value_name = "RIG/NAME", add = ArgValueCompleter::new(complete::polecats))]
-    polecat: String,
+    #[command(flatten)]
+    polecat: Named,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -28,13 +26,15 @@ pub struct Args {
 impl Args {
     /// Prints one polecat with everything that is known of it.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
-        let target: Target = self.polecat.parse()?;
-        let cluster = session.cluster().await?;
-        let (object, polecat) = target.get(&cluster).await?;
+        let Found {
+            cluster,
+            object,
+            polecat,
+        } = self.polecat.find(session).await?;
         let now = Timestamp::now();
         let name = name_of(Resource::POLECATS, &object);
         let events = if self.output.output.is_for_people() {
-            events(&cluster, &target.name).await
+            events(&cluster, &polecat.metadata.name).await
         } else {
             Ok(Vec::new())
         };

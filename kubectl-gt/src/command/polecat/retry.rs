@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use clap_complete::ArgValueCompleter;
 use gastown_api::labels::RETRY_REQUESTED_AT;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::Target;
+use super::named::{Found, Named};
 use crate::cluster::Resource;
 use crate::command::CommandError;
-use crate::complete;
 use crate::error::Error;
 use crate::flags::duration;
 use crate::output::{OutputArgs, name_of};
@@ -20,9 +18,8 @@ use crate::wait::{Goal, wait_for};
 /// Flags of `polecat retry`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The polecat.
-    #[arg(value_name = "RIG/NAME", add = ArgValueCompleter::new(complete::polecats))]
-    polecat: String,
+    #[command(flatten)]
+    polecat: Named,
     /// Wait for it; bare: until it works.
     #[arg(long, value_enum, value_name = "GOAL", num_args = 0..=1, require_equals = true, default_missing_value = "working")]
     wait: Option<Goal>,
@@ -36,10 +33,9 @@ pub struct Args {
 impl Args {
     /// Asks for another attempt.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
-        let target: Target = self.polecat.parse()?;
-        let cluster = session.cluster().await?;
-        let (_, polecat) = target.get(&cluster).await?;
+        let Found { cluster, polecat, .. } = self.polecat.find(session).await?;
         let address = polecat.address();
+        let typed = cluster.typed(&address);
         let now = Timestamp::now().to_string();
         let refuse = |why: String| Err(CommandError::Refused(why).into());
         let (patch, asked) = match polecat.phase() {
@@ -61,14 +57,14 @@ impl Args {
             }
             phase => {
                 return refuse(format!(
-                    "polecat {address:?} is {phase} and has nothing to retry; `kubectl gt polecat logs {address} -f` shows what it does"
+                    "polecat {address:?} is {phase} and has nothing to retry; `kubectl gt polecat logs {typed} -f` shows what it does"
                 ));
             }
         };
         let mut object = cluster
             .merge(
                 Resource::POLECATS,
-                &target.name,
+                &polecat.metadata.name,
                 &patch,
                 crate::cluster::DryRun::No,
             )

@@ -1,12 +1,10 @@
 //! `kubectl gt polecat status`.
 
-use clap_complete::ArgValueCompleter;
 use jiff::Timestamp;
 
-use super::Target;
+use super::named::{Found, Named};
 use crate::age;
 use crate::cluster::Resource;
-use crate::complete;
 use crate::error::Error;
 use crate::output::detail::Detail;
 use crate::output::{OutputArgs, name_of};
@@ -16,9 +14,8 @@ use crate::view::{Polecat, remedy, tokens};
 /// Flags of `polecat status`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The polecat.
-    #[arg(value_name = "RIG/NAME", add = ArgValueCompleter::new(complete::polecats))]
-    polecat: String,
+    #[command(flatten)]
+    polecat: Named,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -26,9 +23,7 @@ pub struct Args {
 impl Args {
     /// Prints one polecat.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
-        let target: Target = self.polecat.parse()?;
-        let cluster = session.cluster().await?;
-        let (object, polecat) = target.get(&cluster).await?;
+        let Found { object, polecat, .. } = self.polecat.find(session).await?;
         let name = name_of(Resource::POLECATS, &object);
         let format = &self.output.output;
         Ok(session.out.object(format, &object, &name, |out, _| {

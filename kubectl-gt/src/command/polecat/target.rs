@@ -52,7 +52,7 @@ impl FromStr for Target {
 impl Target {
     /// The polecat, if it exists and belongs to the rig that was named.
     pub async fn get(&self, cluster: &Cluster) -> Result<(Value, Polecat), Error> {
-        let object = cluster.get(Resource::POLECATS, &self.name).await?;
+        let object = cluster.get_named(Resource::POLECATS, &self.name).await?;
         let polecat = Polecat::read(&object);
         match &self.rig {
             Some(asked) if *asked != polecat.spec.rig => Err(CommandError::WrongRig {
@@ -91,12 +91,13 @@ pub async fn until_gone(cluster: &Cluster, talk: Talk, name: &str, timeout: Dura
         result = tokio::time::timeout(limit, gone) => result.ok(),
         pressed = tokio::signal::ctrl_c() => {
             pressed.map_err(Wait::Listen)?;
-            return Err(Wait::Interrupted { address: name.to_owned() }.into());
+            return Err(Wait::interrupted(cluster, name).into());
         }
     };
     outcome.unwrap_or_else(|| {
         Err(Wait::TooLong {
             address: last.address(),
+            typed: cluster.typed(&last.address()),
             phase: last.phase().to_owned(),
             why: String::new(),
             seconds: timeout.as_secs(),

@@ -28,7 +28,7 @@ impl Args {
     /// Deletes the rig, unless polecats still need it.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
         let cluster = session.cluster().await?;
-        let object = cluster.get(Resource::RIGS, &self.name).await?;
+        let object = cluster.get_named(Resource::RIGS, &self.name).await?;
         if !self.force {
             let selection = Selection {
                 fields: Some(format!("spec.rig={}", self.name)),

@@ -2,9 +2,11 @@
 
 use clap_complete::ArgValueCompleter;
 use gastown_api::repository::RepositoryUrl;
+use serde_json::Value;
 
 use crate::cluster::{Cluster, Resource, Selection};
 use crate::command::doctor::findings::Findings;
+use crate::command::doctor::secrets::{self, Needed};
 use crate::command::{GIT_SECRET, MODEL_SECRET};
 use crate::complete;
 use crate::error::Error;
@@ -28,7 +30,7 @@ impl Args {
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
         let cluster = session.cluster().await?;
         let flag = session.namespace_flag();
-        let rig = Rig::read(&cluster.get(Resource::RIGS, &self.name).await?);
+        let rig = Rig::read(&cluster.get_named(Resource::RIGS, &self.name).await?);
         let mut findings = Findings::default();
         state(&rig, &mut findings);
         match rig.spec.git_url.parse::<RepositoryUrl>() {
@@ -76,46 +78,33 @@ fn state(rig: &Rig, findings: &mut Findings) {
 
 async fn git(cluster: &Cluster, rig: &Rig, url: &RepositoryUrl, flag: &str, findings: &mut Findings) {
     let name = rig.git_secret().unwrap_or(GIT_SECRET);
-    let remedy = format!("{}{flag}", git_secret::remedy(&rig.metadata.name, name, url));
-    match cluster.find(Resource::SECRETS, name).await {
-        Ok(Some(secret)) => {
-            let problems = git_secret::problems(&secret, url);
-            if problems.is_empty() {
-                findings.good("git secret", &format!("{name:?} fits the repository"));
-            }
-            for problem in problems {
-                findings.bad("git secret", &format!("{name:?}: {problem}"), &remedy);
-            }
-        }
-        Ok(None) => findings.bad(
-            "git secret",
-            &format!("{name:?} does not exist in namespace {:?}", cluster.namespace()),
-            &remedy,
-        ),
-        Err(_) => findings.unknown("git secret", &format!("you may not read secret {name:?}")),
-    }
+    let needed = Needed {
+        what: "git secret",
+        name,
+        vital: true,
+        good: "fits the repository",
+        remedy: format!("{}{flag}", git_secret::remedy(&rig.metadata.name, name, url)),
+    };
+    secrets::check(
+        cluster,
+        needed,
+        |secret| git_secret::problems(secret, url),
+        findings,
+    )
+    .await;
 }
 
 async fn model(cluster: &Cluster, rig: &Rig, flag: &str, findings: &mut Findings) {
     let name = rig.model_secret().unwrap_or(MODEL_SECRET);
-    let remedy = format!("kubectl gt auth sync{}{flag}", model_secret::name_flag(name));
-    match cluster.find(Resource::SECRETS, name).await {
-        Ok(Some(secret)) => {
-            let problems = model_secret::problems(&secret, jiff::Timestamp::now());
-            if problems.is_empty() {
-                findings.good("model secret", &format!("{name:?} holds a credential"));
-            }
-            for problem in problems {
-                findings.bad("model secret", &format!("{name:?}: {problem}"), &remedy);
-            }
-        }
-        Ok(None) => findings.bad(
-            "model secret",
-            &format!("{name:?} does not exist in namespace {:?}", cluster.namespace()),
-            &remedy,
-        ),
-        Err(_) => findings.unknown("model secret", &format!("you may not read secret {name:?}")),
-    }
+    let needed = Needed {
+        what: "model secret",
+        name,
+        vital: true,
+        good: "holds a credential",
+        remedy: format!("kubectl gt auth sync{}{flag}", model_secret::name_flag(name)),
+    };
+    let problems = |secret: &Value| model_secret::problems(secret, jiff::Timestamp::now());
+    secrets::check(cluster, needed, problems, findings).await;
 }
 
 async fn polecats(cluster: &Cluster, rig: &Rig, findings: &mut Findings) -> Result<(), Error> {

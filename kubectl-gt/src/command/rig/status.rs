@@ -26,7 +26,7 @@ impl Args {
     /// Prints one rig.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
         let cluster = session.cluster().await?;
-        let object = cluster.get(Resource::RIGS, &self.name).await?;
+        let object = cluster.get_named(Resource::RIGS, &self.name).await?;
         let rig = Rig::read(&object);
         let name = name_of(Resource::RIGS, &object);
         let format = &self.output.output;

@@ -1,6 +1,7 @@
 //! Says before the pod does that a secret is missing: the polecat would park until it appears.
 
 use gastown_api::repository::RepositoryUrl;
+use serde_json::Value;
 
 use super::manifest::Manifest;
 use crate::cluster::{Call, Cluster, Resource};
@@ -21,17 +22,15 @@ pub async fn check(session: &Session, cluster: &Cluster, rig: &Rig, manifest: &M
     let url: Option<RepositoryUrl> = rig.spec.git_url.parse().ok();
     if let (Some(name), Some(url)) = (git, &url) {
         let remedy = format!("{}{namespace}", git_secret::remedy(&rig.metadata.name, name, url));
-        match cluster.find(Resource::SECRETS, name).await {
-            Ok(None) => missing(session, name, "to clone and push", &remedy),
-            Ok(Some(secret)) => {
-                for problem in git_secret::problems(&secret, url) {
-                    session
-                        .talk
-                        .warn(&format!("secret {name:?}: {problem}; cure it with:\n  {remedy}"));
-                }
-            }
-            Err(error) => unreadable(session, name, &error),
-        }
+        let needed = Needed {
+            name,
+            purpose: "to clone and push",
+            remedy: &remedy,
+        };
+        look(session, cluster, needed, |secret| {
+            git_secret::problems(secret, url)
+        })
+        .await;
     }
     let model = manifest
         .model_secret
@@ -40,30 +39,48 @@ pub async fn check(session: &Session, cluster: &Cluster, rig: &Rig, manifest: &M
         .or(rig.model_secret());
     if let Some(name) = model {
         let remedy = format!("kubectl gt auth sync{}{namespace}", model_secret::name_flag(name));
-        match cluster.find(Resource::SECRETS, name).await {
-            Ok(None) => missing(session, name, "to call the model", &remedy),
-            Ok(Some(secret)) => {
-                for problem in model_secret::problems(&secret, jiff::Timestamp::now()) {
-                    session
-                        .talk
-                        .warn(&format!("secret {name:?}: {problem}; cure it with:\n  {remedy}"));
-                }
-            }
-            Err(error) => unreadable(session, name, &error),
-        }
+        let needed = Needed {
+            name,
+            purpose: "to call the model",
+            remedy: &remedy,
+        };
+        let problems = |secret: &Value| model_secret::problems(secret, jiff::Timestamp::now());
+        look(session, cluster, needed, problems).await;
     }
 }
 
-fn missing(session: &Session, name: &str, purpose: &str, remedy: &str) {
-    session.talk.warn(&format!(
-        "there is no secret {name:?} {purpose}: the polecat will wait for it; make it with:\n  {remedy}"
-    ));
+/// A secret that the polecat needs.
+struct Needed<'a> {
+    name: &'a str,
+    purpose: &'static str,
+    remedy: &'a str,
 }
 
-fn unreadable(session: &Session, name: &str, error: &Call) {
-    if !matches!(error, Call::Forbidden { .. }) {
-        session
+async fn look(
+    session: &Session,
+    cluster: &Cluster,
+    needed: Needed<'_>,
+    problems: impl FnOnce(&Value) -> Vec<String>,
+) {
+    let Needed {
+        name,
+        purpose,
+        remedy,
+    } = needed;
+    match cluster.find(Resource::SECRETS, name).await {
+        Ok(None) => session.talk.warn(&format!(
+            "there is no secret {name:?} {purpose}: the polecat will wait for it; make it with:\n  {remedy}"
+        )),
+        Ok(Some(secret)) => {
+            for problem in problems(&secret) {
+                session
+                    .talk
+                    .warn(&format!("secret {name:?}: {problem}; cure it with:\n  {remedy}"));
+            }
+        }
+        Err(Call::Forbidden { .. }) => {}
+        Err(error) => session
             .talk
-            .warn(&format!("secret {name:?} could not be checked: {error}"));
+            .warn(&format!("secret {name:?} could not be checked: {error}")),
     }
 }

@@ -1,0 +1,56 @@
+//! Secrets that polecats need: whether they are there and can work.
+
+use serde_json::Value;
+
+use super::findings::Findings;
+use crate::cluster::{Cluster, Resource};
+
+/// A secret that polecats need.
+pub struct Needed<'a> {
+    /// The name of the check.
+    pub what: &'static str,
+    /// Its name.
+    pub name: &'a str,
+    /// Whether nothing works without it; else something else may take its place.
+    pub vital: bool,
+    /// What is said when it has no problem.
+    pub good: &'static str,
+    /// The command that makes it.
+    pub remedy: String,
+}
+
+/// Looks at it.
+pub async fn check(
+    cluster: &Cluster,
+    needed: Needed<'_>,
+    problems: impl FnOnce(&Value) -> Vec<String>,
+    findings: &mut Findings,
+) {
+    let Needed {
+        what,
+        name,
+        vital,
+        good,
+        remedy,
+    } = needed;
+    match cluster.find(Resource::SECRETS, name).await {
+        Ok(Some(secret)) => {
+            let problems = problems(&secret);
+            if problems.is_empty() {
+                findings.good(what, &format!("{name:?} {good}"));
+            }
+            for problem in problems {
+                findings.bad(what, &format!("{name:?}: {problem}"), &remedy);
+            }
+        }
+        Ok(None) => {
+            let missing = format!("{name:?} does not exist in namespace {:?}", cluster.namespace());
+            if vital {
+                findings.bad(what, &missing, &remedy);
+            } else {
+                findings.careful(what, &missing, &remedy);
+            }
+        }
+        Err(_) => findings.unknown(what, &format!("you may not read secret {name:?}")),
+    }
+}

@@ -1,0 +1,174 @@
+//! A log until its polecat ends: through the wait for the pod, broken connections and later attempts.
+
+use std::time::Duration;
+
+use gastown_api::pod::pod_name;
+use serde_json::Value;
+
+use super::beat::Beat;
+use super::{Shown, copy};
+use crate::cluster::{Call, Cluster, Resource};
+use crate::error::Error;
+use crate::logs::Reader;
+use crate::session::Session;
+use crate::view::{Polecat, tokens};
+use crate::wait::{Wait, describe};
+
+/// How often a pod is looked at that has nothing to say yet.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Prints the log until the polecat ends, and says how it ended. Ctrl-C stops only the printing.
+pub async fn follow(
+    session: &mut Session,
+    cluster: &Cluster,
+    address: &str,
+    shown: &Shown,
+) -> Result<Polecat, Error> {
+    let name = address.rsplit('/').next().unwrap_or(address).to_owned();
+    let talk = session.talk;
+    let polecat = tokio::select! {
+        result = follow_attempts(session, cluster, &name, shown) => result?,
+        pressed = tokio::signal::ctrl_c() => {
+            pressed.map_err(Wait::Listen)?;
+            return Err(Wait::interrupted(cluster, address).into());
+        }
+    };
+    talk.note(&talk.style.strong(&summary(&polecat)));
+    Ok(polecat)
+}
+
+async fn follow_attempts(
+    session: &mut Session,
+    cluster: &Cluster,
+    name: &str,
+    shown: &Shown,
+) -> Result<Polecat, Error> {
+    let pod = pod_name(name);
+    let mut said = String::new();
+    let mut read_to_end = String::new();
+    let mut reading = (String::new(), Reader::default());
+    let mut beat = Beat::start(cluster, name);
+    loop {
+        let polecat = match patiently(session, cluster.get(Resource::POLECATS, name).await)? {
+            Some(object) => Polecat::read(&object),
+            None => continue_later().await,
+        };
+        let found = patiently(session, cluster.find(Resource::PODS, &pod).await)?.flatten();
+        let ready = found
+            .as_ref()
+            .map(|pod| (uid(pod), container_state(pod, &shown.container)))
+            .filter(|(uid, state)| *state != State::Waiting && *uid != read_to_end);
+        if let Some((uid, state)) = ready {
+            if reading.0 != uid {
+                reading = (uid.clone(), Reader::default());
+            }
+            let resume = reading.1.resume();
+            let stream = cluster.log(&pod, &shown.parameters(true, resume)).await;
+            if let Some(stream) = patiently(session, stream)? {
+                let whole = copy(session, shown, &mut reading.1, stream, Some(&mut beat)).await?;
+                if whole && state == State::Ended {
+                    read_to_end = uid;
+                }
+            }
+        } else if polecat.has_ended() {
+            return Ok(polecat);
+        } else if !polecat.metadata.name.is_empty() {
+            let now = describe(&polecat);
+            if now != said {
+                session.talk.note(&session.talk.style.faint(&now));
+                said = now;
+            }
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+/// A polecat that could not be read this time.
+async fn continue_later() -> Polecat {
+    tokio::time::sleep(PERIOD).await;
+    Polecat::default()
+}
+
+/// What another try may cure is told and tried again.
+fn patiently<T>(session: &Session, result: Result<T, Call>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_passing() || is_starting(&error) => {
+            session
+                .talk
+                .note(&session.talk.style.faint(&format!("tries again: {error}")));
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The API server refuses the log of a container that is being made.
+fn is_starting(error: &Call) -> bool {
+    matches!(error, Call::Invalid { words, .. } if words.contains("waiting to start") || words.contains("PodInitializing"))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Running,
+    Ended,
+}
+
+fn container_state(pod: &Value, container: &str) -> State {
+    let lists = ["containerStatuses", "initContainerStatuses"];
+    let status = lists
+        .iter()
+        .filter_map(|list| pod["status"][list].as_array())
+        .flatten()
+        .find(|status| status["name"] == container);
+    match status.map(|status| &status["state"]) {
+        Some(state) if state.get("terminated").is_some() => State::Ended,
+        Some(state) if state.get("running").is_some() => State::Running,
+        _ => State::Waiting,
+    }
+}
+
+fn uid(pod: &Value) -> String {
+    pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
+}
+
+/// `furiosa is Done: branch x, 12.3k tokens, $0.12`.
+pub fn summary(polecat: &Polecat) -> String {
+    let mut parts = Vec::new();
+    if polecat.phase() == "Done" && !polecat.status.branch.is_empty() {
+        parts.push(format!("branch {}", polecat.status.branch));
+    }
+    if polecat.phase() == "Stuck" {
+        parts.push(format!("{}: {}", polecat.reason(), polecat.message()));
+    }
+    if polecat.status.usage.requests > 0 {
+        parts.push(format!("{} tokens", tokens(polecat.status.usage.tokens())));
+    }
+    if !polecat.status.cost.is_empty() {
+        parts.push(polecat.status.cost.clone());
+    }
+    let head = format!("{} is {}", polecat.metadata.name, polecat.phase());
+    if parts.is_empty() {
+        head
+    } else {
+        crate::view::escape(&format!("{head}: {}", parts.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_container_is_found_among_both_kinds() {
+        let pod = json!({"status": {
+            "initContainerStatuses": [{"name": "broker", "state": {"running": {}}}],
+            "containerStatuses": [{"name": "claude", "state": {"terminated": {"exitCode": 0}}}],
+        }});
+        assert_eq!(container_state(&pod, "broker"), State::Running);
+        assert_eq!(container_state(&pod, "claude"), State::Ended);
+        assert_eq!(container_state(&pod, "git-init"), State::Waiting);
+    }
+}
