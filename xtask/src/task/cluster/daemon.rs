@@ -21,13 +21,21 @@ pub struct Daemon {
     start_time: u64,
 }
 
+/// Executes its arguments, in the same process, in a session of its own and without the descriptors that this program
+/// was started with: a lock or pipe of its caller would be held for as long as the daemon lives.
+const DETACH: &str = r#"for fd in /proc/self/fd/*; do
+    fd=${fd##*/}
+    if [ "$fd" -gt 2 ]; then eval "exec $fd>&-"; fi
+done
+exec setsid "$@""#;
+
 impl Daemon {
     /// Starts `command` in a session of its own, with both outputs in the file `log`.
     pub fn start(command: Command, log: &Path) -> Result<Self> {
         let shown = command.to_string();
         let command = command.into_inner();
-        // setsid(1) executes the program in its own process, so the id is the program's.
-        let mut detached = std::process::Command::new("setsid");
+        let mut detached = std::process::Command::new("bash");
+        detached.args(["-c", DETACH, "bash"]);
         detached.arg(command.get_program()).args(command.get_args());
         for (key, value) in command.get_envs() {
             match value {
@@ -151,5 +159,16 @@ mod tests {
         );
         daemon.kill().unwrap();
         assert!(!daemon.is_alive());
+    }
+
+    #[test]
+    fn a_daemon_holds_no_descriptor_of_its_caller() {
+        let script = r#"exec 7>&1; exec bash -c "$0" bash ls /proc/self/fd"#;
+        let listed = Command::new("bash").args(["-c", script, DETACH]).text().unwrap();
+        // The fourth is the folder that is listed.
+        assert_eq!(
+            listed.split_whitespace().collect::<Vec<_>>(),
+            ["0", "1", "2", "3"]
+        );
     }
 }
