@@ -12,6 +12,7 @@ pub mod eyes;
 pub mod figures;
 pub mod kubelet;
 pub mod life;
+pub mod listing;
 pub mod operator;
 pub mod process;
 pub mod proxy;
@@ -46,6 +47,8 @@ pub struct Setting {
     pub operator_log: PathBuf,
     /// The program `bench-model-proxy`.
     pub model_proxy: PathBuf,
+    /// The plugin's program.
+    pub plugin: PathBuf,
 }
 
 /// How much is measured.
@@ -60,6 +63,7 @@ pub struct Amount {
     sizes: Vec<usize>,
     idle: Duration,
     model_calls: usize,
+    lists: usize,
 }
 
 impl Amount {
@@ -76,6 +80,7 @@ impl Amount {
             sizes: vec![0, 1_000, 5_000, 10_000],
             idle: Duration::from_mins(1),
             model_calls: 2_000,
+            lists: 40,
         }
     }
 
@@ -92,6 +97,7 @@ impl Amount {
             sizes: full.sizes.iter().map(|size| size / 10).collect(),
             idle: full.idle / 10,
             model_calls: full.model_calls / 10,
+            lists: full.lists / 10,
             ..full
         }
     }
@@ -152,6 +158,9 @@ async fn figures(world: &mut World, setting: &Setting, amount: &Amount) -> Resul
     let idle = size::idle(world, &operator, most, amount.idle).await?;
     world.tell(&idle);
     operator.stop().await?;
+    world.say("the plugin's list of them, beside a client that only reads it");
+    let lists = listing::measure(world, &setting.plugin, most, amount.lists);
+    let lists = lists.await.context("failed to measure the plugin")?;
     Ok(Figures {
         pod_bytes: bare.pod_bytes(),
         rounds,
@@ -160,6 +169,7 @@ async fn figures(world: &mut World, setting: &Setting, amount: &Amount) -> Resul
         sizes,
         cold_start,
         idle,
+        lists,
         proxy,
     })
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::arrival::{Round, together};
 use super::figures::mean;
 use super::life::{Ends, Lives};
+use super::listing::Listing;
 use super::proxy::Proxy;
 use super::report::Figures;
 use super::size::{ColdStart, Idle};
@@ -52,6 +53,7 @@ pub fn rows(figures: &Figures) -> Vec<Row> {
     rows.extend(idle(&figures.idle));
     rows.extend(ends(&figures.ends));
     rows.extend(proxy(&figures.proxy));
+    rows.extend(figures.lists.iter().flat_map(list));
     rows
 }
 
@@ -173,6 +175,32 @@ fn ends(ends: &Ends) -> Vec<Row> {
         at_most(format!("{of}: p50"), "ms", ends.ended_to_done.p50, 300.0),
         at_most(format!("{of}: max"), "ms", ends.ended_to_done.max, 3000.0),
     ]
+}
+
+/// The bars are those of the list that people read; the other formats show where they stand.
+fn list(list: &Listing) -> Vec<Row> {
+    let of = format!("plugin, list of {} as {}", list.polecats, list.format);
+    let judged = list.format == "table";
+    let row = |what: &str, unit: &str, measured: f64, limit: f64| {
+        let row = at_most(format!("{of}: {what}"), unit, measured, limit);
+        Row {
+            meets: row.meets.filter(|_| judged),
+            ..row
+        }
+    };
+    let mut rows = vec![
+        row("p95 over the API server's own time", "ms", list.added.p95, 150.0),
+        row("memory, most", "MiB", bytes(list.peak) / MIB, 50.0),
+    ];
+    let [first, end] = [list.first_row.p50, list.plugin.p50];
+    rows.push(Row {
+        what: format!("{of}: first row"),
+        bar: "before the last page".to_owned(),
+        measured: format!("after {first:.0} of {end:.0} ms (p50)"),
+        ratio: Some(first / end),
+        meets: None,
+    });
+    rows
 }
 
 fn proxy(proxy: &Proxy) -> Vec<Row> {

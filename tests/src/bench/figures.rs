@@ -12,6 +12,8 @@ pub struct Spread {
     pub count: usize,
     /// Half took at most this.
     pub p50: f64,
+    /// 95 of 100 took at most this.
+    pub p95: f64,
     /// 99 of 100 took at most this.
     pub p99: f64,
     /// The longest.
@@ -28,6 +30,7 @@ pub fn spread(mut times: Vec<Duration>) -> Option<Spread> {
     Some(Spread {
         count: times.len(),
         p50: milliseconds(rank(50)),
+        p95: milliseconds(rank(95)),
         p99: milliseconds(rank(99)),
         max: milliseconds(max),
     })
@@ -66,6 +69,7 @@ mod tests {
         let expected = Spread {
             count: 200,
             p50: 100.0,
+            p95: 190.0,
             p99: 198.0,
             max: 200.0,
         };

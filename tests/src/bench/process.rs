@@ -13,7 +13,15 @@ impl Process {
     /// Resident memory (`VmRSS`) in bytes.
     pub fn resident(self) -> Result<u64> {
         let status = self.read("status")?;
-        resident_in(&status).with_context(|| format!("process {} shows no VmRSS: it has ended", self.id))
+        memory_in(&status, "VmRSS:")
+            .with_context(|| format!("process {} shows no VmRSS: it has ended", self.id))
+    }
+
+    /// The most resident memory it ever had (`VmHWM`) in bytes.
+    pub fn peak(self) -> Result<u64> {
+        let status = self.read("status")?;
+        memory_in(&status, "VmHWM:")
+            .with_context(|| format!("process {} shows no VmHWM: it has ended", self.id))
     }
 
     /// Seconds of user and system time that all its threads have used.
@@ -37,8 +45,8 @@ fn number(ticks: u64) -> f64 {
     ticks as f64
 }
 
-fn resident_in(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn memory_in(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -57,9 +65,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resident_memory_is_read_in_bytes() {
+    fn memory_is_read_in_bytes() {
         let status = "Name:\toperator\nVmHWM:\t   99 kB\nVmRSS:\t   12 kB\n";
-        assert_eq!(resident_in(status), Some(12 * 1024));
+        assert_eq!(memory_in(status, "VmRSS:"), Some(12 * 1024));
+        assert_eq!(memory_in(status, "VmHWM:"), Some(99 * 1024));
     }
 
     #[test]

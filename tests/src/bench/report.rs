@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::arrival::Round;
 use super::bars::Row;
 use super::life::{Ends, Lives};
+use super::listing::Listing;
 use super::proxy::Proxy;
 use super::size::{ColdStart, Idle, Size};
 
@@ -53,6 +54,8 @@ pub struct Figures {
     pub cold_start: ColdStart,
     /// Idle among the most polecats.
     pub idle: Idle,
+    /// The plugin's list of the most polecats.
+    pub lists: Vec<Listing>,
     /// The model proxy.
     pub proxy: Proxy,
 }

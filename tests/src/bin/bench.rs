@@ -28,6 +28,9 @@ struct Args {
     /// The program bench-model-proxy
     #[arg(long)]
     model_proxy: PathBuf,
+    /// The plugin's program
+    #[arg(long)]
+    plugin: PathBuf,
     /// Where the report is written
     #[arg(long)]
     report: PathBuf,
@@ -56,6 +59,7 @@ async fn run(args: Args) -> Result<()> {
         operator: args.operator,
         operator_log: args.operator_log,
         model_proxy: args.model_proxy,
+        plugin: args.plugin,
     };
     let amount = if args.quick {
         Amount::quick()

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: where the operator and the model proxy stand against the bars of the design.
+//! `cargo xtask bench`: where the operator, the model proxy and the plugin stand against the bars of the design.
 //!
 //! What is measured, and how, is in `tests/src/bench`; this starts what it needs and prints its report.
 
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use self::table::Row;
 use super::cluster::api_tier::{self, ApiTier};
 use super::image::{self, Binary, Profile};
+use super::install::PLUGIN;
 use crate::process::Command;
 use crate::{progress, workspace};
 
@@ -40,6 +41,7 @@ struct Machine {
 pub fn run(args: &Args) -> Result<()> {
     let operator = compile("gastown-operator", "gastown-operator")?;
     let model_proxy = compile("gastown-tests", "bench-model-proxy")?;
+    let plugin = compile(PLUGIN, PLUGIN)?;
     let bench = compile("gastown-tests", "bench")?;
     let folder = workspace::root().join("target/bench");
     fs_err::create_dir_all(&folder)?;
@@ -62,6 +64,8 @@ pub fn run(args: &Args) -> Result<()> {
             .arg(report.with_extension("operator.log"))
             .arg("--model-proxy")
             .arg(model_proxy)
+            .arg("--plugin")
+            .arg(plugin)
             .arg("--report")
             .arg(&report);
         let command = if args.quick {
