@@ -15,6 +15,7 @@ mod confined;
 mod done;
 mod ends;
 mod parked;
+mod plugin;
 mod reasons;
 mod refused;
 mod saved;
@@ -22,5 +23,6 @@ mod stuck;
 mod task;
 mod without_grace;
 // These run alone; by their names they come last, when nobody waits for them.
+mod town_from_nothing;
 mod undisturbed;
 mod upheaval;

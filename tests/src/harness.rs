@@ -17,6 +17,7 @@ pub mod node;
 pub mod operator;
 mod polecats;
 mod remote;
+pub mod shell;
 mod stand_in;
 mod testbed;
 
@@ -38,6 +39,7 @@ use tokio::sync::RwLock;
 pub use keys::Keys;
 pub use polecats::{condition, polecat, reason};
 pub use remote::{Entry, Remote};
+pub use shell::Shell;
 pub use stand_in::stand_in;
 
 use crate::client;

@@ -94,7 +94,10 @@ impl Model {
     fn key_fits(&self, headers: &HeaderMap) -> bool {
         let Some(file) = &self.key_file else { return true };
         let expected = std::fs::read_to_string(file).unwrap_or_default();
-        headers.get("x-api-key").and_then(|key| key.to_str().ok()) == Some(expected.trim())
+        let given = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        // A subscription's token comes as a bearer token, a key of the API in a header of its own.
+        let bearer = given("authorization").and_then(|value| value.strip_prefix("Bearer "));
+        given("x-api-key").or(bearer) == Some(expected.trim())
     }
 
     fn choose(&self, body: &Value) -> Chosen {

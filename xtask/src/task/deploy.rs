@@ -6,8 +6,10 @@ use std::thread;
 use anyhow::{Context as _, Result, anyhow};
 use sha2::{Digest as _, Sha256};
 
+use super::cluster::tools::{self, Tool};
 use super::cluster::{self, Cluster};
-use super::image::{self, BuiltImage};
+use super::image::{self, BuiltImage, Profile};
+use super::install;
 use crate::{progress, workspace};
 
 /// The chart, and the namespace and name it is installed under, as the README does.
@@ -54,7 +56,7 @@ pub fn images() -> Result<Deployed> {
 }
 
 fn build_images() -> Result<[BuiltImage; 3]> {
-    let build = |name| image::build(name, image::Profile::Dev);
+    let build = |name| image::build(name, Profile::Dev);
     Ok([
         build(image::Name::Operator)?,
         build(image::Name::PolecatAgent)?,
@@ -83,7 +85,7 @@ fn deliver(cluster: &Cluster, image: &BuiltImage) -> Result<String> {
 impl Deployed {
     /// Gives the cluster the agent that end-to-end tests put in the real one's place, and returns its image by digest.
     pub fn stand_in(&self) -> Result<String> {
-        let image = image::build(image::Name::AgentStandIn, image::Profile::Dev)?;
+        let image = image::build(image::Name::AgentStandIn, Profile::Dev)?;
         deliver(&self.cluster, &image)
     }
 
@@ -102,6 +104,8 @@ impl Deployed {
             ("GASTOWN_STAND_IN_IMAGE", self.stand_in()?),
             ("GASTOWN_TESTBED_IMAGE", self.testbed_image.clone()),
             ("GASTOWN_AGENT_IMAGE", self.agent_image.clone()),
+            ("GASTOWN_OPERATOR_IMAGE", self.operator_image.clone()),
+            ("GASTOWN_PROGRAMS", programs()?),
             ("GASTOWN_AUDIT_LOG", audit.display().to_string()),
         ])
     }
@@ -145,6 +149,18 @@ impl Deployed {
         .output()?;
         Ok(())
     }
+}
+
+/// The folders with the plugin, kubectl and helm, as a PATH: what a person has who follows the README.
+fn programs() -> Result<String> {
+    let plugin = workspace::root().join("target/plugin");
+    install::into(&plugin, Profile::Dev)?;
+    let tools = tools::ensure([Tool::Kubectl, Tool::Helm])?;
+    let folders = tools.iter().filter_map(|tool| tool.parent());
+    let folders = std::iter::once(plugin.as_path()).chain(folders);
+    let path = std::env::join_paths(folders).context("a folder of a program has a colon in its name")?;
+    path.into_string()
+        .map_err(|path| anyhow!("the folders {path:?} of programs are no UTF-8"))
 }
 
 /// `--set` flags that name an image by digest.

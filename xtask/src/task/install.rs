@@ -27,8 +27,7 @@ pub fn run(args: Args) -> Result<()> {
         Some(folder) => folder,
         None => programs()?,
     };
-    let built = compile(&plugin(), if args.dev { Profile::Dev } else { Profile::Release })?;
-    put(&built, &folder)?;
+    into(&folder, if args.dev { Profile::Dev } else { Profile::Release })?;
     println!("installed {} and {COMPLETER}", folder.join(PLUGIN).display());
     let path = std::env::var_os("PATH").unwrap_or_default();
     if !std::env::split_paths(&path).any(|on_path| on_path == folder) {
@@ -40,12 +39,13 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// The program to build.
-pub fn plugin() -> Binary {
-    Binary {
+/// Builds the plugin and puts it, under both names, into `folder`.
+pub fn into(folder: &Path, profile: Profile) -> Result<()> {
+    let plugin = Binary {
         package: PLUGIN.to_owned(),
         name: PLUGIN.to_owned(),
-    }
+    };
+    put(&compile(&plugin, profile)?, folder)
 }
 
 /// Copies `built` and links its second name; a program that is running is replaced, not overwritten.

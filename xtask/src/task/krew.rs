@@ -1,4 +1,5 @@
-//! `cargo xtask krew`: the plugin's archives and the manifest by which `kubectl krew` installs them.
+//! `cargo xtask krew`: the plugin's archives and the manifest by which `kubectl krew` installs them; beside each archive
+//! the program alone, as the README's `curl` takes it.
 
 use std::path::PathBuf;
 
@@ -46,8 +47,11 @@ pub fn run(args: &Args) -> Result<()> {
     let mut platforms = Vec::new();
     for target in &args.targets {
         let platform = platform(target)?;
-        let archive = archive(&build(target, &platform)?, &platform)?;
-        let name = format!("{PLUGIN}-{}-{}.tar.gz", platform.os, platform.arch);
+        let program = build(target, &platform)?;
+        let archive = archive(&program, &platform)?;
+        let bare = format!("{PLUGIN}-{}-{}", platform.os, platform.arch);
+        workspace::write_whole(&folder.join(&bare), &program)?;
+        let name = format!("{bare}.tar.gz");
         workspace::write_whole(&folder.join(&name), &archive)?;
         let uri = format!("{}/v{version}/{name}", args.base_url);
         platforms.push(entry(&platform, &uri, &archive));
