@@ -1,5 +1,7 @@
 //! What the tests share: the API server's client, a world for polecats to work in, and the scripted model.
 
+#[cfg(test)]
+mod bad_inputs;
 pub mod bench;
 pub mod client;
 #[cfg(test)]

@@ -234,10 +234,14 @@ fn keys_of(order: &ModelOrder) -> String {
 }
 
 #[cfg(test)]
+mod refused;
+
+#[cfg(test)]
 mod tests {
     use gastown_api::polecat::Provider;
     use gastown_api::work_order::ApiKeyOrder;
 
+    use super::refused::REFUSED;
     use super::*;
     use crate::broker::fixture;
 
@@ -355,38 +359,13 @@ mod tests {
 
     #[test]
     fn what_can_be_no_key_is_named_with_its_remedy_and_not_shown() {
-        for (name, text, remedy) in [
-            (
-                "ANTHROPIC_API_KEY",
-                r#"{"claudeAiOauth":{"accessToken":"t0ken"}}"#,
-                ".credentials.json",
-            ),
-            ("ANTHROPIC_API_KEY", "\"t0ken\"", "without them"),
-            ("ANTHROPIC_API_KEY", "'t0ken'", "without them"),
-            ("ANTHROPIC_API_KEY", "t0ken\nt0ken", "more than one line"),
-            (
-                "ANTHROPIC_API_KEY",
-                "-----BEGIN PRIVATE KEY-----\r\nt0ken",
-                "more than one line",
-            ),
-            ("ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY=t0ken", "behind the ="),
-            ("ANTHROPIC_API_KEY", "Bearer t0ken", "without \"Bearer\""),
-            ("ANTHROPIC_API_KEY", "t0ken\u{1b}[A", "no key has"),
-            ("ANTHROPIC_API_KEY", "t0k\u{e9}n", "no key has"),
-            ("CLAUDE_CODE_OAUTH_TOKEN", "export t0ken", "no key has"),
-            (
-                ".credentials.json",
-                r#"{"claudeAiOauth":{"accessToken":"t0ken\n"}}"#,
-                "accessToken",
-            ),
-            (".credentials.json", "t0ken", "whole file"),
-        ] {
+        for (name, text, remedy) in REFUSED {
             let absent = Mounted::new(&[(&format!("secret/{name}"), text)])
                 .read(None)
                 .unwrap_err();
             assert_eq!(absent.reason, Reason::SecretInvalid, "{text}");
             let words = absent.message;
-            for part in [name, remedy, "claude-creds"] {
+            for part in [*name, *remedy, "claude-creds"] {
                 assert!(words.contains(part), "{part} not in {words}");
             }
             assert!(!words.contains("t0k"), "{words}");
