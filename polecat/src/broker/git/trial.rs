@@ -44,6 +44,16 @@ impl Broker {
     async fn finish(&self) {
         self.host.repository().unwrap().finish().await;
     }
+
+    /// A fresh clone in `name` below `dir`, on the work branch.
+    async fn clone(&self, dir: &Path, name: &str) -> PathBuf {
+        let path = dir.join(name);
+        git(dir, &["clone", "-q", &self.url, name]).await.unwrap();
+        git(&path, &["checkout", "-q", "-B", "polecat/furiosa/gt-1@m1"])
+            .await
+            .unwrap();
+        path
+    }
 }
 
 impl Trial {
@@ -63,16 +73,9 @@ impl Trial {
         self.dir.path().join(name)
     }
 
-    /// A fresh clone in `name`, on the work branch, with one commit `one`.
+    /// A fresh clone in `name`, on the work branch.
     async fn clone(&self, name: &str) -> PathBuf {
-        let path = self.path(name);
-        git(self.dir.path(), &["clone", "-q", &self.broker.url, name])
-            .await
-            .unwrap();
-        git(&path, &["checkout", "-q", "-B", "polecat/furiosa/gt-1@m1"])
-            .await
-            .unwrap();
-        path
+        self.broker.clone(self.dir.path(), name).await
     }
 }
 

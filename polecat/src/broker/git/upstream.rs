@@ -17,8 +17,9 @@ use super::gateway::{Gateway, OpenGateway, chain};
 use super::secret::{self, Credential, GitSecret};
 use super::ssh;
 
+/// git writes the refs that end with a name that is asked for; some mirrors keep thousands of those.
 const LIST: Bounds = Bounds {
-    stdout: 64 * 1024,
+    stdout: 4 * 1024 * 1024,
     time: Duration::from_mins(1),
 };
 const FETCH: Bounds = Bounds {

@@ -29,6 +29,14 @@ async fn start_with(
     (dir, broker)
 }
 
+/// Checks that a commit goes through `broker` to the work branch of the remote's `repo`.
+async fn delivers(dir: &Path, broker: &Broker, repo: &Path) {
+    let clone = broker.clone(dir, "a").await;
+    let one = commit(&clone, "src/b.txt", "1").await;
+    git(&clone, &["push", "-q", "origin", "HEAD"]).await.unwrap();
+    assert_eq!(tip(repo, WORK).await, Some(one));
+}
+
 #[tokio::test]
 async fn https_works_with_the_brokers_own_tls_and_the_password_stays_out_of_git() {
     let remote = Remote::https().await;
@@ -36,14 +44,7 @@ async fn https_works_with_the_brokers_own_tls_and_the_password_stays_out_of_git(
     let files = [SECRET[0], SECRET[1], ("ca.crt", &ca)];
     let (dir, broker) = start_with(&remote, &files, &["localhost"]).await;
     let broker = broker.unwrap();
-    git(dir.path(), &["clone", "-q", &broker.url, "a"]).await.unwrap();
-    let clone = dir.path().join("a");
-    git(&clone, &["checkout", "-q", "-b", "polecat/furiosa/gt-1@m1"])
-        .await
-        .unwrap();
-    let one = commit(&clone, "src/b.txt", "1").await;
-    git(&clone, &["push", "-q", "origin", "HEAD"]).await.unwrap();
-    assert_eq!(tip(&remote.repo, WORK).await, Some(one));
+    delivers(dir.path(), &broker, &remote.repo).await;
     assert_eq!(remote.calls(), remote.authorized());
     let found = std::process::Command::new("grep")
         .args(["-rlE", "dTpw|Basic"])
@@ -68,11 +69,7 @@ async fn a_renewed_password_counts_at_once_and_a_wrong_one_is_named() {
         order.git.trusted_hosts = vec!["localhost".to_owned()];
     });
     let broker = start(dir.path(), "broker", &order, UID).await.unwrap();
-    git(dir.path(), &["clone", "-q", &broker.url, "a"]).await.unwrap();
-    let clone = dir.path().join("a");
-    git(&clone, &["checkout", "-q", "-b", "polecat/furiosa/gt-1@m1"])
-        .await
-        .unwrap();
+    let clone = broker.clone(dir.path(), "a").await;
     commit(&clone, "src/b.txt", "1").await;
     mount(&dir.path().join("secret"), &[("token", "revoked")]);
     let error = git(&clone, &["push", "origin", "HEAD"]).await.unwrap_err();
@@ -187,14 +184,7 @@ async fn https_goes_through_the_proxy_with_its_credential_and_names_it_when_it_r
         })
     };
     let broker = start(dir.path(), "b1", &with(&url), UID).await.unwrap();
-    git(dir.path(), &["clone", "-q", &broker.url, "a"]).await.unwrap();
-    let clone = dir.path().join("a");
-    git(&clone, &["checkout", "-q", "-b", "polecat/furiosa/gt-1@m1"])
-        .await
-        .unwrap();
-    let one = commit(&clone, "src/b.txt", "1").await;
-    git(&clone, &["push", "-q", "origin", "HEAD"]).await.unwrap();
-    assert_eq!(tip(&remote.repo, WORK).await, Some(one));
+    delivers(dir.path(), &broker, &remote.repo).await;
     let port = remote.url.rsplit_once(':').unwrap().1.split('/').next().unwrap();
     let line = format!("CONNECT localhost:{port} HTTP/1.1");
     let heard = asked.lock().unwrap().clone();
@@ -232,6 +222,19 @@ async fn plain_http_is_sent_no_password() {
     assert!(broker.is_ok());
     assert!(remote.calls() > 0);
     assert_eq!(remote.authorized(), 0);
+}
+
+#[tokio::test]
+async fn a_repository_with_ten_thousand_refs_is_served_like_any_other() {
+    let remote = Remote::http().await;
+    let main = tip(&remote.repo, "refs/heads/main").await.unwrap();
+    // Mirrors keep what they mirror under names that end like the branch itself: git lists all of these for it.
+    let branches = (0..10_000).map(|number| format!("refs/heads/topic/{number}"));
+    let mirrored = (0..10_000).map(|number| format!("refs/mirrors/{number}/refs/heads/main"));
+    let packed = branches.chain(mirrored).map(|name| format!("{main} {name}\n"));
+    std::fs::write(remote.repo.join("packed-refs"), packed.collect::<String>()).unwrap();
+    let (dir, broker) = start_with(&remote, &[], &[]).await;
+    delivers(dir.path(), &broker.unwrap(), &remote.repo).await;
 }
 
 #[tokio::test]
@@ -324,14 +327,7 @@ async fn ssh_works_with_the_key_and_a_known_host_and_names_what_is_wrong() {
     assert_eq!(failure.reason, Reason::HostKeyUnknown, "{failure}");
     order.git.known_hosts.clone_from(&sshd.known_hosts);
     let broker = start(dir.path(), "b2", &order, UID).await.unwrap();
-    git(dir.path(), &["clone", "-q", &broker.url, "a"]).await.unwrap();
-    let clone = dir.path().join("a");
-    git(&clone, &["checkout", "-q", "-b", "polecat/furiosa/gt-1@m1"])
-        .await
-        .unwrap();
-    let one = commit(&clone, "src/b.txt", "1").await;
-    git(&clone, &["push", "-q", "origin", "HEAD"]).await.unwrap();
-    assert_eq!(tip(&sshd.repo, WORK).await, Some(one));
+    delivers(dir.path(), &broker, &sshd.repo).await;
     let other = dir.path().join("other");
     let keygen = std::process::Command::new("ssh-keygen")
         .args(["-q", "-t", "ed25519", "-N", "", "-f"])
