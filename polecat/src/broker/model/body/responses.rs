@@ -43,6 +43,7 @@ const PLAIN_ITEMS: &[&str] = &[
     "custom_tool_call",
     "local_shell_call",
     "apply_patch_call",
+    "tool_search_call",
     "compaction",
 ];
 
@@ -125,6 +126,8 @@ fn check_tools(at: &str, tools: Option<&Value>) -> Result<(), Refusal> {
         check_spelling(at, tool)?;
         match kind(tool) {
             Some("namespace") => check_tools(&format!("{at}.tools"), tool.get("tools")),
+            // A search among the agent's own tools; by default it is the provider's, among those that it knows.
+            Some("tool_search") if tool["execution"] == "client" => Ok(()),
             Some(kind) if TOOLS.contains(&kind) => Ok(()),
             kind => Err(refuse(
                 at,
@@ -160,7 +163,9 @@ fn check_item(at: &str, item: &Value) -> Result<(), Refusal> {
     check_spelling(at, item)?;
     let content = || check_content(&format!("{at}.content"), item.get("content"));
     match kind(item) {
-        Some("additional_tools") => check_tools(&format!("{at}.tools"), item.get("tools")),
+        Some("additional_tools" | "tool_search_output") => {
+            check_tools(&format!("{at}.tools"), item.get("tools"))
+        }
         Some("message") => content(),
         None if item.get("type").is_none() && item.get("role").is_some() => content(),
         Some(kind) if OUTPUT_ITEMS.contains(&kind) => {
@@ -257,6 +262,7 @@ mod tests {
             "tools": [
                 {"type": "function", "name": "shell", "strict": false, "parameters": {"type": "object"}},
                 {"type": "custom", "name": "apply_patch", "format": {"type": "grammar", "syntax": "lark"}},
+                {"type": "tool_search", "execution": "client", "parameters": {"type": "object"}},
             ],
             "tool_choice": "auto", "parallel_tool_calls": false,
             "reasoning": {"effort": "medium", "summary": "auto"}, "include": ["reasoning.encrypted_content"],
@@ -274,6 +280,9 @@ mod tests {
                 {"type": "reasoning", "summary": [], "encrypted_content": "x"},
                 {"type": "function_call", "name": "shell", "arguments": "{\"type\":\"mcp\"}", "call_id": "1"},
                 {"type": "function_call_output", "call_id": "1", "output": "x"},
+                {"type": "tool_search_call", "call_id": "2", "execution": "client", "arguments": {"query": "x"}},
+                {"type": "tool_search_output", "call_id": "2", "execution": "client", "tools": [
+                    {"type": "function", "name": "found"}]},
                 {"type": "custom_tool_call_output", "call_id": "1", "output": [
                     {"type": "input_image", "image_url": "data:image/png;base64,AA=="}]},
             ],
@@ -317,6 +326,17 @@ mod tests {
                 "tools.0.tools.0: ",
             ),
             ("tools", json!([{"type": "code_interpreter"}]), "tools.0: "),
+            ("tools", json!([{"type": "tool_search"}]), "tools.0: "),
+            (
+                "tools",
+                json!([{"type": "tool_search", "execution": "server"}]),
+                "tools.0: ",
+            ),
+            (
+                "input",
+                json!([{"type": "tool_search_output", "tools": [{"type": "mcp"}]}]),
+                "input.0.tools.0: ",
+            ),
             ("tools", json!([{"type": ["function"]}]), "tools.0: "),
             ("tools", json!({}), "tools: "),
             ("tool_choice", json!({"type": "mcp"}), "tool_choice: "),
