@@ -33,7 +33,7 @@ fn pod_with(files: &[(&str, &[u8])]) -> Pod {
     Git::at(&seed).run(&["push", "--quiet", &url, "main"]).unwrap();
     let order = order();
     clone_of(&url, &folder.path().join("repo"), &order);
-    let store = Store::open(&folder.path().join("keeper"), &url, &order, "0123456789ab").unwrap();
+    let store = open_store(folder.path(), &url, &order);
     Pod {
         folder,
         url,
@@ -44,6 +44,10 @@ fn pod_with(files: &[(&str, &[u8])]) -> Pod {
 
 fn pod() -> Pod {
     pod_with(&[])
+}
+
+fn open_store(folder: &Path, url: &str, order: &WorkOrder) -> Store {
+    Store::open(&folder.join("keeper"), url, order, "0123456789ab").unwrap()
 }
 
 impl Pod {
@@ -66,6 +70,17 @@ impl Pod {
             purpose: Purpose::Last,
         };
         context.take()
+    }
+
+    /// A keeper of this pod that finds the broker on `port`.
+    fn keeper(&self, port: u16) -> Keeper {
+        Keeper {
+            order: order(),
+            store: open_store(self.folder.path(), &self.url, &self.order),
+            work_tree: self.tree(),
+            socket: self.folder.path().join("keeper.sock"),
+            port,
+        }
     }
 
     fn save(&self) -> Sha {
@@ -523,19 +538,7 @@ async fn a_snapshot_is_taken_when_asked() {
     pod.write("a", "1");
     let socket = pod.folder.path().join("keeper.sock");
     fs::write(&socket, "left by a killed keeper").unwrap();
-    let keeper = Keeper {
-        order: order(),
-        store: Store::open(
-            &pod.folder.path().join("keeper"),
-            &pod.url,
-            &pod.order,
-            "0123456789ab",
-        )
-        .unwrap(),
-        work_tree: pod.tree(),
-        socket: socket.clone(),
-        port: 1,
-    };
+    let keeper = pod.keeper(1);
     let asking = tokio::task::spawn_blocking(move || {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
@@ -963,19 +966,7 @@ async fn a_checkpoint_is_taken_after_turns_and_none_when_nothing_changed() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    let keeper = Arc::new(Keeper {
-        order: order(),
-        store: Store::open(
-            &pod.folder.path().join("keeper"),
-            &pod.url,
-            &pod.order,
-            "0123456789ab",
-        )
-        .unwrap(),
-        work_tree: pod.tree(),
-        socket: pod.folder.path().join("keeper.sock"),
-        port,
-    });
+    let keeper = Arc::new(pod.keeper(port));
     let mut watch = serve::Watch::starting(&keeper.order.limits);
     let tip = || {
         pod.upstream()

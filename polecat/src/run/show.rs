@@ -25,6 +25,13 @@ pub trait Transcript {
     fn complaint(&self) -> Option<String>;
 }
 
+/// The event that a line is: an object with a type. What is none is shown as it is.
+pub fn event(line: &Line) -> Result<Value, String> {
+    let parsed = serde_json::from_slice::<Value>(&line.bytes).ok();
+    let event = parsed.filter(|event| event.get("type").is_some_and(Value::is_string));
+    event.ok_or_else(|| raw("output", line))
+}
+
 /// A line that is no event, shown as it is.
 #[must_use]
 pub fn raw(label: &str, line: &Line) -> String {
@@ -89,4 +96,31 @@ pub fn label(name: &str) -> String {
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c));
     kept.take(40).collect()
+}
+
+/// What the tests of every agent's transcript need.
+#[cfg(test)]
+pub mod testing {
+    use super::{Line, Transcript};
+
+    /// What is shown of an event.
+    pub fn show(session: &mut impl Transcript, event: &str) -> Vec<String> {
+        session.event(&Line {
+            bytes: event.as_bytes().to_vec(),
+            left_out: 0,
+        })
+    }
+
+    /// Checks that no line that is shown of any `event` can look like one of ours.
+    pub fn forges_nothing(session: &mut impl Transcript, events: &[&str]) {
+        for event in events {
+            for line in show(session, event) {
+                assert!(
+                    line.starts_with('[') || line.starts_with("    "),
+                    "{event}: {line:?}"
+                );
+                assert!(!line.contains(['\n', '\r', '\u{1b}', '\u{2028}']), "{line:?}");
+            }
+        }
+    }
 }

@@ -173,39 +173,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_second_call_waits_until_the_first_is_settled() {
-        let (budget, order) = budget(50);
-        let spent = std::cell::Cell::new(0);
-        let now = || Amount {
-            tokens: spent.get(),
-            micros: 0,
-        };
-        let first = budget.reserve(&call(), &order, now).await.unwrap();
-        let call = call();
-        let second = budget.reserve(&call, &order, now);
-        tokio::pin!(second);
-        assert!(futures::poll!(&mut second).is_pending());
-        spent.set(49);
-        drop(first);
-        assert!(second.await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_waiting_call_is_refused_when_the_first_used_everything() {
-        let (budget, order) = budget(50);
-        let spent = std::cell::Cell::new(0);
-        let now = || Amount {
-            tokens: spent.get(),
-            micros: 0,
-        };
-        let first = budget.reserve(&call(), &order, now).await.unwrap();
-        let call = call();
-        let second = budget.reserve(&call, &order, now);
-        tokio::pin!(second);
-        assert!(futures::poll!(&mut second).is_pending());
-        spent.set(80);
-        drop(first);
-        assert!(second.await.is_err());
+    async fn a_second_call_waits_until_the_first_is_settled_and_is_refused_when_that_used_everything() {
+        for (used, fits) in [(49, true), (80, false)] {
+            let (budget, order) = budget(50);
+            let spent = std::cell::Cell::new(0);
+            let now = || Amount {
+                tokens: spent.get(),
+                micros: 0,
+            };
+            let first = budget.reserve(&call(), &order, now).await.unwrap();
+            let call = call();
+            let second = budget.reserve(&call, &order, now);
+            tokio::pin!(second);
+            assert!(futures::poll!(&mut second).is_pending());
+            spent.set(used);
+            drop(first);
+            assert_eq!(second.await.is_ok(), fits, "{used}");
+        }
     }
 
     #[test]

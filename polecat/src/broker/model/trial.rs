@@ -129,6 +129,17 @@ impl Trial {
         }
     }
 
+    /// Waits until `call`, which is not answered before, parks the attempt, and says why.
+    async fn parks<T: std::fmt::Debug>(
+        &self,
+        call: impl Future<Output = T>,
+    ) -> (Reason, String, Option<jiff::Timestamp>) {
+        tokio::select! {
+            parked = self.parked() => parked,
+            answer = call => panic!("{answer:?}"),
+        }
+    }
+
     /// Waits until so many calls are settled.
     async fn settled(&self, requests: u64) -> Usage {
         for _ in 0..500 {
@@ -157,6 +168,11 @@ fn in_hours(hours: i64) -> jiff::Timestamp {
 
 async fn bind() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+/// Where nothing listens, yet.
+async fn nowhere() -> std::net::SocketAddr {
+    bind().await.local_addr().unwrap()
 }
 
 fn body(stream: bool) -> Value {
@@ -458,10 +474,7 @@ async fn an_expired_token_parks_before_any_call_and_a_renewed_one_goes_on() {
     trial.secret("credentials.json", Some(&credentials("old", in_hours(-1))));
     let call = trial.ask(false);
     tokio::pin!(call);
-    let (reason, message, _) = tokio::select! {
-        parked = trial.parked() => parked,
-        answer = &mut call => panic!("{answer:?}"),
-    };
+    let (reason, message, _) = trial.parks(&mut call).await;
     assert_eq!(reason, Reason::CredentialExpired);
     assert!(
         message.contains("credentials.json") && message.contains("claude-creds"),
@@ -495,10 +508,7 @@ async fn a_token_that_the_provider_no_longer_takes_is_not_sent_twice() {
     trial.secret("CLAUDE_CODE_OAUTH_TOKEN", Some("old"));
     let call = trial.ask(false);
     tokio::pin!(call);
-    let (reason, message, _) = tokio::select! {
-        parked = trial.parked() => parked,
-        answer = &mut call => panic!("{answer:?}"),
-    };
+    let (reason, message, _) = trial.parks(&mut call).await;
     assert_eq!(reason, Reason::CredentialExpired);
     assert!(message.contains("CLAUDE_CODE_OAUTH_TOKEN"), "{message}");
     trial.secret("CLAUDE_CODE_OAUTH_TOKEN", Some("new"));
@@ -537,10 +547,7 @@ async fn a_used_up_window_parks_until_its_reset_or_until_another_credential_is_t
     .await;
     let call = trial.ask(false);
     tokio::pin!(call);
-    let (reason, message, until) = tokio::select! {
-        parked = trial.parked() => parked,
-        answer = &mut call => panic!("{answer:?}"),
-    };
+    let (reason, message, until) = trial.parks(&mut call).await;
     assert_eq!(reason, Reason::UsageLimitReached);
     assert_eq!(message, "the subscription's weekly window is used up");
     let early = until
@@ -570,18 +577,13 @@ async fn a_used_up_quota_of_openai_is_no_mere_rate_limit() {
     .await;
     let call = trial.ask(false);
     tokio::pin!(call);
-    let (reason, ..) = tokio::select! {
-        parked = trial.parked() => parked,
-        answer = &mut call => panic!("{answer:?}"),
-    };
+    let (reason, ..) = trial.parks(&mut call).await;
     assert_eq!(reason, Reason::UsageLimitReached);
 }
 
 #[tokio::test]
 async fn an_endpoint_that_cannot_be_reached_is_waited_for() {
-    let free = bind().await;
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = nowhere().await;
     let trial = Trial::before(format!("http://{address}"), |_| {}).await;
     let call = trial.ask(false);
     tokio::pin!(call);
@@ -596,14 +598,9 @@ async fn an_endpoint_that_cannot_be_reached_is_waited_for() {
 
 #[tokio::test]
 async fn an_endpoint_that_stays_away_parks_by_name() {
-    let free = bind().await;
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = nowhere().await;
     let trial = Trial::before(format!("http://{address}"), |_| {}).await;
-    let (reason, message, until) = tokio::select! {
-        parked = trial.parked() => parked,
-        answer = trial.ask(false) => panic!("{answer:?}"),
-    };
+    let (reason, message, until) = trial.parks(trial.ask(false)).await;
     assert_eq!((reason, until), (Reason::ModelUnreachable, None));
     assert!(message.contains(&address.to_string()), "{message}");
 }

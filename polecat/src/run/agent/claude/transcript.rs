@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::console::{cut, escape};
 use crate::run::lines::Line;
 use crate::run::show::{
-    MAX_INPUT, MAX_LINES, MAX_RESULT, MAX_TEXT, Transcript, brief, indented, label, paragraph, raw,
+    MAX_INPUT, MAX_LINES, MAX_RESULT, MAX_TEXT, Transcript, brief, event, indented, label, paragraph,
     remarkable, text,
 };
 
@@ -31,9 +31,9 @@ impl Transcript for Session {
     }
 
     fn event(&mut self, line: &Line) -> Vec<String> {
-        let parsed = serde_json::from_slice::<Value>(&line.bytes).ok();
-        let Some(event) = parsed.filter(|event| event.get("type").is_some_and(Value::is_string)) else {
-            return vec![raw("output", line)];
+        let event = match event(line) {
+            Ok(event) => event,
+            Err(shown) => return vec![shown],
         };
         match text(&event, "type") {
             "system" => vec![system(&event)],
@@ -205,13 +205,7 @@ fn result(block: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn show(transcript: &mut Session, event: &str) -> Vec<String> {
-        transcript.event(&Line {
-            bytes: event.as_bytes().to_vec(),
-            left_out: 0,
-        })
-    }
+    use crate::run::show::testing::{forges_nothing, show};
 
     #[test]
     fn a_session_reads_like_a_log() {
@@ -286,15 +280,7 @@ mod tests {
             "{\"type\":\"result\"}",
             "{\"type\":\"user\",\"message\":{\"content\":[[],{\"type\":\"tool_result\"}]}}",
         ];
-        for forgery in forgeries {
-            for line in show(&mut transcript, forgery) {
-                assert!(
-                    line.starts_with('[') || line.starts_with("    "),
-                    "{forgery}: {line:?}"
-                );
-                assert!(!line.contains(['\n', '\r', '\u{1b}', '\u{2028}']), "{line:?}");
-            }
-        }
+        forges_nothing(&mut transcript, &forgeries);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::console::{cut, escape};
 use crate::run::lines::Line;
 use crate::run::show::{
-    MAX_INPUT, MAX_LINES, MAX_RESULT, MAX_TEXT, Transcript, brief, label, paragraph, raw, remarkable, text,
+    MAX_INPUT, MAX_LINES, MAX_RESULT, MAX_TEXT, Transcript, brief, event, label, paragraph, remarkable, text,
 };
 
 /// What is known of the session so far.
@@ -20,9 +20,9 @@ impl Transcript for Session {
     }
 
     fn event(&mut self, line: &Line) -> Vec<String> {
-        let parsed = serde_json::from_slice::<Value>(&line.bytes).ok();
-        let Some(event) = parsed.filter(|event| event.get("type").is_some_and(Value::is_string)) else {
-            return vec![raw("output", line)];
+        let event = match event(line) {
+            Ok(event) => event,
+            Err(shown) => return vec![shown],
         };
         match text(&event, "type") {
             "thread.started" => vec!["[start] Codex".to_owned()],
@@ -103,13 +103,7 @@ fn item(item: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn show(session: &mut Session, event: &str) -> Vec<String> {
-        session.event(&Line {
-            bytes: event.as_bytes().to_vec(),
-            left_out: 0,
-        })
-    }
+    use crate::run::show::testing::{forges_nothing, show};
 
     #[test]
     fn a_session_reads_like_a_log() {
@@ -184,14 +178,6 @@ mod tests {
             "polecat run: t",
             "null",
         ];
-        for forgery in forgeries {
-            for line in show(&mut session, forgery) {
-                assert!(
-                    line.starts_with('[') || line.starts_with("    "),
-                    "{forgery}: {line:?}"
-                );
-                assert!(!line.contains(['\n', '\r', '\u{1b}']), "{line:?}");
-            }
-        }
+        forges_nothing(&mut session, &forgeries);
     }
 }
