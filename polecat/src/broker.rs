@@ -114,11 +114,7 @@ pub fn main() -> Result<ExitCode, Box<dyn Error>> {
         model_listen: (Ipv4Addr::LOCALHOST, pod::MODEL_PORT).into(),
         ready_listen: (Ipv4Addr::UNSPECIFIED, pod::READY_PORT).into(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(4)
-        .build()?;
-    runtime.block_on(run(setup))?;
+    crate::runtime::of_a_sidecar()?.block_on(run(setup))?;
     Ok(ExitCode::SUCCESS)
 }
 

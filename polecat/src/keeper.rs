@@ -85,10 +85,7 @@ fn run(socket: PathBuf) -> Result<ExitCode, Box<dyn Error>> {
         socket,
         port: GIT_PORT,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let saved = runtime.block_on(Arc::new(keeper).serve(disk))?;
+    let saved = crate::runtime::of_a_sidecar()?.block_on(Arc::new(keeper).serve(disk))?;
     Ok(if saved {
         ExitCode::SUCCESS
     } else {

@@ -11,5 +11,6 @@ pub mod order;
 pub mod parsers;
 mod report;
 pub mod run;
+mod runtime;
 #[cfg(test)]
 mod testing;

@@ -2,6 +2,7 @@
 //! try, no key is seen, no ref moves that should not, nothing is Done that is not, and the broker stays small.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use gastown_api::polecat::{AttemptOutcome, Polecat, PolecatPhase};
 use gastown_tests::harness::{Remote, World, node, stand_in, with_world};
@@ -31,21 +32,22 @@ async fn tried(world: &World, name: &str) -> Vec<String> {
     report(world, name).await
 }
 
-/// Checks how much memory the broker of a polecat that is still at work has used so far, and that it never died.
+/// Checks how much memory the broker of a polecat that is still at work has used so far, and that nothing in its
+/// container, git included, ever died of it.
 async fn broker_is_small(world: &World, name: &str) {
     let container = node::container(world, name, "broker").await;
     let all = node::processes(&container).await;
     let broker = all
         .first()
         .unwrap_or_else(|| panic!("the broker of {name:?} is gone"));
-    let (most, at_limit) = node::memory(&container).await;
+    let memory = node::memory(&container).await;
     eprintln!(
-        "{name}: broker at most {} KiB resident, its container at most {} KiB, {at_limit} times at its limit",
-        broker.peak,
-        most / 1024
+        "{name}: broker at most {} KiB resident; its container: {memory:?}",
+        broker.peak
     );
     assert!(broker.command.contains("polecat broker"), "{broker:?}");
     assert!(broker.peak <= MOST_RESIDENT, "{name}: {broker:?}");
+    assert_eq!(memory.kills, 0, "{name}: {memory:?}");
     assert_eq!(restarts(world, name).await, 0, "{name}");
 }
 
@@ -118,6 +120,7 @@ async fn tree(world: &World, remote: &Remote) {
         .sling(stand_in("planter", include_str!("../scripts/attack-tree.sh")))
         .await;
     world.log_holds("planter", "claude", "all is planted").await;
+    broker_is_small(world, "planter").await;
     let wip = wip_of(world, "planter").await;
     world.delete_polecat("planter").await;
     let saved = remote.files(&remote.sha(&wip).await).await;
@@ -228,6 +231,7 @@ async fn streams(world: &World, remote: &Remote) {
         .sling(stand_in("quitter", include_str!("../scripts/attack-streams.sh")))
         .await;
     tried(world, "quitter").await;
+    broker_is_small(world, "quitter").await;
     let (polecat, _) = world.attempt_ends("quitter", 1).await;
     let usage = polecat.status.unwrap().usage.unwrap();
     eprintln!("quitter: {usage:?}");
@@ -240,6 +244,69 @@ async fn streams(world: &World, remote: &Remote) {
     assert!(asked >= 5, "{asked}");
     assert_eq!(usage.requests, u64::try_from(asked).unwrap(), "{usage:?}");
     assert_eq!(usage.output_tokens, 5000 * usage.requests, "{usage:?}");
+}
+
+/// A polecat that uses up processes or threads, and the ref that its last words are to be saved to.
+async fn crowd(world: &World, name: &str, script: &str, said: &str) -> String {
+    let mut object = stand_in(name, script);
+    object["spec"]["backoffLimit"] = json!(0);
+    object["spec"]["kubernetes"]["activeDeadlineSeconds"] = json!(45);
+    object["spec"]["kubernetes"]["resources"] =
+        json!({"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}});
+    world.sling(object).await;
+    world.log_holds(name, "claude", said).await;
+    wip_of(world, name).await
+}
+
+async fn last_words_are_saved(remote: &Remote, wip: &str) {
+    let saved = remote.files(&remote.sha(wip).await).await;
+    assert_eq!(saved["work.txt"].bytes, b"the last words\n", "{wip}");
+}
+
+async fn forks(world: &World, remote: &Remote) {
+    let script = include_str!("../scripts/attack-forks.sh");
+    let wip = crowd(world, "forker", script, "the bomb is set").await;
+    let begun = Instant::now();
+    let (_, attempt) = world.attempt_ends("forker", 1).await;
+    eprintln!(
+        "forker: {:?} after {:?}: {:?}",
+        attempt.reason,
+        begun.elapsed(),
+        attempt.message
+    );
+    assert_eq!(attempt.outcome, Some(AttemptOutcome::Failed), "{attempt:?}");
+    assert_eq!(attempt.reason.as_deref(), Some("AgentFailed"), "{attempt:?}");
+    let message = attempt.message.unwrap_or_default();
+    assert!(message.contains("more than 1000 are not allowed"), "{message}");
+    last_words_are_saved(remote, &wip).await;
+}
+
+async fn threads(world: &World, remote: &Remote) {
+    let script = include_str!("../scripts/attack-threads.sh");
+    let wip = crowd(world, "threader", script, "no more than").await;
+    broker_is_small(world, "threader").await;
+    let begun = Instant::now();
+    let (_, attempt) = world.attempt_ends("threader", 1).await;
+    eprintln!(
+        "threader: {:?} after {:?}: {:?}",
+        attempt.reason,
+        begun.elapsed(),
+        attempt.message
+    );
+    assert_eq!(attempt.reason.as_deref(), Some("DeadlineExceeded"), "{attempt:?}");
+    last_words_are_saved(remote, &wip).await;
+}
+
+#[tokio::test]
+async fn agents_that_use_up_processes_and_threads_end_with_a_reason_and_their_work_is_saved() {
+    with_world("crowded", async |world: &World| {
+        let remote = world.testbed().await;
+        world.credentials().await;
+        let main = remote.sha("refs/heads/main").await;
+        tokio::join!(forks(world, &remote), threads(world, &remote));
+        no_ref_moved(world, &remote, &main).await;
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -55,6 +55,7 @@ mkdir linked/.git/objects/info
 printf '/broker/repo.git/objects\n/secrets/git\n' > linked/.git/objects/info/alternates
 mkdir outside && echo "gitdir: /secrets/git" > outside/.git && echo y > outside/file
 mkdir of-the-broker && echo "gitdir: /broker/repo.git" > of-the-broker/.git
+mkdir linked-git && ln -s /secrets/git linked-git/.git && echo z > linked-git/file
 printf '/broker/repo.git/objects\n' > .git/objects/info/alternates
 printf '[submodule "m"]\n\tpath = m\n\turl = ext::/workspace/planted\n\tupdate = !/workspace/planted\n' > .gitmodules
 printf '* filter=evil\n' > .gitattributes

@@ -60,6 +60,12 @@ fn named(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).filter(is_name).collect()
 }
 
+/// What stands below a heading, up to the next one.
+fn section<'a>(document: &'a str, heading: &str) -> &'a str {
+    let (_, rest) = document.split_once(&format!("\n## {heading}\n")).unwrap();
+    rest.split("\n## ").next().unwrap()
+}
+
 #[test]
 fn every_claim_of_the_threat_model_names_tests_that_exist() {
     let document = std::fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
@@ -69,13 +75,7 @@ fn every_claim_of_the_threat_model_names_tests_that_exist() {
         .filter(|name| !tests.contains(*name))
         .collect();
     assert!(missing.is_empty(), "no such tests: {missing:#?}");
-    let claims = document
-        .split("\n## Claims")
-        .nth(1)
-        .unwrap()
-        .split("\n## ")
-        .next()
-        .unwrap();
+    let claims = section(&document, "Claims");
     let rows: Vec<_> = claims.lines().filter(|line| line.starts_with("| ")).collect();
     assert!(rows.len() > 20, "{} claims", rows.len());
     for row in rows {
@@ -84,6 +84,37 @@ fn every_claim_of_the_threat_model_names_tests_that_exist() {
             heading || !named(row).is_empty(),
             "nothing shows this claim: {row}"
         );
+    }
+}
+
+#[test]
+fn every_attack_of_the_threat_model_has_a_script_that_a_test_runs() {
+    let document = std::fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
+    let attacks = section(&document, "Attacks, one by one");
+    let rows: Vec<_> = attacks
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(1)
+        .collect();
+    assert!(rows.len() >= 25, "{} attacks", rows.len());
+    let runs = std::fs::read_to_string(root().join("tests/e2e/attacked.rs")).unwrap();
+    for row in rows {
+        let scripts = row.split('`').filter(|word| {
+            let path = Path::new(word);
+            path.extension().is_some_and(|extension| extension == "sh")
+        });
+        let scripts: Vec<_> = scripts.collect();
+        assert!(!scripts.is_empty(), "nothing tries this attack: {row}");
+        for script in scripts {
+            assert!(
+                root().join("tests/scripts").join(script).is_file(),
+                "no {script}: {row}"
+            );
+            assert!(
+                runs.contains(&format!("../scripts/{script}")),
+                "nothing runs {script}"
+            );
+        }
     }
 }
 

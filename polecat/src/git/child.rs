@@ -29,6 +29,14 @@ pub enum RunGit {
         /// What the system said.
         source: io::Error,
     },
+    /// No thread can be made for one of its pipes, or to end it in time: the agent may have used up what the pod may have.
+    #[error("failed to attend to `{command}`; the pod may have no more processes and threads")]
+    Attend {
+        /// The command line.
+        command: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// It ended with another code than 0.
     #[error("failed to run `{command}`: it ended with {status}: {words}")]
     Fail {
@@ -154,13 +162,7 @@ impl Child {
         })?;
         let words = Arc::new(Mutex::new(Vec::new()));
         let (words_sender, words_end) = mpsc::channel();
-        if let Some(stderr) = child.stderr.take() {
-            let words = Arc::clone(&words);
-            thread::spawn(move || {
-                listen(stderr, &words);
-                drop(words_sender);
-            });
-        }
+        let stderr = child.stderr.take();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let process = Arc::new(Mutex::new(Process {
             child,
@@ -168,22 +170,38 @@ impl Child {
             killed: false,
         }));
         let (watchdog, stopped) = mpsc::channel::<()>();
-        let watched = Arc::clone(&process);
-        thread::spawn(move || {
-            if stopped.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-                lock(&watched).kill();
-            }
-        });
-        Ok(Self {
-            process,
+        // From here on, whatever fails, the child is killed when this is dropped.
+        let child = Self {
+            process: Arc::clone(&process),
             command: line,
             limit,
             deadline: Instant::now() + limit,
             stdin,
             stdout,
-            words,
+            words: Arc::clone(&words),
             words_end,
             _watchdog: watchdog,
+        };
+        if let Some(stderr) = stderr {
+            child.attend(move || {
+                listen(stderr, &words);
+                drop(words_sender);
+            })?;
+        }
+        child.attend(move || {
+            if stopped.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
+                lock(&process).kill();
+            }
+        })?;
+        Ok(child)
+    }
+
+    /// Does `work` on a thread of its own.
+    fn attend(&self, work: impl FnOnce() + Send + 'static) -> Result<(), RunGit> {
+        let thread = thread::Builder::new().spawn(work);
+        thread.map(drop).map_err(|source| RunGit::Attend {
+            command: self.command.clone(),
+            source,
         })
     }
 
@@ -219,11 +237,11 @@ impl Child {
         };
         let (sender, receiver) = mpsc::channel();
         let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-        thread::spawn(move || {
+        self.attend(move || {
             let mut output = Vec::new();
             let read = stdout.take(most).read_to_end(&mut output).map(|_| output);
             let _nobody_waits_any_more = sender.send(read);
-        });
+        })?;
         let patience = self.deadline.saturating_duration_since(Instant::now()) + LAST_WORDS;
         let read = receiver.recv_timeout(patience).map_err(|_| RunGit::TimeOut {
             command: self.command.clone(),

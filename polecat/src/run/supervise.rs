@@ -2,13 +2,14 @@
 
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, wait, waitpid};
 use tokio::process::{ChildStderr, ChildStdout};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::lines::{Line, Lines};
 use super::show::{Transcript, raw};
@@ -19,6 +20,12 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long output is read after everything was killed.
 const DRAIN_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often the agent's processes are counted, and the most that it may have: no build has so many, and a pod's share of
+/// its node's is some thousands. `RLIMIT_NPROC` cannot do it: it counts all processes of a user on the node, so that one
+/// agent at its limit would keep the agents of other pods from starting anything.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+const MOST_PROCESSES: usize = 1000;
 
 /// The most bytes of an event: images that tools return come in one line.
 const MAX_EVENT: usize = 4 * 1024 * 1024;
@@ -62,6 +69,8 @@ struct Agent {
     stdout: Option<Lines<ChildStdout>>,
     stderr: Option<Lines<ChildStderr>>,
     transcript: Box<dyn Transcript>,
+    /// What was not let go on, in words.
+    stopped_for: Option<String>,
     exit: Option<i32>,
 }
 
@@ -76,6 +85,8 @@ pub async fn supervise(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut agent = Agent::start(command, transcript)?;
+    let mut count = interval(COUNT_EVERY);
+    count.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut kill_at = None;
     while agent.exit.is_none() {
         tokio::select! {
@@ -86,6 +97,8 @@ pub async fn supervise(
                 agent.kill_all();
                 kill_at = Some(Instant::now() + STOP_WITHIN);
             }
+            // Without a process namespace of its own, others' processes would count.
+            _ = count.tick(), if is_init() => agent.disperse(processes(Path::new("/proc"))),
             () = agent.show_next() => wrote(),
         }
     }
@@ -95,8 +108,17 @@ pub async fn supervise(
     Ok(Ended {
         exit: agent.exit.unwrap_or(-1),
         stopped: kill_at.is_some(),
-        complaint: agent.transcript.complaint(),
+        complaint: agent.stopped_for.take().or_else(|| agent.transcript.complaint()),
     })
+}
+
+/// How many processes there are, by the folders that `/proc` has of them.
+fn processes(proc: &Path) -> usize {
+    let entries = std::fs::read_dir(proc).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name());
+    names
+        .filter(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit))
+        .count()
 }
 
 impl Agent {
@@ -118,6 +140,7 @@ impl Agent {
             stdout: stdout.map(|pipe| Lines::new(pipe, MAX_EVENT)),
             stderr: stderr.map(|pipe| Lines::new(pipe, MAX_COMPLAINT)),
             transcript,
+            stopped_for: None,
             exit: None,
         })
     }
@@ -126,6 +149,17 @@ impl Agent {
         say("polecat run: stopping the agent");
         let _gone_already = kill_process_group(self.pid, Signal::TERM);
         Instant::now() + STOP_WITHIN
+    }
+
+    /// Kills an agent that has too many processes: its node, and the sidecars that save its work, need some too.
+    fn disperse(&mut self, count: usize) {
+        if count > MOST_PROCESSES {
+            let words =
+                format!("the agent had {count} processes; more than {MOST_PROCESSES} are not allowed");
+            say(&format!("polecat run: {words}"));
+            self.stopped_for = Some(words);
+            self.kill_all();
+        }
     }
 
     /// As PID 1 every process that is left is a descendant of the agent, whatever group or session it chose.
@@ -231,6 +265,35 @@ mod tests {
         let script = r#"echo '{"type":"result","subtype":"success","is_error":true,"result":"API Error: 400"}'; exit 1"#;
         let ended = supervise(shell(script), || ()).await.unwrap();
         assert_eq!(ended.complaint.as_deref(), Some("API Error: 400"));
+    }
+
+    #[tokio::test]
+    async fn an_agent_with_too_many_processes_is_killed_and_told_why() {
+        let mut agent = Agent::start(shell("sleep 60"), Box::new(ClaudeSession::default())).unwrap();
+        agent.disperse(MOST_PROCESSES);
+        assert_eq!(agent.stopped_for, None);
+        agent.disperse(MOST_PROCESSES + 1);
+        let words = agent.stopped_for.clone().unwrap();
+        assert!(
+            words.contains("1001 processes") && words.contains("1000"),
+            "{words}"
+        );
+        let mut ends = signal(SignalKind::child()).unwrap();
+        while agent.exit.is_none() {
+            agent.reap().unwrap();
+            let _looked_again = timeout(Duration::from_millis(10), ends.recv()).await;
+        }
+        assert_eq!(agent.exit, Some(137));
+    }
+
+    #[test]
+    fn processes_are_the_folders_with_a_number() {
+        let proc = tempfile::tempdir().unwrap();
+        for name in ["1", "4711", "self", "9x", "meminfo"] {
+            std::fs::create_dir(proc.path().join(name)).unwrap();
+        }
+        assert_eq!(processes(proc.path()), 2);
+        assert_eq!(processes(&proc.path().join("away")), 0);
     }
 
     #[tokio::test]

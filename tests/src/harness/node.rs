@@ -97,15 +97,33 @@ pub async fn process_one(world: &World, polecat: &str, name: &str) -> Process {
         .unwrap_or_else(|| panic!("container {name} of {polecat:?} has no process"))
 }
 
-/// The most memory that a container ever used, in bytes, page cache included, and how often it reached its limit.
-pub async fn memory(container: &str) -> (u64, u64) {
+/// What the kernel says of a container's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// The most bytes it ever used, page cache included.
+    pub most: u64,
+    /// How often it reached its limit, which page cache alone does too.
+    pub at_limit: u64,
+    /// How many of its processes were killed for want of memory.
+    pub kills: u64,
+}
+
+/// What the kernel says of a container's memory.
+pub async fn memory(container: &str) -> Memory {
     let script = format!(
         "folder=/sys/fs/cgroup/memory$(grep -hs {container} /proc/[0-9]*/cgroup | sed -n 's/^[0-9]*:memory://p' | head -1); \
-         cat $folder/memory.max_usage_in_bytes $folder/memory.failcnt"
+         cat $folder/memory.max_usage_in_bytes $folder/memory.failcnt; sed -n 's/^oom_kill //p' $folder/memory.oom_control"
     );
     let text = run(&script).await;
-    let mut numbers = text.lines().map(|line| line.parse().unwrap());
-    (numbers.next().unwrap(), numbers.next().unwrap())
+    let numbers: Vec<u64> = text.lines().map(|line| line.parse().unwrap()).collect();
+    let [most, at_limit, kills] = numbers[..] else {
+        panic!("{text:?} of {container}");
+    };
+    Memory {
+        most,
+        at_limit,
+        kills,
+    }
 }
 
 /// Makes the kernel kill process 1 of a container for want of memory: a process of ours uses up the container's, and
