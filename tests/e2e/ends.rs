@@ -87,7 +87,7 @@ pub fn saved_tree(project: &BTreeMap<String, Entry>) -> BTreeMap<String, Entry> 
         "-dash",
         " space ",
         "ünïcode",
-        "not\u{fffd}utf8",
+        r"not\xffutf8",
         ":(glob)*",
         "\u{1}control",
     ];
@@ -135,7 +135,7 @@ pub async fn holds_everything(remote: &Remote, wip: &str) {
 }
 
 /// An end after which the object names what was saved.
-async fn ends_with(world: &World, name: &str, reason: &str) -> String {
+pub async fn ends_with(world: &World, name: &str, reason: &str) -> String {
     let (polecat, attempt) = world.attempt_ends(name, 1).await;
     assert_eq!(attempt.reason.as_deref(), Some(reason), "{name}: {attempt:?}");
     let uid = attempt.pod_uid.unwrap();
@@ -258,8 +258,14 @@ async fn however_the_agent_or_the_broker_dies_the_uncommitted_work_reaches_the_r
             half_way(world, "spent", SPENDER, change).await;
             ends_with(world, "spent", "BudgetSpent").await
         };
-        let (a, b, c, d, e, f) = tokio::join!(killed, agent, child, broker, deadline, budget);
-        for wip in [a, b, c, d, e, f] {
+        let silence = async {
+            let change = |object: &mut Value| object["spec"]["timing"] = json!({"silenceSeconds": 15});
+            half_way(world, "hung", "exec sleep 600", change).await;
+            ends_with(world, "hung", "AgentHung").await
+        };
+        let wips = tokio::join!(killed, agent, child, broker, deadline, budget, silence);
+        let (a, b, c, d, e, f, g) = wips;
+        for wip in [a, b, c, d, e, f, g] {
             holds_everything(&remote, &wip).await;
         }
     })

@@ -3,6 +3,7 @@
 use gastown_api::condition::PARKED;
 use gastown_api::polecat::PolecatPhase;
 use gastown_tests::harness::{World, condition, polecat, with_world};
+use serde_json::json;
 
 /// The reason and message of the condition Parked, while it holds.
 fn parked(polecat: &gastown_api::polecat::Polecat) -> Option<(String, String)> {
@@ -77,6 +78,109 @@ async fn a_rate_limit_parks_the_pod_and_the_agent_never_knows() {
         world.ends("morsov", PolecatPhase::Done).await;
         let log = world.log("morsov", "claude").await;
         assert!(!log.contains("429"), "{log}");
+    })
+    .await;
+}
+
+/// Claude Code's file with a token that was good until the end of 2024.
+fn old_file() -> String {
+    let token = json!({"accessToken": "sk-ant-oat01-x", "refreshToken": "sk-ant-ort01-x", "expiresAt": 1_735_689_600_000_i64});
+    json!({"claudeAiOauth": token}).to_string()
+}
+
+/// Waits until a polecat is parked, and gives the reason and the message.
+async fn parks(world: &World, name: &str) -> (String, String) {
+    let polecat = world
+        .polecat_until(name, "it is parked", |polecat| parked(polecat).is_some())
+        .await;
+    parked(&polecat).unwrap()
+}
+
+#[tokio::test]
+async fn an_expired_token_parks_the_pod_until_another_is_there_and_is_not_sent() {
+    with_world("expired", async |world: &World| {
+        let remote = world.testbed().await;
+        world.credentials().await;
+        world
+            .secret("old-file", &[(".credentials.json", &old_file())])
+            .await;
+        let mut object = polecat("slit", "fix-bug");
+        object["spec"]["kubernetes"]["claudeCredsSecretRef"]["name"] = json!("old-file");
+        world.sling(object).await;
+        let (reason, message) = parks(world, "slit").await;
+        assert_eq!(reason, "CredentialExpired");
+        for part in [".credentials.json", "old-file", "expired at 2025-01-01T00:00:00Z"] {
+            assert!(message.contains(part), "{part} not in {message}");
+        }
+        assert_eq!(remote.model_requests().await.len(), 0);
+        // This one the provider no longer takes, whatever the file says.
+        world
+            .secret(
+                "old-file",
+                &[("CLAUDE_CODE_OAUTH_TOKEN", "sk-ant-oat01-of-another-year")],
+            )
+            .await;
+        world
+            .polecat_until("slit", "the other token is refused", |polecat| {
+                parked(polecat).is_some_and(|(reason, message)| {
+                    reason == "CredentialExpired" && message.contains("CLAUDE_CODE_OAUTH_TOKEN")
+                })
+            })
+            .await;
+        let pod = world.pod_of("slit").await.unwrap();
+        world
+            .secret("old-file", &[("CLAUDE_CODE_OAUTH_TOKEN", &world.keys.model)])
+            .await;
+        let polecat = world.ends("slit", PolecatPhase::Done).await;
+        let attempts = polecat.status.unwrap().attempts;
+        assert_eq!(attempts.len(), 1);
+        assert_eq!(attempts[0].pod_uid, pod.metadata.uid, "the same pod went on");
+        let told = world.events_of("slit").await;
+        assert!(told.iter().any(|(why, _)| why == "Resumed"), "{told:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_used_up_window_parks_the_pod_until_it_resets() {
+    with_world("window", async |world: &World| {
+        world.testbed().await;
+        world.credentials().await;
+        world.sling(polecat("coma", "window")).await;
+        let (reason, message) = parks(world, "coma").await;
+        assert_eq!(reason, "UsageLimitReached");
+        assert!(
+            message.contains("5-hour window") && message.contains("expected to go on at 20"),
+            "{message}"
+        );
+        let polecat = world.ends("coma", PolecatPhase::Done).await;
+        assert_eq!(polecat.status.unwrap().attempts.len(), 1);
+        let told = world.events_of("coma").await;
+        assert!(
+            told.iter()
+                .any(|(why, note)| why == "UsageLimitReached" && note.contains("expected to go on at 20")),
+            "{told:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_endpoint_with_nothing_behind_it_parks_the_pod_and_is_given_up_in_the_end() {
+    with_world("nowhere", async |world: &World| {
+        world.testbed().await;
+        world.credentials().await;
+        let mut object = polecat("toast", "unused");
+        object["spec"]["agentConfig"]["modelProvider"]["endpoint"] = json!("http://testbed:9");
+        object["spec"]["timing"] = json!({"parkingSeconds": 25});
+        world.sling(object).await;
+        let (reason, message) = parks(world, "toast").await;
+        assert_eq!(reason, "ModelUnreachable");
+        assert!(message.contains("testbed:9"), "{message}");
+        let (_, message) = world.is_stuck("toast", "ParkedTooLong").await;
+        for part in ["25 s", "ModelUnreachable", "cure what parked it"] {
+            assert!(message.contains(part), "{part} not in {message}");
+        }
     })
     .await;
 }

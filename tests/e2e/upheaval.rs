@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use gastown_api::polecat::{AttemptOutcome, Polecat, PolecatPhase};
-use gastown_tests::harness::{Remote, World, condition, node, operator, stand_in, with_quiet_world, within};
+use gastown_tests::harness::{
+    Remote, World, condition, node, operator, polecat, stand_in, with_quiet_world, within,
+};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::ends::{HALF_WAY, holds_everything, wip_of};
+use crate::ends::{HALF_WAY, ends_with, holds_everything, wip_of};
 use crate::without_grace::{beacon, delete_by_force, works_again};
 
 /// Commits, in the time that it takes, and pushes itself.
@@ -134,9 +136,30 @@ async fn a_drained_node_takes_no_work_along() {
              --delete-emptydir-data --force --timeout 120s; ended=$?; {kubectl} uncordon $(hostname); exit $ended"
         ))
         .await;
-        let (_, attempt) = world.attempt_ends("drained", 1).await;
-        assert_eq!(attempt.reason.as_deref(), Some("Evicted"), "{attempt:?}");
+        assert_eq!(ends_with(world, "drained", "Evicted").await, wip);
         holds_everything(&remote, &wip).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_does_not_answer_is_stuck_and_named() {
+    with_quiet_world("proxy", async |world: &World| {
+        world.testbed().await;
+        world.credentials().await;
+        // Nothing listens there.
+        let proxy = json!({"proxy": {"url": "http://testbed:9", "except": []}});
+        operator::with_configuration(&world.client, proxy, async || {
+            let mut object = polecat("fenced", "unused");
+            object["spec"]["kubernetes"]["gitRepository"] = json!("https://testbed/git/calculator.git");
+            object["spec"]["kubernetes"]["gitSecretRef"]["name"] = json!("git-token");
+            world.sling(object).await;
+            let (_, attempt) = world.attempt_ends("fenced", 1).await;
+            assert_eq!(attempt.reason.as_deref(), Some("ProxyFailed"), "{attempt:?}");
+            let message = attempt.message.unwrap();
+            assert!(message.contains("http://testbed:9"), "{message}");
+        })
+        .await;
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! A scripted model: speaks the Messages API, and answers from files.
+//! A scripted model: speaks the Messages API and the Responses API, and answers from files.
 //!
 //! A script is chosen by the marker `[[script:NAME]]` in the conversation, and its turn by the number of the model's own
 //! messages in it, so that one server serves any number of polecats. Calls that offer no tools are not an agent's main
@@ -7,12 +7,15 @@
 //! | path | is |
 //! |---|---|
 //! | `POST /v1/messages`, `POST /v1/messages/count_tokens` | the Messages API |
+//! | `POST /v1/responses` | the Responses API |
 //! | `GET /requests` | every call so far, with the key as its digest |
 //! | `PUT /scripts/NAME` | a script to add, or to put in the place of one, as YAML or JSON |
 //! | `GET /scripts/NAME` | whether there is one, for whoever waits for it |
 
+mod conversation;
 mod place;
 mod reply;
+mod responses;
 mod script;
 
 use std::collections::BTreeMap;
@@ -22,13 +25,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path as InPath, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post, put};
 use gastown_crypto::sha256;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use conversation::Conversation;
 pub use script::{LoadScripts, Script, Tool, Turn, UsageFigures};
 
 /// The most bytes of conversations that are kept; later requests are kept without theirs.
@@ -85,6 +89,7 @@ impl Model {
         Router::new()
             .route("/v1/messages", post(messages))
             .route("/v1/messages/count_tokens", post(count_tokens))
+            .route("/v1/responses", post(responses))
             .route("/requests", get(requests))
             .route("/scripts/{name}", put(put_script).get(has_script))
             .layer(DefaultBodyLimit::max(64 * 1024 * 1024))
@@ -100,29 +105,27 @@ impl Model {
         given("x-api-key").or(bearer) == Some(expected.trim())
     }
 
-    fn choose(&self, body: &Value) -> Chosen {
-        let plain = |number, text: &str| Chosen {
+    fn choose(&self, conversation: &Conversation, body: &Value) -> Chosen {
+        let number = conversation.answers;
+        let plain = |text: &str| Chosen {
             script: None,
             number,
             turn: Turn::saying(text),
         };
-        let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
-        let number = messages.iter().filter(|m| m["role"] == "assistant").count();
-        if body["tools"].as_array().is_none_or(Vec::is_empty) {
-            return plain(number, "Fine.");
+        if !conversation.has_tools {
+            return plain("Fine.");
         }
-        let conversation = body["messages"].to_string();
         let scripts = lock(&self.scripts);
-        let found = marker(&conversation).and_then(|name| scripts.get_key_value(name));
+        let found = marker(&conversation.text).and_then(|name| scripts.get_key_value(name));
         let Some((name, script)) = found else {
-            return plain(number, "There is no script for this.");
+            return plain("There is no script for this.");
         };
         let turn = script.turns.get(number).cloned();
         let mut turn = turn.unwrap_or_else(|| Turn::saying("Done."));
-        if let Some(unmet) = turn.unmet(messages.last()) {
+        if let Some(unmet) = turn.unmet(conversation.last) {
             turn = Turn::saying(&unmet);
         }
-        if self.is_used_up(body, number, &turn) {
+        if self.is_used_up(conversation, &turn) {
             (turn.status, turn.hang) = (None, false);
         }
         if let Some(tool) = &mut turn.tool {
@@ -136,11 +139,11 @@ impl Model {
     }
 
     /// Counts a call of a turn that fails `times` calls of a conversation.
-    fn is_used_up(&self, body: &Value, number: usize, turn: &Turn) -> bool {
+    fn is_used_up(&self, conversation: &Conversation, turn: &Turn) -> bool {
         let Some(times) = turn.times else { return false };
-        let conversation = format!("{}{}", body["metadata"]["user_id"], body["messages"][0]);
         let mut answered = lock(&self.answered);
-        let count = answered.entry((conversation, number)).or_default();
+        let of_the_turn = (conversation.whose.clone(), conversation.answers);
+        let count = answered.entry(of_the_turn).or_default();
         *count += 1;
         *count > times
     }
@@ -183,57 +186,102 @@ fn masked(headers: &HeaderMap) -> BTreeMap<String, String> {
 }
 
 async fn messages(State(model): State<Arc<Model>>, headers: HeaderMap, body: Bytes) -> Response {
-    let Ok(body) = serde_json::from_slice::<Value>(&body) else {
-        return error(
-            StatusCode::BAD_REQUEST,
-            "invalid_request_error",
-            "the body is no JSON",
-        );
+    let asked = ask(&model, "/v1/messages", conversation::of_messages, &headers, &body).await;
+    asked.map_or_else(
+        |refused| refused,
+        |asked| reply::answer(&asked.turn, asked.number, &asked.model, asked.stream),
+    )
+}
+
+async fn responses(State(model): State<Arc<Model>>, headers: HeaderMap, body: Bytes) -> Response {
+    let asked = ask(
+        &model,
+        "/v1/responses",
+        conversation::of_responses,
+        &headers,
+        &body,
+    )
+    .await;
+    asked.map_or_else(
+        |refused| refused,
+        |asked| responses::answer(&asked.turn, asked.number, &asked.model),
+    )
+}
+
+/// A call that is to be answered.
+struct Asked {
+    turn: Turn,
+    number: usize,
+    model: String,
+    stream: bool,
+}
+
+/// What both APIs have in common, up to the answer: the key, and what a script says besides an answer.
+async fn ask(
+    model: &Model,
+    path: &'static str,
+    read: impl FnOnce(&Value) -> Conversation<'_>,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Asked, Response> {
+    let Ok(body) = serde_json::from_slice::<Value>(body) else {
+        return Err(no_json());
     };
-    let Chosen { script, number, turn } = model.choose(&body);
+    let chosen = model.choose(&read(&body), &body);
     let name = body["model"].as_str().unwrap_or("unnamed").to_owned();
     let stream = body["stream"] == true;
-    let chosen = Chosen { script, number, turn };
-    model.remember("/v1/messages", &headers, body, &chosen);
-    let (turn, number) = (chosen.turn, chosen.number);
-    if !model.key_fits(&headers) {
-        return error(
-            StatusCode::UNAUTHORIZED,
-            "authentication_error",
-            "invalid x-api-key",
-        );
+    model.remember(path, headers, body, &chosen);
+    if !model.key_fits(headers) {
+        return Err(no_key());
     }
+    let Chosen { number, turn, .. } = chosen;
     if turn.hang {
         std::future::pending::<()>().await;
     }
-    if let Some(status) = turn.status {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = error(status, "scripted_error", "this answer is scripted");
-        if let Some(seconds) = turn.retry_after {
-            response.headers_mut().insert("retry-after", seconds.into());
-        }
-        return response;
+    match turn.status {
+        Some(status) => Err(refusal(status, &turn)),
+        None => Ok(Asked {
+            turn,
+            number,
+            model: name,
+            stream,
+        }),
     }
-    reply::answer(&turn, number, &name, stream)
+}
+
+/// An answer other than success, as a turn describes it.
+fn refusal(status: u16, turn: &Turn) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = error(status, "scripted_error", "this answer is scripted");
+    let headers = response.headers_mut();
+    if let Some(seconds) = turn.retry_after {
+        headers.insert("retry-after", seconds.into());
+    }
+    if let Some(seconds) = turn.window_resets_in {
+        let reset = jiff::Timestamp::now().as_second() + i64::from(seconds);
+        let of_the_window = |name| HeaderName::from_static(name);
+        headers.insert(
+            of_the_window("anthropic-ratelimit-unified-status"),
+            HeaderValue::from_static("rejected"),
+        );
+        headers.insert(
+            of_the_window("anthropic-ratelimit-unified-representative-claim"),
+            HeaderValue::from_static("five_hour"),
+        );
+        headers.insert(of_the_window("anthropic-ratelimit-unified-reset"), reset.into());
+    }
+    response
 }
 
 async fn count_tokens(State(model): State<Arc<Model>>, headers: HeaderMap, body: Bytes) -> Response {
     if !model.key_fits(&headers) {
-        return error(
-            StatusCode::UNAUTHORIZED,
-            "authentication_error",
-            "invalid x-api-key",
-        );
+        return no_key();
     }
     let tokens = body.len() / 4;
     let Ok(body) = serde_json::from_slice::<Value>(&body) else {
-        return error(
-            StatusCode::BAD_REQUEST,
-            "invalid_request_error",
-            "the body is no JSON",
-        );
+        return no_json();
     };
-    let chosen = model.choose(&body);
+    let chosen = model.choose(&conversation::of_messages(&body), &body);
     model.remember("/v1/messages/count_tokens", &headers, body, &chosen);
     axum::Json(json!({"input_tokens": tokens})).into_response()
 }
@@ -271,14 +319,29 @@ fn marker(text: &str) -> Option<&str> {
     Some(rest.split_once("]]")?.0)
 }
 
+fn no_key() -> Response {
+    error(
+        StatusCode::UNAUTHORIZED,
+        "authentication_error",
+        "invalid x-api-key",
+    )
+}
+
+fn no_json() -> Response {
+    error(
+        StatusCode::BAD_REQUEST,
+        "invalid_request_error",
+        "the body is no JSON",
+    )
+}
+
 fn error(status: StatusCode, kind: &str, message: &str) -> Response {
     let body = json!({"type": "error", "error": {"type": kind, "message": message}});
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        "content-type",
-        axum::http::HeaderValue::from_static("application/json"),
-    );
+    response
+        .headers_mut()
+        .insert("content-type", HeaderValue::from_static("application/json"));
     response
 }
 
@@ -303,10 +366,14 @@ mod tests {
         json!({"messages": messages, "metadata": {"user_id": polecat}, "tools": [{"name": "Bash"}]})
     }
 
+    fn choose(model: &Model, body: &Value) -> Chosen {
+        model.choose(&conversation::of_messages(body), body)
+    }
+
     #[test]
     fn the_turn_follows_from_the_conversation_alone() {
         let model = model("turns: [{say: one}, {say: two}]");
-        let say = |assistants| model.choose(&conversation("nux", assistants)).turn.say.unwrap();
+        let say = |assistants| choose(&model, &conversation("nux", assistants)).turn.say.unwrap();
         assert_eq!((say(0), say(1)), ("one".to_owned(), "two".to_owned()));
         assert_eq!((say(0), say(7)), ("one".to_owned(), "Done.".to_owned()));
     }
@@ -314,7 +381,7 @@ mod tests {
     #[test]
     fn a_limited_error_is_answered_so_often_in_each_conversation() {
         let model = model("turns: [{status: 429, times: 1, say: fine}]");
-        let status = |polecat| model.choose(&conversation(polecat, 0)).turn.status;
+        let status = |polecat| choose(&model, &conversation(polecat, 0)).turn.status;
         assert_eq!((status("nux"), status("nux")), (Some(429), None));
         assert_eq!(status("slit"), Some(429));
     }
@@ -322,7 +389,7 @@ mod tests {
     #[test]
     fn a_turn_that_wants_a_result_says_when_it_did_not_come() {
         let model = model("turns: [{say: one}, {say: two, matches: result 0}, {say: three, matches: OK}]");
-        let say = |assistants| model.choose(&conversation("nux", assistants)).turn.say.unwrap();
+        let say = |assistants| choose(&model, &conversation("nux", assistants)).turn.say.unwrap();
         assert_eq!(say(1), "two");
         assert!(say(2).contains("\"OK\""), "{}", say(2));
     }
@@ -330,7 +397,7 @@ mod tests {
     #[test]
     fn calls_without_a_marker_or_without_tools_get_a_plain_answer() {
         let model = model("turns: [{tool: {name: Bash, input: {}}}]");
-        assert!(model.choose(&conversation("nux", 0)).turn.tool.is_some());
+        assert!(choose(&model, &conversation("nux", 0)).turn.tool.is_some());
         let mut title = conversation("nux", 0);
         title["tools"] = json!([]);
         for body in [
@@ -338,9 +405,42 @@ mod tests {
             json!({"messages": [], "tools": [{"name": "Bash"}]}),
             json!({}),
         ] {
-            let chosen = model.choose(&body);
+            let chosen = choose(&model, &body);
             assert!(chosen.script.is_none() && chosen.turn.tool.is_none(), "{body}");
         }
+    }
+
+    #[test]
+    fn a_used_up_window_says_when_it_resets() {
+        let turn = Turn {
+            window_resets_in: Some(60),
+            ..Turn::default()
+        };
+        let headers = refusal(429, &turn).headers().clone();
+        assert_eq!(headers["anthropic-ratelimit-unified-status"], "rejected");
+        let reset = headers["anthropic-ratelimit-unified-reset"].to_str().unwrap();
+        let left = reset.parse::<i64>().unwrap() - jiff::Timestamp::now().as_second();
+        assert!((0..=60).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn a_key_fits_as_an_api_key_and_as_a_bearer() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "sk-1\n").unwrap();
+        let model = Model {
+            key_file: Some(file.path().to_owned()),
+            ..Model::default()
+        };
+        let fits = |name: &'static str, value: &'static str| {
+            let value = HeaderValue::from_static(value);
+            model.key_fits(&HeaderMap::from_iter([(HeaderName::from_static(name), value)]))
+        };
+        assert!(fits("x-api-key", "sk-1") && fits("authorization", "Bearer sk-1"));
+        assert!(
+            !fits("x-api-key", "sk-2")
+                && !fits("authorization", "sk-1")
+                && !model.key_fits(&HeaderMap::new())
+        );
     }
 
     #[test]

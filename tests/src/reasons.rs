@@ -6,31 +6,7 @@ use gastown_api::reason::Reason;
 
 /// Reasons that no test on the cluster provokes, and what stands in the way.
 const NOT_ON_THE_CLUSTER: &[(Reason, &str)] = &[
-    (
-        Reason::CredentialExpired,
-        "the scripted model knows keys alone, which do not expire",
-    ),
-    (
-        Reason::UsageLimitReached,
-        "the scripted model sends no headers of a subscription's limits",
-    ),
-    (
-        Reason::ModelUnreachable,
-        "it takes a model that none of the chart's endpoints has",
-    ),
-    (
-        Reason::ProxyFailed,
-        "the testbed has no proxy, which is the chart's and not a polecat's",
-    ),
     (Reason::CloneFailed, "it takes a volume or a git that fails"),
-    (
-        Reason::AgentHung,
-        "the chart says how long an agent may be silent, for all polecats",
-    ),
-    (
-        Reason::ParkedTooLong,
-        "the chart says how long a polecat may be parked",
-    ),
     (Reason::EvidenceMissing, "it takes a broker that never started"),
     (
         Reason::SpecNotAllowed,

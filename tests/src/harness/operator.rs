@@ -1,9 +1,11 @@
 //! The operator that the tests watch, and what a cluster may do around it.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
@@ -85,6 +87,30 @@ pub async fn scale(client: &Client, replicas: i32) {
         }
     })
     .await;
+}
+
+/// Runs `test` under an operator whose configuration has `changes`, then gives it back the old one. Only for a test that
+/// runs alone.
+pub async fn with_configuration(client: &Client, changes: Value, test: impl AsyncFnOnce()) {
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
+    let before = maps.get("gastown-operator").await.unwrap();
+    let before = before.data.unwrap().remove("config.yaml").unwrap();
+    let mut changed: Value = serde_yaml_ng::from_str(&before).unwrap();
+    let (object, changes) = (changed.as_object_mut().unwrap(), changes.as_object().unwrap());
+    object.extend(changes.clone());
+    let put = async |text: String| {
+        let patch = json!({"data": {"config.yaml": text}});
+        maps.patch("gastown-operator", &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+            .unwrap_or_else(|error| panic!("failed to change the operator's configuration: {error}"));
+        restart(client).await;
+    };
+    put(changed.to_string()).await;
+    let outcome = AssertUnwindSafe(test()).catch_unwind().await;
+    put(before).await;
+    if let Err(panic) = outcome {
+        resume_unwind(panic);
+    }
 }
 
 /// What the operator's pods logged.

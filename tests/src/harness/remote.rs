@@ -87,7 +87,7 @@ impl Remote {
         sha.unwrap_or_else(|| panic!("the remote has no {name:?}, but {refs:?}"))
     }
 
-    /// Every file of a commit; in names that are no UTF-8, what is none of it is replaced.
+    /// Every file of a commit; a name that is no UTF-8 is escaped as Rust escapes bytes.
     pub async fn files(&self, sha: &str) -> BTreeMap<String, Entry> {
         let mirror = self.mirror().await;
         let listed = git(mirror.path(), &["ls-tree", "-r", "-z", sha]).await;
@@ -101,7 +101,8 @@ impl Remote {
                 mode: mode.to_owned(),
                 bytes: git(mirror.path(), &["cat-file", "blob", object]).await,
             };
-            files.insert(String::from_utf8_lossy(path).into_owned(), entry);
+            let name = str::from_utf8(path).map_or_else(|_| path.escape_ascii().to_string(), str::to_owned);
+            files.insert(name, entry);
         }
         files
     }

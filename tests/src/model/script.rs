@@ -32,6 +32,8 @@ pub struct Turn {
     pub status: Option<u16>,
     /// The header `retry-after` of that answer, in seconds.
     pub retry_after: Option<u32>,
+    /// With that answer, the headers of a subscription whose five-hour window is used up and resets after so many seconds.
+    pub window_resets_in: Option<u32>,
     /// Never answer.
     pub hang: bool,
     /// How often `status` or `hang` hold; afterwards the rest of the turn does.
@@ -87,14 +89,13 @@ impl Turn {
         }
     }
 
-    /// What to say when `last`, the message that is answered, does not hold what this turn wants.
-    pub(super) fn unmet(&self, last: Option<&Value>) -> Option<String> {
+    /// What to say when `last`, the content that is answered, does not hold what this turn wants.
+    pub(super) fn unmet(&self, last: &Value) -> Option<String> {
         let wanted = self.matches.as_deref()?;
-        let content = last.map_or(&Value::Null, |last| &last["content"]);
         // As it stands in the JSON, so that one look finds it in text and in blocks alike.
         let quoted = Value::from(wanted).to_string();
         let inner = quoted.trim_matches('"');
-        (!content.to_string().contains(inner))
+        (!last.to_string().contains(inner))
             .then(|| format!("The script wants {wanted:?}, and it did not come."))
     }
 }
