@@ -10,6 +10,7 @@
     reason = "the whole program is tests: one that cannot go on fails, and what was measured is shown"
 )]
 
+mod agents;
 mod attacked;
 mod confined;
 mod done;

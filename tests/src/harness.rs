@@ -15,6 +15,7 @@ mod dump;
 mod keys;
 pub mod node;
 pub mod operator;
+mod own_image;
 mod polecats;
 mod remote;
 pub mod shell;
@@ -37,6 +38,7 @@ use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
 pub use keys::Keys;
+pub use own_image::own_image;
 pub use polecats::{condition, polecat, reason};
 pub use remote::{Entry, Remote};
 pub use shell::Shell;

@@ -24,6 +24,7 @@ pub struct Deployed {
     /// The image of the git host and the scripted model, by digest.
     pub testbed_image: String,
     agent_image: String,
+    agent: BuiltImage,
     operator_image: String,
 }
 
@@ -51,6 +52,7 @@ pub fn images() -> Result<Deployed> {
         operator_image: deliver(&cluster, &operator)?,
         agent_image: deliver(&cluster, &agent)?,
         testbed_image: deliver(&cluster, &testbed)?,
+        agent,
         cluster,
     })
 }
@@ -106,6 +108,8 @@ impl Deployed {
             ("GASTOWN_AGENT_IMAGE", self.agent_image.clone()),
             ("GASTOWN_OPERATOR_IMAGE", self.operator_image.clone()),
             ("GASTOWN_PROGRAMS", programs()?),
+            ("GASTOWN_AGENT_ARCHIVE", self.agent.archive.display().to_string()),
+            ("GASTOWN_AGENT_TAG", self.agent.tagged()),
             ("GASTOWN_AUDIT_LOG", audit.display().to_string()),
         ])
     }

@@ -1,4 +1,5 @@
-//! An OCI image layout in a tar archive: <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>.
+//! An OCI image layout in a tar archive: <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>. A
+//! `manifest.json` beside it lets engines that know no layouts load it too.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
@@ -85,6 +86,10 @@ impl Image {
             "index.json".to_owned(),
             Source::Bytes(canonical(&self.index(names)?)?),
         );
+        files.insert(
+            "manifest.json".to_owned(),
+            Source::Bytes(canonical(&self.listing(names))?),
+        );
         for blob in [&self.configuration, &self.manifest] {
             files.insert(blob_path(&blob.digest), Source::Bytes(blob.bytes.clone()));
         }
@@ -127,6 +132,13 @@ impl Image {
             .schema_version(2_u32)
             .media_type(MediaType::ImageIndex);
         Ok(index.manifests(manifests).build()?)
+    }
+
+    /// What `docker load` reads. It takes no name with a digest.
+    fn listing(&self, names: &[String]) -> serde_json::Value {
+        let tags: Vec<_> = names.iter().filter(|name| !name.contains('@')).collect();
+        let layers: Vec<_> = self.layers.iter().map(|layer| blob_path(&layer.digest)).collect();
+        serde_json::json!([{"Config": blob_path(&self.configuration.digest), "RepoTags": tags, "Layers": layers}])
     }
 
     fn architecture(&self) -> Result<Arch> {
@@ -308,6 +320,11 @@ mod tests {
             let descriptor = &index["manifests"][at];
             assert_eq!(descriptor["digest"], image.manifest.digest.as_str());
             assert_eq!(descriptor["annotations"][CONTAINERD_NAME], name.as_str());
+        }
+        let listing: serde_json::Value = serde_json::from_slice(&files["manifest.json"]).unwrap();
+        assert_eq!(listing[0]["RepoTags"], serde_json::json!(["x/y:1"]));
+        for path in [&listing[0]["Config"], &listing[0]["Layers"][0]] {
+            assert!(files.contains_key(path.as_str().unwrap()), "{path}");
         }
         for (path, content) in files.iter().filter(|(path, _)| path.starts_with("blobs/")) {
             assert_eq!(*path, format!("blobs/sha256/{:x}", Sha256::digest(content)));
