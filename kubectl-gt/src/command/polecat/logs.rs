@@ -9,6 +9,7 @@ use futures::{AsyncBufRead, AsyncBufReadExt as _};
 use gastown_api::pod::{CLAUDE, pod_name};
 use jiff::Timestamp;
 use kube::api::LogParams;
+use serde_json::Value;
 
 use self::beat::Beat;
 pub use self::follow::{follow, summary};
@@ -127,7 +128,7 @@ async fn once(
             ))
             .into());
         }
-        Some(_) => {}
+        Some(found) => shown.is_of(&found)?,
     }
     let stream = cluster.log(&pod, &shown.parameters(false, None)).await?;
     let mut reader = Reader::default();
@@ -186,6 +187,21 @@ fn print(session: &mut Session, shown: &Shown, reader: &mut Reader, bytes: &[u8]
 }
 
 impl Shown {
+    /// An error when the pod has no such container: its log would never begin.
+    fn is_of(&self, pod: &Value) -> Result<(), CommandError> {
+        let lists = ["containers", "initContainers", "ephemeralContainers"];
+        let all = lists.iter().filter_map(|list| pod["spec"][list].as_array());
+        let names: Vec<_> = all.flatten().filter_map(|c| c["name"].as_str()).collect();
+        if names.contains(&self.container.as_str()) {
+            return Ok(());
+        }
+        Err(CommandError::Usage(format!(
+            "the pod has no container {:?}; it has {}",
+            self.container,
+            names.join(", ")
+        )))
+    }
+
     fn parameters(&self, follow: bool, resume: Option<String>) -> LogParams {
         let since_time: Option<Timestamp> = resume.and_then(|time| time.parse().ok());
         let fresh = since_time.is_none();
@@ -207,6 +223,28 @@ impl Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_container_that_the_pod_does_not_have_is_refused_with_those_it_has() {
+        let pod = json!({"spec": {
+            "containers": [{"name": "claude"}],
+            "initContainers": [{"name": "broker"}],
+            "ephemeralContainers": [{"name": "debugger"}],
+        }});
+        let of = |container: &str| {
+            let shown = Shown {
+                container: container.to_owned(),
+                ..Shown::agent()
+            };
+            shown.is_of(&pod).map_err(|error| error.to_string())
+        };
+        for container in ["claude", "broker", "debugger"] {
+            assert_eq!(of(container), Ok(()), "{container}");
+        }
+        let error = of("clawed").unwrap_err();
+        assert!(error.contains("claude, broker, debugger"), "{error}");
+    }
 
     #[tokio::test]
     async fn the_last_line_without_a_line_break_is_printed_too() {

@@ -54,6 +54,9 @@ async fn follow_attempts(
             None => continue_later().await,
         };
         let found = patiently(session, cluster.find(Resource::PODS, &pod).await)?.flatten();
+        if let Some(pod) = &found {
+            shown.is_of(pod)?;
+        }
         let ready = found
             .as_ref()
             .map(|pod| (uid(pod), container_state(pod, &shown.container)))
