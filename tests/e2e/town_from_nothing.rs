@@ -68,7 +68,8 @@ async fn outside(world: &World) -> String {
         .await;
     let port = service.spec.unwrap().ports.unwrap()[0].node_port.unwrap();
     let address = node::run("hostname --ip-address").await;
-    let address = address.split_whitespace().next().unwrap();
+    let mut addresses = address.split_whitespace();
+    let address = addresses.find(|address| address.contains('.')).unwrap();
     format!("ssh://git@{address}:{port}/srv/git/calculator.git")
 }
 
