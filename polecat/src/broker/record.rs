@@ -1,8 +1,9 @@
-//! The broker's memory: what it has seen and spent, kept in an fsynced ledger that outlives a restart of the
+//! The broker's memory: what it has seen and spent, kept in an fsynced journal that outlives a restart of the
 //! container, and said aloud in the termination message and on standard output.
 
+mod journal;
 mod ledger;
-mod store;
+mod message;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,8 +16,8 @@ use gastown_api::usage::Usage;
 use gastown_api::work_order::WorkOrder;
 use tokio::sync::watch;
 
+use journal::Journal;
 use ledger::Ledger;
-use store::Store;
 
 /// Why the ledger cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +30,7 @@ pub enum OpenRecord {
         /// What the system said.
         source: std::io::Error,
     },
-    /// It is no ledger: it is only ever replaced as a whole, so its volume is damaged.
+    /// No line of it can be read: its first line is never written in part, so its volume is damaged.
     #[error("failed to parse the ledger {path:?}; delete the pod to start a new attempt")]
     ParseLedger {
         /// The ledger.
@@ -70,7 +71,7 @@ pub struct Record {
 #[derive(Debug)]
 struct Inner {
     ledger: Mutex<Ledger>,
-    store: Store,
+    journal: Journal,
     termination_log: PathBuf,
     states: watch::Sender<BrokerState>,
 }
@@ -78,18 +79,17 @@ struct Inner {
 impl Record {
     /// Opens the ledger in `dir`, or starts one: after a restart the state is `Starting` again, unless it was `Stopped`.
     pub fn open(dir: &Path, termination_log: PathBuf, order: &WorkOrder) -> Result<Self, OpenRecord> {
-        let store = Store::below(dir);
         let now = Instant::now();
-        let ledger = match store.load()? {
+        let ledger = match journal::load(dir)? {
             Some(saved) if saved.evidence.attempt == order.attempt => Ledger::resume(saved, now),
             _ => Ledger::start(order.attempt, now),
         };
-        store.save(&ledger.saved())?;
+        let journal = Journal::begin(dir, &ledger.saved())?;
         let (states, _) = watch::channel(ledger.evidence().state);
         let record = Self {
             inner: Arc::new(Inner {
                 ledger: Mutex::new(ledger),
-                store,
+                journal,
                 termination_log,
                 states,
             }),
@@ -122,12 +122,12 @@ impl Record {
         ledger.elapsed()
     }
 
-    /// Adds the usage of one answered call; it is on disk when this returns.
+    /// Adds the usage of one answered call; no end of the container undoes it when this has returned.
     pub fn settle(&self, model: &str, usage: Usage, micros: Option<u64>) -> Result<(), WriteLedger> {
         let mut ledger = self.inner.lock();
         ledger.tick(Instant::now());
         ledger.settle(model, usage, micros);
-        self.inner.store.save(&ledger.saved())?;
+        self.inner.journal.save(&ledger.saved())?;
         self.inner.write_termination_message(&ledger.evidence());
         Ok(())
     }
@@ -207,7 +207,7 @@ impl Inner {
 
     /// What the ledger holds besides usage stands on the remote too, so a failed write is reported and survived.
     fn keep(&self, ledger: &Ledger) {
-        if let Err(error) = self.store.save(&ledger.saved()) {
+        if let Err(error) = self.journal.save(&ledger.saved()) {
             tracing::error!(cause = %error.source, "{error}");
         }
     }
@@ -222,7 +222,7 @@ impl Inner {
     }
 
     fn write_termination_message(&self, evidence: &Evidence) {
-        if let Err(error) = store::overwrite(&self.termination_log, evidence.to_json()) {
+        if let Err(error) = message::overwrite(&self.termination_log, evidence.to_json()) {
             tracing::error!(cause = %error, path = ?self.termination_log, "failed to write the termination message");
         }
     }
@@ -314,8 +314,8 @@ mod tests {
     #[test]
     fn a_damaged_ledger_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("ledger.json"), "{").unwrap();
+        std::fs::write(dir.path().join("ledger.jsonl"), "{").unwrap();
         let error = Record::open(dir.path(), dir.path().join("t"), &fixture::order()).unwrap_err();
-        assert!(error.to_string().contains("ledger.json"), "{error}");
+        assert!(error.to_string().contains("ledger.jsonl"), "{error}");
     }
 }

@@ -215,7 +215,7 @@ mod tests {
                 Some("service=git-upload-pack"),
             ),
             (Method::GET, "/repo.git/objects/info/packs", None),
-            (Method::GET, "/ledger.json", None),
+            (Method::GET, "/ledger.jsonl", None),
             (Method::POST, "/repo.git/git-receive-pack", Some("x")),
             (Method::PUT, "/repo.git/git-receive-pack", None),
         ] {

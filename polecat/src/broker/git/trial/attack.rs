@@ -406,7 +406,7 @@ async fn nothing_else_of_the_brokers_folder_is_served() {
         "/objects/info/alternates",
         "/objects/info/http-alternates",
         "/hooks/pre-receive",
-        "/../ledger.json",
+        "/../ledger.jsonl",
         "/info/refs",
         "/info/refs?service=git-upload-archive",
     ] {
