@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::channel::mpsc;
@@ -11,11 +11,12 @@ use gastown_api::placement::Placement;
 use gastown_api::pod::pod_name;
 use gastown_api::polecat::{Polecat, PolecatPhase};
 use gastown_api::rig::Rig;
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use crate::controller::polecat::plan::Word;
+use crate::packed::{Packed, Unreadable};
 use crate::pod_view::PodView;
 
 /// How long the plan waits for a watch to show what was written; then it decides on what it has.
@@ -26,9 +27,9 @@ pub struct Scope {
     /// The namespace; none: all.
     pub namespace: Option<String>,
     /// The polecats.
-    pub polecats: Store<Polecat>,
+    pub polecats: Store<Packed<Polecat>>,
     /// The pods that carry the polecat label.
-    pub pods: Store<PodView>,
+    pub pods: Store<Packed<PodView>>,
     /// How far the watch of polecats has come.
     pub polecats_seen: Seen,
     /// How far the watch of pods has come.
@@ -44,7 +45,11 @@ pub struct Scope {
 impl Scope {
     /// Empty, until watches fill the stores.
     #[must_use]
-    pub fn new(namespace: Option<String>, polecats: Store<Polecat>, pods: Store<PodView>) -> Self {
+    pub fn new(
+        namespace: Option<String>,
+        polecats: Store<Packed<Polecat>>,
+        pods: Store<Packed<PodView>>,
+    ) -> Self {
         Self {
             namespace,
             polecats,
@@ -57,17 +62,24 @@ impl Scope {
         }
     }
 
-    /// The polecat of that name.
+    /// Whether there is a polecat of that name.
     #[must_use]
-    pub fn polecat(&self, namespace: &str, name: &str) -> Option<Arc<Polecat>> {
-        self.polecats.get(&ObjectRef::new(name).within(namespace))
+    pub fn has_polecat(&self, namespace: &str, name: &str) -> bool {
+        self.polecats
+            .get(&ObjectRef::new(name).within(namespace))
+            .is_some()
+    }
+
+    /// Namespace and name of every polecat.
+    #[must_use]
+    pub fn every_polecat(&self) -> Vec<(String, String)> {
+        self.polecats.state().iter().map(|p| key_of(&**p)).collect()
     }
 
     /// The pod of the polecat of that name.
-    #[must_use]
-    pub fn pod_of(&self, namespace: &str, polecat: &str) -> Option<Arc<PodView>> {
-        self.pods
-            .get(&ObjectRef::new(&pod_name(polecat)).within(namespace))
+    pub fn pod_of(&self, namespace: &str, polecat: &str) -> Result<Option<PodView>, Unreadable> {
+        let pod = ObjectRef::new(&pod_name(polecat)).within(namespace);
+        self.pods.get(&pod).map(|pod| pod.unpack()).transpose()
     }
 }
 
@@ -287,6 +299,16 @@ impl Census {
         entry.or(before).map(|e| e.rig)
     }
 
+    /// The polecats of a rig that are neither Done nor Terminated: those that may still take something from it.
+    #[must_use]
+    pub fn unsettled(&self, rig: &str) -> Vec<(String, String)> {
+        let settled = |phase| matches!(phase, Some(PolecatPhase::Done | PolecatPhase::Terminated));
+        let of_rig = |entry: &Entry| entry.rig == rig && !settled(entry.phase);
+        let tables = lock(&self.0);
+        let found = tables.polecats.iter().filter(|(_, entry)| of_rig(entry));
+        found.map(|(key, _)| key.clone()).collect()
+    }
+
     /// The counts of a rig.
     #[must_use]
     pub fn of(&self, rig: &str) -> Count {
@@ -322,7 +344,7 @@ impl CensusTables {
 
 /// Namespace and name of a polecat.
 #[must_use]
-pub fn key_of(polecat: &Polecat) -> (String, String) {
+pub fn key_of(polecat: &impl ResourceExt) -> (String, String) {
     (polecat.namespace().unwrap_or_default(), polecat.name_any())
 }
 

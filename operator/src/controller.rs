@@ -20,7 +20,7 @@ use crate::server::Facts;
 use polecat::validate::Settings;
 
 /// The most objects of one kind that are worked on at once: it bounds connections and memory.
-const CONCURRENCY: u16 = 16;
+const CONCURRENCY: u16 = 48;
 
 /// What every controller is given.
 pub struct Context {

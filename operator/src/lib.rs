@@ -7,6 +7,7 @@ mod config;
 mod controller;
 mod leader;
 mod metrics;
+mod packed;
 #[doc(hidden)]
 pub mod parsers;
 mod pod_view;

@@ -21,6 +21,7 @@ use crate::config::{Config, LoadConfig};
 use crate::controller::polecat::validate::Settings;
 use crate::controller::{self, Context};
 use crate::metrics::Metrics;
+use crate::packed::Packed;
 use crate::pod_view::PodView;
 use crate::server::{self, Facts, Serve};
 
@@ -48,7 +49,7 @@ pub enum Run {
 }
 
 struct Writers {
-    scopes: Vec<(Arc<Scope>, Writer<Polecat>, Writer<PodView>)>,
+    scopes: Vec<(Arc<Scope>, Writer<Packed<Polecat>>, Writer<Packed<PodView>>)>,
     rigs: Writer<Rig>,
 }
 
@@ -151,7 +152,7 @@ fn assemble(args: &Args, config: Config, client: Client) -> (Arc<Context>, Write
     )
 }
 
-fn scope(namespace: Option<String>) -> (Arc<Scope>, Writer<Polecat>, Writer<PodView>) {
+fn scope(namespace: Option<String>) -> (Arc<Scope>, Writer<Packed<Polecat>>, Writer<Packed<PodView>>) {
     let (polecats, polecat_writer) = store();
     let (pods, pod_writer) = store();
     let scope = Arc::new(Scope::new(namespace, polecats, pods));

@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _, pin_mut};
 use gastown_api::labels;
-use gastown_api::polecat::{Polecat, PolecatPhase};
+use gastown_api::polecat::Polecat;
 use gastown_api::rig::Rig;
 use kube::core::{DeserializeGuard, NamespaceResourceScope, Resource};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Api, Client, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::cache::{Scope, key_of, prune_polecat, prune_rig};
 use crate::controller::Context;
+use crate::packed::Packed;
 use crate::pod_view::PodView;
 
 /// Objects in one page of the first list: it bounds what a list takes of memory.
@@ -31,7 +34,7 @@ where
 }
 
 /// Watches the polecats of a scope.
-pub async fn polecats(context: Arc<Context>, scope: Arc<Scope>, mut writer: Writer<Polecat>) {
+pub async fn polecats(context: Arc<Context>, scope: Arc<Scope>, mut writer: Writer<Packed<Polecat>>) {
     let api = api::<DeserializeGuard<Polecat>>(&context.cluster.client, scope.namespace.as_deref());
     let config = watcher::Config::default().page_size(PAGE);
     each(
@@ -43,7 +46,7 @@ pub async fn polecats(context: Arc<Context>, scope: Arc<Scope>, mut writer: Writ
             if let Some(polecat) = touched {
                 scope.polecats_seen.note(&polecat.metadata);
             }
-            writer.apply_watcher_event(&event);
+            keep(&mut writer, &event);
             let changed = match &event {
                 Event::Apply(polecat) | Event::InitApply(polecat) => context.census.note(polecat),
                 Event::Delete(polecat) => context.census.forget(polecat),
@@ -53,7 +56,7 @@ pub async fn polecats(context: Arc<Context>, scope: Arc<Scope>, mut writer: Writ
                 scope.wakes.send(key_of(polecat));
             }
             if matches!(event, Event::InitDone) {
-                let exists = |key: &(String, String)| scope.polecat(&key.0, &key.1).is_some();
+                let exists = |key: &(String, String)| scope.has_polecat(&key.0, &key.1);
                 let changed = context.census.retain(scope.namespace.as_deref(), exists);
                 context.rig_wakes.send_all(changed);
             }
@@ -64,7 +67,7 @@ pub async fn polecats(context: Arc<Context>, scope: Arc<Scope>, mut writer: Writ
 }
 
 /// Watches the pods of a scope's polecats.
-pub async fn pods(context: Arc<Context>, scope: Arc<Scope>, mut writer: Writer<PodView>) {
+pub async fn pods(context: Arc<Context>, scope: Arc<Scope>, mut writer: Writer<Packed<PodView>>) {
     let api = api::<PodView>(&context.cluster.client, scope.namespace.as_deref());
     let config = watcher::Config::default().page_size(PAGE).labels(labels::POLECAT);
     each(watch(api, config), "pods", |event| {
@@ -73,7 +76,7 @@ pub async fn pods(context: Arc<Context>, scope: Arc<Scope>, mut writer: Writer<P
         if let Some(pod) = touched {
             scope.pods_seen.note(&pod.metadata);
         }
-        writer.apply_watcher_event(&event);
+        keep(&mut writer, &event);
         if let Some((pod, polecat)) = touched.and_then(|pod| Some((pod, pod.polecat()?))) {
             scope
                 .wakes
@@ -81,9 +84,7 @@ pub async fn pods(context: Arc<Context>, scope: Arc<Scope>, mut writer: Writer<P
         }
         if matches!(event, Event::InitDone) {
             // Pods that are gone since the last list were not named: every polecat is looked at.
-            scope
-                .wakes
-                .send_all(scope.polecats.state().iter().map(|p| key_of(p)));
+            scope.wakes.send_all(scope.every_polecat());
         }
     })
     .await;
@@ -115,13 +116,29 @@ pub async fn rigs(context: Arc<Context>, mut writer: Writer<Rig>) {
 }
 
 fn wake_polecats_of(context: &Context, rig: &str) {
-    for scope in &context.scopes {
-        let unsettled = |p: &Polecat| {
-            let phase = p.status.as_ref().and_then(|s| s.phase);
-            p.spec.rig == rig && !matches!(phase, Some(PolecatPhase::Done | PolecatPhase::Terminated))
-        };
-        let of_rig = scope.polecats.state_filter(unsettled);
-        scope.wakes.send_all(of_rig.iter().map(|p| key_of(p)));
+    for (namespace, name) in context.census.unsettled(rig) {
+        let in_scope = |scope: &&Arc<Scope>| scope.namespace.as_ref().is_none_or(|n| *n == namespace);
+        if let Some(scope) = context.scopes.iter().find(in_scope) {
+            scope.wakes.send((namespace, name));
+        }
+    }
+}
+
+/// Packs what the watch delivered into the cache.
+fn keep<K>(writer: &mut Writer<Packed<K>>, event: &Event<K>)
+where
+    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + 'static,
+{
+    let packed = match event {
+        Event::Apply(object) => Packed::pack(object).map(Event::Apply),
+        Event::Delete(object) => Packed::pack(object).map(Event::Delete),
+        Event::InitApply(object) => Packed::pack(object).map(Event::InitApply),
+        Event::Init => Ok(Event::Init),
+        Event::InitDone => Ok(Event::InitDone),
+    };
+    match packed {
+        Ok(event) => writer.apply_watcher_event(&event),
+        Err(error) => tracing::error!(error = ?error, "an object cannot be kept, and is left alone"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Polecats: from a spec to one pod at a time, and from the pod's evidence to a status.
 
 pub mod build;
+mod errands;
 pub mod fetch;
 pub mod judge;
 pub mod plan;
@@ -14,17 +15,19 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use gastown_api::polecat::Polecat;
 use jiff::Timestamp;
-use kube::ResourceExt as _;
+use kube::{Resource as _, ResourceExt as _};
 use kube::runtime::applier;
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::{Lookup as _, ObjectRef};
 
+use self::errands::Errands;
 use self::fetch::{look_for_pod, observe, read_broker};
 use self::plan::{Act, Observed, PlanPod, Report, Sight, Step, next};
 use super::{CONCURRENCY, Context};
 use crate::cache::{CATCH_UP, Scope, key_of};
 use crate::cluster::Call;
 use crate::cluster::apply::Created;
+use crate::packed::{Packed, Unreadable};
 use crate::pod_view::PodView;
 
 /// The most steps of one look: the longest way, a retry whose pod is refused, has six.
@@ -41,6 +44,9 @@ pub enum Reconcile {
     /// The pod cannot be built.
     #[error(transparent)]
     PlanPod(#[from] PlanPod),
+    /// What the caches hold cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     /// The plan asks for steps without end.
     #[error("failed to settle polecat {name:?} in {MOST_STEPS} steps; the last was {last}")]
     Settle {
@@ -51,27 +57,28 @@ pub enum Reconcile {
     },
 }
 
-/// What the driver is given: the shared context, and the namespace's caches.
+/// What the driver is given: the shared context, the namespace's caches, and where errands go.
 pub struct PolecatContext {
     shared: Arc<Context>,
     scope: Arc<Scope>,
+    errands: Errands,
 }
 
 /// Looks at every polecat of the scope, and then at each that changes.
 pub async fn run(shared: Arc<Context>, scope: Arc<Scope>) {
     let wakes = scope.wakes.listen();
-    scope
-        .wakes
-        .send_all(scope.polecats.state().iter().map(|p| key_of(p)));
+    scope.wakes.send_all(scope.every_polecat());
     let queue = wakes.map(|(namespace, name)| {
-        Ok::<_, std::convert::Infallible>(ObjectRef::<Polecat>::new(&name).within(&namespace))
+        Ok::<_, std::convert::Infallible>(ObjectRef::<Packed<Polecat>>::new(&name).within(&namespace))
     });
+    let (errands, arriving) = Errands::new();
     let context = Arc::new(PolecatContext {
         shared,
         scope: scope.clone(),
+        errands,
     });
     let config = controller::Config::default().concurrency(CONCURRENCY);
-    applier(
+    let looks = applier(
         |polecat, context| Box::pin(reconcile(polecat, context)),
         |polecat, error, _| error_policy(&polecat, error),
         context.clone(),
@@ -91,25 +98,29 @@ pub async fn run(shared: Arc<Context>, scope: Arc<Scope>) {
                 .await;
             }
         }
-    })
-    .await;
+    });
+    let errands = context.errands.run(arriving, &context.shared.cluster, &scope);
+    futures::join!(looks, errands);
 }
 
-async fn reconcile(polecat: Arc<Polecat>, context: Arc<PolecatContext>) -> Result<Action, Reconcile> {
+async fn reconcile(polecat: Arc<Packed<Polecat>>, context: Arc<PolecatContext>) -> Result<Action, Reconcile> {
     let (started, metrics) = (Instant::now(), &context.shared.metrics);
     let scope = &context.scope;
-    let (namespace, name) = key_of(&polecat);
+    let (namespace, name) = key_of(&*polecat);
     if !scope
         .written
         .is_seen(&namespace, &name, &scope.polecats_seen, &scope.pods_seen)
     {
         return Ok(Action::requeue(CATCH_UP));
     }
-    let outcome = pursue(polecat, &context).await;
+    let outcome = match polecat.unpack() {
+        Ok(polecat) => pursue(Arc::new(polecat), &context).await,
+        Err(unreadable) => Err(unreadable.into()),
+    };
     let result = match &outcome {
         Ok(_) => "ok",
         Err(Reconcile::Call(call)) => call.result(),
-        Err(Reconcile::PlanPod(_) | Reconcile::Settle { .. }) => "error",
+        Err(Reconcile::PlanPod(_) | Reconcile::Unreadable(_) | Reconcile::Settle { .. }) => "error",
     };
     metrics.reconciled("Polecat", result, started.elapsed());
     outcome
@@ -118,7 +129,7 @@ async fn reconcile(polecat: Arc<Polecat>, context: Arc<PolecatContext>) -> Resul
 /// Plans a step, carries it out, and plans the next, until there is nothing to do but wait.
 async fn pursue(polecat: Arc<Polecat>, context: &PolecatContext) -> Result<Action, Reconcile> {
     let shared = &context.shared;
-    let mut observed = observe(polecat, shared, &context.scope);
+    let mut observed = observe(polecat, shared, &context.scope)?;
     let mut last = String::new();
     for _ in 0..MOST_STEPS {
         let now = Timestamp::now();
@@ -127,6 +138,12 @@ async fn pursue(polecat: Arc<Polecat>, context: &PolecatContext) -> Result<Actio
             Step::Wait(Some(at)) => {
                 let left = at.duration_since(now).unsigned_abs();
                 return Ok(Action::requeue(left.max(Duration::from_secs(1))));
+            }
+            // Its release wakes this polecat again.
+            Step::Act(Act::ReleasePod { uid }) if !observed.pod.is_deleting() => {
+                let (namespace, name) = key_of(&*observed.polecat);
+                context.errands.release(&namespace, &name, uid);
+                return Ok(Action::await_change());
             }
             Step::Act(act) => {
                 last = act.name().to_owned();
@@ -141,7 +158,7 @@ async fn pursue(polecat: Arc<Polecat>, context: &PolecatContext) -> Result<Actio
 /// Makes one call, and observes what came of it.
 async fn carry_out(act: Act, observed: &mut Observed, context: &PolecatContext) -> Result<(), Reconcile> {
     let cluster = &context.shared.cluster;
-    let (namespace, name) = key_of(&observed.polecat);
+    let (namespace, name) = key_of(&*observed.polecat);
     let pod_name = gastown_api::pod::pod_name(&name);
     let scope = &context.scope;
     tracing::debug!(act = act.name(), namespace, name, "acts");
@@ -198,7 +215,7 @@ fn seen_pod(scope: &Scope, (namespace, name): (&str, &str), pod: Option<PodView>
     }
 }
 
-/// The status first; an event that cannot be made is no reason to decide anew.
+/// The status first, and then what is told of it.
 async fn report_status(
     report: Report,
     observed: &mut Observed,
@@ -216,14 +233,13 @@ async fn report_status(
     if let Some(ended) = report.ended {
         context.shared.metrics.attempt_ended(&ended);
     }
-    if let Some(notice) = &report.notice {
+    let applied = Arc::new(applied);
+    if let Some(notice) = report.notice {
         context.shared.metrics.told(notice.reason);
         tracing::info!(namespace, name, reason = %notice.reason, note = notice.note, "transition");
-        if let Err(error) = cluster.publish(&applied, notice, Timestamp::now()).await {
-            tracing::warn!(error = ?error, namespace, name, "failed to publish an event");
-        }
+        context.errands.publish(applied.clone(), notice);
     }
-    observed.polecat = Arc::new(applied);
+    observed.polecat = applied;
     observed.refusal = None;
     Ok(())
 }
@@ -233,8 +249,13 @@ async fn tend_orphan(context: &PolecatContext, namespace: &str, polecat: &str) {
     let scope = &context.scope;
     scope.written.forget(namespace, polecat);
     scope.words.forget(namespace, polecat);
-    let Some(pod) = scope.pod_of(namespace, polecat) else {
-        return;
+    let pod = match scope.pod_of(namespace, polecat) {
+        Ok(Some(pod)) => pod,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::warn!(error = ?error, "cannot clear the pod of a polecat that is gone");
+            return;
+        }
     };
     let Some(act) = plan::next_of_orphan(&pod, &context.shared.settings, Timestamp::now()) else {
         return;
@@ -252,14 +273,14 @@ async fn tend_orphan(context: &PolecatContext, namespace: &str, polecat: &str) {
 }
 
 /// A conflict and a gone object are followed by an event of the watch; everything else is tried again.
-fn error_policy(polecat: &Polecat, error: &Reconcile) -> Action {
+fn error_policy(polecat: &Packed<Polecat>, error: &Reconcile) -> Action {
     let object = polecat.to_object_ref(());
     match error {
         Reconcile::Call(Call::Conflict { .. } | Call::Gone { .. }) => {
             tracing::debug!(error = ?error, polecat = %object, "waits for the watch");
             Action::requeue(CATCH_UP)
         }
-        Reconcile::Call(_) | Reconcile::PlanPod(_) | Reconcile::Settle { .. } => {
+        Reconcile::Call(_) | Reconcile::PlanPod(_) | Reconcile::Unreadable(_) | Reconcile::Settle { .. } => {
             tracing::warn!(error = ?error, polecat = %object, "tries again");
             Action::requeue(RETRY + spread(polecat))
         }
@@ -267,8 +288,8 @@ fn error_policy(polecat: &Polecat, error: &Reconcile) -> Action {
 }
 
 /// A part of [`RETRY`] that is the polecat's own.
-fn spread(polecat: &Polecat) -> Duration {
-    let uid = polecat.metadata.uid.as_deref().unwrap_or_default();
-    let sum: u32 = uid.bytes().map(u32::from).sum();
+fn spread(polecat: &Packed<Polecat>) -> Duration {
+    let name = polecat.meta().name.as_deref().unwrap_or_default();
+    let sum: u32 = name.bytes().map(u32::from).sum();
     RETRY * (sum % 100) / 100
 }

@@ -15,16 +15,16 @@ use super::plan::{Observed, Sight, Word};
 use crate::cache::{Scope, key_of};
 use crate::cluster::{Call, Cluster};
 use crate::controller::Context;
+use crate::packed::Unreadable;
 use crate::pod_view::PodView;
 
 /// Lines read of a broker's log: evidence is the last thing it says, but its logs share the stream.
 const LOG_LINES: i64 = 20;
 
 /// What the caches hold for this polecat.
-#[must_use]
-pub fn observe(polecat: Arc<Polecat>, shared: &Context, scope: &Scope) -> Observed {
-    let (namespace, name) = key_of(&polecat);
-    let pod = scope.pod_of(&namespace, &name);
+pub fn observe(polecat: Arc<Polecat>, shared: &Context, scope: &Scope) -> Result<Observed, Unreadable> {
+    let (namespace, name) = key_of(&*polecat);
+    let pod = scope.pod_of(&namespace, &name)?;
     let is_ready = pod
         .as_ref()
         .and_then(|p| p.container(BROKER))
@@ -32,13 +32,13 @@ pub fn observe(polecat: Arc<Polecat>, shared: &Context, scope: &Scope) -> Observ
     if is_ready {
         scope.words.forget(&namespace, &name);
     }
-    Observed {
+    Ok(Observed {
         rig: shared.rigs.get(&ObjectRef::new(&polecat.spec.rig)),
-        pod: pod.map_or(Sight::Unseen, Sight::Present),
+        pod: pod.map_or(Sight::Unseen, |pod| Sight::Present(Arc::new(pod))),
         word: scope.words.get(&namespace, &name),
         refusal: None,
         polecat,
-    }
+    })
 }
 
 /// Asks the API server for the pod.

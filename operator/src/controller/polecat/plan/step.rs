@@ -40,6 +40,13 @@ pub enum Sight {
     Present(Arc<PodView>),
 }
 
+impl Sight {
+    /// Whether it exists and someone asked for its deletion.
+    pub fn is_deleting(&self) -> bool {
+        matches!(self, Self::Present(pod) if pod.is_deleting())
+    }
+}
+
 /// What the broker's log said.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Word {
