@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn what_is_unpacked_is_what_was_packed() {
-        let polecat = testing::polecat(json!({"status": {"phase": "Working", "podActive": true, "conditions": []}}));
+        let polecat =
+            testing::polecat(json!({"status": {"phase": "Working", "podActive": true, "conditions": []}}));
         assert_eq!(Packed::pack(&*polecat).unwrap().unpack().unwrap(), *polecat);
         let pod: PodView = testing::pod(json!({"status": testing::ended(0, &testing::evidence(json!({})))}));
         let packed = Packed::pack(&pod).unwrap();

@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use gastown_api::polecat::Polecat;
 use jiff::Timestamp;
-use kube::{Resource as _, ResourceExt as _};
 use kube::runtime::applier;
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::{Lookup as _, ObjectRef};
+use kube::{Resource as _, ResourceExt as _};
 
 use self::errands::Errands;
 use self::fetch::{look_for_pod, observe, read_broker};

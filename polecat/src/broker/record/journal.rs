@@ -48,7 +48,11 @@ pub fn load(folder: &Path) -> Result<Option<Saved>, OpenRecord> {
         Err(source) => return Err(OpenRecord::ReadLedger { path, source }),
     };
     let mut first_error = None;
-    for line in text.split(|byte| *byte == b'\n').rev().filter(|line| !line.is_empty()) {
+    for line in text
+        .split(|byte| *byte == b'\n')
+        .rev()
+        .filter(|line| !line.is_empty())
+    {
         match serde_json::from_slice(line) {
             Ok(saved) => return Ok(Some(saved)),
             Err(error) => first_error = first_error.or(Some(error)),
