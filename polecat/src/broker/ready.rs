@@ -12,6 +12,7 @@ use gastown_api::evidence::BrokerState;
 use http::StatusCode;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::serve::serve_others;
 
@@ -42,13 +43,23 @@ async fn answer(State(ready): State<Arc<AtomicBool>>) -> StatusCode {
 }
 
 async fn follow(mut states: watch::Receiver<BrokerState>, ready: &AtomicBool, flip: Duration) {
+    // When it last became ready again: an end of parking that lasts a moment must be seen too.
+    let mut again: Option<Instant> = None;
     loop {
         let wanted = is_ready(&states.borrow_and_update());
-        if !wanted && !ready.load(Ordering::Relaxed) {
+        if !ready.load(Ordering::Relaxed) {
             ready.store(true, Ordering::Relaxed);
-            tokio::time::sleep(flip).await;
+            again = Some(Instant::now());
         }
-        ready.store(wanted, Ordering::Relaxed);
+        if !wanted {
+            if let Some(again) = again {
+                sleep_until(again + flip).await;
+            }
+            if states.has_changed().unwrap_or(false) {
+                continue;
+            }
+            ready.store(false, Ordering::Relaxed);
+        }
         if states.changed().await.is_err() {
             return;
         }
@@ -68,8 +79,23 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn from_parked_to_stopped_readiness_flips_twice() {
+    fn parked() -> BrokerState {
+        BrokerState::Parked {
+            reason: Reason::SecretMissing,
+            message: String::new(),
+            until: None,
+        }
+    }
+
+    fn stopped() -> BrokerState {
+        BrokerState::Stopped {
+            reason: Reason::SecretMissing,
+            message: String::new(),
+        }
+    }
+
+    /// Whether a broker that was parked and goes through `states` at once is seen ready between, and not ready at the end.
+    async fn flips(states: Vec<BrokerState>) {
         let (sender, receiver) = watch::channel(BrokerState::Starting);
         let ready = Arc::new(AtomicBool::new(true));
         let shown = Arc::clone(&ready);
@@ -79,15 +105,29 @@ mod tests {
             shown.load(Ordering::Relaxed)
         };
         assert!(look(10).await);
-        let (reason, message) = (Reason::SecretMissing, String::new());
-        sender.send_replace(BrokerState::Parked {
-            reason,
-            message: message.clone(),
-            until: None,
-        });
-        assert!(!look(10).await);
-        sender.send_replace(BrokerState::Stopped { reason, message });
-        assert!(look(10).await);
+        sender.send_replace(parked());
+        assert!(!look(10).await, "the first time at once");
+        for state in states {
+            sender.send_replace(state);
+            assert!(look(10).await);
+        }
         assert!(!look(1000).await);
+    }
+
+    #[tokio::test]
+    async fn from_parked_to_stopped_readiness_flips_twice() {
+        flips(vec![stopped()]).await;
+    }
+
+    #[tokio::test]
+    async fn between_two_parkings_readiness_flips_however_short_it_is() {
+        flips(vec![BrokerState::Serving, parked()]).await;
+        flips(vec![
+            BrokerState::Serving,
+            parked(),
+            BrokerState::Serving,
+            stopped(),
+        ])
+        .await;
     }
 }
