@@ -875,8 +875,12 @@ fn is_apart(name: &str) -> bool {
     }
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("tests");
-    // The build folder may not be open to others.
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // The build folder may not be open to others. Written by another process, since a program is busy as long as anything
+    // that other tests start meanwhile has inherited the file.
+    let copied = Program::new("cp")
+        .args([&std::env::current_exe().unwrap(), &program])
+        .status();
+    assert!(copied.unwrap().success());
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let mut command = Program::new(&program);
     command
