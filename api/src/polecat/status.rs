@@ -38,7 +38,7 @@ pub struct PolecatStatus {
     /// Whether that pod's agent is running.
     #[serde(default)]
     pub pod_active: bool,
-    /// When something last changed.
+    /// When something last became of it. That its Rig came or went, or its spec was written anew, is nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_activity: Option<Time>,
     /// The effective agent.

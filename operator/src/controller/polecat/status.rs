@@ -1,22 +1,20 @@
 //! What the status says: phase, conditions, attempts. Pure functions of the status before and of what the plan found.
 
+mod attempts;
+mod conditions;
+
 use gastown_api::condition::{self, Assertion};
-use gastown_api::evidence::{Evidence, truncate};
 use gastown_api::labels;
-use gastown_api::polecat::{Attempt, AttemptOutcome, Polecat, PolecatPhase, PolecatStatus, WipRefStatus};
+use gastown_api::polecat::{Attempt, AttemptOutcome, Polecat, PolecatPhase, PolecatStatus};
 use gastown_api::reason::Reason;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
+use self::attempts::{close_attempt, forget_superseded, keep_last, new_attempt, shortened, take_evidence};
+pub use self::conditions::announcement;
 use super::judge::Verdict;
 use super::retry::{Coming, Retry, coming, reason_of, retry};
-use super::validate::{Refusal, Work, fields_ignored};
-
-/// The attempts that are kept.
-const ATTEMPTS_KEPT: usize = 10;
-/// The schema's limit of an attempt's message.
-const MESSAGE_LIMIT: usize = 1024;
+use super::validate::{Refusal, Work};
 
 /// What every status is drawn from.
 #[derive(Clone, Copy)]
@@ -129,8 +127,8 @@ impl Canvas<'_> {
         status
     }
 
-    /// Claims attempt `number`: no other operator may start one then. `retry` counts those in a row that nobody asked
-    /// for.
+    /// Claims attempt `number`, in the place of one whose pod nobody has seen. `retry` counts those in a row that nobody
+    /// asked for.
     #[must_use]
     pub fn claimed(&self, number: i32, retry: Option<i32>, work: &Work) -> PolecatStatus {
         let progress = Progress {
@@ -145,6 +143,8 @@ impl Canvas<'_> {
         let waited = |a: &Attempt| a.pod_uid.is_none() && a.outcome == Some(AttemptOutcome::Failed);
         let unfit = |a: &Attempt| reason_of(a).is_some_and(|r| super::retry::retry(r) == Retry::UntilItFits);
         status.attempts.retain(|a| !(waited(a) && unfit(a)));
+        let unseen = |a: &Attempt| a.outcome.is_none() && a.pod_uid.is_none();
+        status.attempts.retain(|a| a.number == number || !unseen(a));
         if let Some(attempt) = status.attempts.iter_mut().find(|a| a.number == number) {
             attempt.retry = retry;
         }
@@ -157,7 +157,7 @@ impl Canvas<'_> {
         let mut status = self.before();
         let is_new = status.attempts.iter().all(|a| a.number != number);
         if is_new {
-            status.attempts.push(self.new_attempt(number));
+            status.attempts.push(new_attempt(number, self.now));
             keep_last(&mut status.attempts);
             status.retry_handled = self.retry_requested().or(status.retry_handled);
             if let Some(work) = work {
@@ -191,7 +191,7 @@ impl Canvas<'_> {
     pub fn closed(&self, number: i32, verdict: &Verdict, stopped_as: PolecatPhase) -> PolecatStatus {
         let mut status = self.before();
         if status.attempts.iter().all(|a| a.number != number) {
-            status.attempts.push(self.new_attempt(number));
+            status.attempts.push(new_attempt(number, self.now));
             keep_last(&mut status.attempts);
             status.retry_handled = self.retry_requested().or(status.retry_handled);
         }
@@ -229,21 +229,6 @@ impl Canvas<'_> {
         )
     }
 
-    fn new_attempt(&self, number: i32) -> Attempt {
-        Attempt {
-            number,
-            retry: None,
-            pod_uid: None,
-            started_at: Some(Time(self.now)),
-            finished_at: None,
-            outcome: None,
-            reason: None,
-            message: None,
-            usage: None,
-            cost_micros: None,
-        }
-    }
-
     fn fill_in(&self, status: &mut PolecatStatus, work: &Work) {
         status.assigned_bead.clone_from(&work.bead);
         status.branch = Some(work.head_branch.as_str().to_owned());
@@ -261,201 +246,6 @@ impl Canvas<'_> {
             .get(labels::RETRY_REQUESTED_AT)
             .cloned()
     }
-
-    fn finish(
-        &self,
-        mut status: PolecatStatus,
-        ready: bool,
-        reason: Reason,
-        message: &str,
-        more: Vec<Assertion>,
-    ) -> PolecatStatus {
-        status.observed_generation = self.polecat.metadata.generation;
-        let mut wanted = self.assertions(&status, ready, reason, message);
-        let kept = kept(&status, &more);
-        wanted.extend(more);
-        wanted.extend(kept);
-        status.conditions = condition::merge(
-            &status.conditions,
-            &wanted,
-            self.polecat.metadata.generation,
-            &Time(self.now),
-        );
-        let before = self.polecat.status.as_ref();
-        if before != Some(&status) {
-            status.last_activity = Some(Time(self.now));
-        }
-        status
-    }
-
-    fn assertions(
-        &self,
-        status: &PolecatStatus,
-        ready: bool,
-        reason: Reason,
-        message: &str,
-    ) -> Vec<Assertion> {
-        let phase = status.phase;
-        let working = phase == Some(PolecatPhase::Working);
-        let retries = phase == Some(PolecatPhase::Stuck)
-            && status.attempts.last().and_then(reason_of) == Some(reason)
-            && self.coming(status).is_some();
-        let new = |type_, holds| Assertion::new(type_, holds, reason, "");
-        let mut all = vec![
-            Assertion::new(
-                condition::READY,
-                ready,
-                reason,
-                with_remedy(ready || retries, reason, message),
-            ),
-            new(condition::WORKING, working && status.pod_active),
-            new(condition::PROGRESSING, (working && ready) || retries),
-            new(condition::AVAILABLE, phase == Some(PolecatPhase::Done)),
-            new(
-                condition::DEGRADED,
-                phase == Some(PolecatPhase::Stuck) && !retries,
-            ),
-        ];
-        let rig = if self.rig_found {
-            Reason::RigFound
-        } else {
-            Reason::RigNotFound
-        };
-        all.push(Assertion::new(condition::RIG_FOUND, self.rig_found, rig, ""));
-        let ignored = fields_ignored(self.polecat);
-        if !ignored.is_empty() {
-            let message = format!("these fields have no effect: {}", ignored.join(", "));
-            all.push(Assertion::new(
-                condition::FIELDS_IGNORED,
-                true,
-                Reason::FieldsIgnored,
-                message,
-            ));
-        }
-        all
-    }
-}
-
-/// Delivered stays for good; what may be lost, and the fields of a spec whose task is no longer held, stay until
-/// the next attempt.
-fn kept(status: &PolecatStatus, more: &[Assertion]) -> Vec<Assertion> {
-    let phase = status.phase;
-    let mut kept = Vec::new();
-    if phase == Some(PolecatPhase::Done) {
-        let head = status.head.as_deref().unwrap_or_default();
-        let branch = status.branch.as_deref().unwrap_or_default();
-        let words = format!("{head} is on branch {branch}");
-        kept.push(Assertion::new(
-            condition::DELIVERED,
-            true,
-            Reason::Delivered,
-            words,
-        ));
-    }
-    let resting = phase != Some(PolecatPhase::Working);
-    for type_ in [condition::DELIVERED, condition::WORK_MAY_BE_LOST] {
-        let named_already = kept.iter().chain(more).any(|a| a.type_ == type_);
-        let before = status
-            .conditions
-            .iter()
-            .find(|c| c.type_ == type_ && c.status == "True");
-        if let Some(before) = before.filter(|_| resting && !named_already) {
-            kept.push(Assertion {
-                type_,
-                holds: true,
-                reason: before.reason.clone(),
-                message: before.message.clone(),
-            });
-        }
-    }
-    kept
-}
-
-/// When another attempt follows.
-#[must_use]
-pub fn announcement(coming: &Coming) -> String {
-    let Coming {
-        number,
-        retry,
-        of,
-        at,
-    } = coming;
-    let of = of.map_or_else(String::new, |of| format!(" of {of}"));
-    format!("attempt {number} starts at {at} (retry {retry}{of})")
-}
-
-/// What the user can do is part of the message, where something is wrong.
-fn with_remedy(ready: bool, reason: Reason, message: &str) -> String {
-    let message = if message.is_empty() {
-        reason.sentence()
-    } else {
-        message
-    };
-    if ready || reason.remedy().is_empty() {
-        message.to_owned()
-    } else {
-        format!("{message}; {}", reason.remedy())
-    }
-}
-
-fn keep_last(attempts: &mut Vec<Attempt>) {
-    let surplus = attempts.len().saturating_sub(ATTEMPTS_KEPT);
-    attempts.drain(..surplus);
-}
-
-fn close_attempt(attempt: &mut Attempt, verdict: &Verdict, now: Timestamp) {
-    attempt.finished_at = Some(Time(now));
-    attempt.outcome = Some(verdict.outcome);
-    attempt.reason = Some(verdict.reason.as_str().to_owned());
-    attempt.message = Some(shortened(&verdict.message));
-    attempt.usage = verdict.evidence.as_ref().map(|e| e.usage);
-    attempt.cost_micros = verdict.evidence.as_ref().and_then(cost_of);
-}
-
-/// A later attempt must not start from a snapshot whose content the branch has got, or got past, since: it would undo
-/// that. What is Done starts no more, and goes on naming what was saved.
-fn forget_superseded(status: &mut PolecatStatus, verdict: &Verdict) {
-    let named = status.wip.as_ref().map(|wip| wip.sha.as_str());
-    if named.is_some() && named == verdict.supersedes.as_ref().map(gastown_api::git::Sha::as_str) {
-        status.wip = None;
-    }
-}
-
-fn shortened(message: &str) -> String {
-    let mut message = message.to_owned();
-    truncate(&mut message, MESSAGE_LIMIT);
-    message
-}
-
-fn cost_of(evidence: &Evidence) -> Option<i64> {
-    evidence.cost_micros.map(|c| i64::try_from(c).unwrap_or(i64::MAX))
-}
-
-/// Adds what an attempt used to the totals, once: when it is closed.
-fn take_evidence(status: &mut PolecatStatus, evidence: &Evidence) {
-    let text = |sha: &gastown_api::git::Sha| sha.as_str().to_owned();
-    status.head = evidence.head.as_ref().map(text).or(status.head.take());
-    status.base = status.base.take().or_else(|| evidence.base.as_ref().map(text));
-    if let Some(wip) = &evidence.wip {
-        status.wip = Some(WipRefStatus {
-            name: wip.name.clone(),
-            sha: text(&wip.sha),
-            at: Time(whole_seconds(wip.at)),
-        });
-    }
-    status.agent_model = evidence.model.clone().or(status.agent_model.take());
-    let ended_before = status.usage.is_some();
-    let spent = if ended_before { status.cost_micros } else { Some(0) };
-    status.usage = Some(status.usage.unwrap_or_default().plus(evidence.usage));
-    let total = spent.zip(cost_of(evidence)).map(|(a, b)| a.saturating_add(b));
-    status.cost_micros = total;
-    status.cost = total.map(dollars);
-}
-
-/// Rounded up to a hundredth of a cent, so that what was spent never shows as nothing.
-fn dollars(micros: i64) -> String {
-    let parts = micros.saturating_add(99) / 100;
-    format!("${}.{:04}", parts / 10_000, parts % 10_000)
 }
 
 /// The API keeps whole seconds.

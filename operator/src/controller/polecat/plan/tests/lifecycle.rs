@@ -268,6 +268,30 @@ fn a_long_idleness_is_ended() {
 }
 
 #[test]
+fn a_rig_that_comes_and_goes_stops_no_clock() {
+    let mut idle = World::of(polecat(
+        json!({"spec": {"maxIdleSeconds": 30, "desiredState": "Idle"}}),
+    ));
+    let mut done = in_phase(DONE);
+    done.change(json!({"spec": {"ttlSecondsAfterFinished": 30}}));
+    for (world, reason) in [(&mut idle, "Idle"), (&mut done, "Delivered")] {
+        assert_eq!(world.settle(), Some(at(1030)), "{reason}");
+        for (now, found) in [(1010, Some(rig())), (1020, None)] {
+            world.now = now;
+            world.observed.rig = found;
+            assert_eq!(world.settle(), Some(at(1030)), "{reason}");
+        }
+        world.change(json!({"metadata": {"generation": 7}}));
+        assert_eq!(
+            world.settle(),
+            Some(at(1030)),
+            "a spec that is written anew is no life"
+        );
+        assert_eq!(world.says().2, reason);
+    }
+}
+
+#[test]
 fn a_pod_that_goes_on_after_parking_is_told_of_once() {
     let mut world = World::at_work();
     world.log = parked(Some("2026-01-01T05:00:00Z"));

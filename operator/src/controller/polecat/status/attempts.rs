@@ -1,0 +1,90 @@
+//! The attempts of a status: how one begins, ends and is added to the totals.
+
+use gastown_api::evidence::{Evidence, truncate};
+use gastown_api::polecat::{Attempt, PolecatStatus, WipRefStatus};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::whole_seconds;
+use crate::controller::polecat::judge::Verdict;
+
+/// The attempts that are kept.
+const ATTEMPTS_KEPT: usize = 10;
+/// The schema's limit of an attempt's message.
+const MESSAGE_LIMIT: usize = 1024;
+
+/// Attempt `number`, begun now.
+pub(super) fn new_attempt(number: i32, now: Timestamp) -> Attempt {
+    Attempt {
+        number,
+        retry: None,
+        pod_uid: None,
+        started_at: Some(Time(now)),
+        finished_at: None,
+        outcome: None,
+        reason: None,
+        message: None,
+        usage: None,
+        cost_micros: None,
+    }
+}
+
+pub(super) fn keep_last(attempts: &mut Vec<Attempt>) {
+    let surplus = attempts.len().saturating_sub(ATTEMPTS_KEPT);
+    attempts.drain(..surplus);
+}
+
+pub(super) fn close_attempt(attempt: &mut Attempt, verdict: &Verdict, now: Timestamp) {
+    attempt.finished_at = Some(Time(now));
+    attempt.outcome = Some(verdict.outcome);
+    attempt.reason = Some(verdict.reason.as_str().to_owned());
+    attempt.message = Some(shortened(&verdict.message));
+    attempt.usage = verdict.evidence.as_ref().map(|e| e.usage);
+    attempt.cost_micros = verdict.evidence.as_ref().and_then(cost_of);
+}
+
+/// A later attempt must not start from a snapshot whose content the branch has got, or got past, since: it would undo
+/// that. What is Done starts no more, and goes on naming what was saved.
+pub(super) fn forget_superseded(status: &mut PolecatStatus, verdict: &Verdict) {
+    let named = status.wip.as_ref().map(|wip| wip.sha.as_str());
+    if named.is_some() && named == verdict.supersedes.as_ref().map(gastown_api::git::Sha::as_str) {
+        status.wip = None;
+    }
+}
+
+pub(super) fn shortened(message: &str) -> String {
+    let mut message = message.to_owned();
+    truncate(&mut message, MESSAGE_LIMIT);
+    message
+}
+
+fn cost_of(evidence: &Evidence) -> Option<i64> {
+    evidence.cost_micros.map(|c| i64::try_from(c).unwrap_or(i64::MAX))
+}
+
+/// Adds what an attempt used to the totals, once: when it is closed.
+pub(super) fn take_evidence(status: &mut PolecatStatus, evidence: &Evidence) {
+    let text = |sha: &gastown_api::git::Sha| sha.as_str().to_owned();
+    status.head = evidence.head.as_ref().map(text).or(status.head.take());
+    status.base = status.base.take().or_else(|| evidence.base.as_ref().map(text));
+    if let Some(wip) = &evidence.wip {
+        status.wip = Some(WipRefStatus {
+            name: wip.name.clone(),
+            sha: text(&wip.sha),
+            at: Time(whole_seconds(wip.at)),
+        });
+    }
+    status.agent_model = evidence.model.clone().or(status.agent_model.take());
+    let ended_before = status.usage.is_some();
+    let spent = if ended_before { status.cost_micros } else { Some(0) };
+    status.usage = Some(status.usage.unwrap_or_default().plus(evidence.usage));
+    let total = spent.zip(cost_of(evidence)).map(|(a, b)| a.saturating_add(b));
+    status.cost_micros = total;
+    status.cost = total.map(dollars);
+}
+
+/// Rounded up to a hundredth of a cent, so that what was spent never shows as nothing.
+fn dollars(micros: i64) -> String {
+    let parts = micros.saturating_add(99) / 100;
+    format!("${}.{:04}", parts / 10_000, parts % 10_000)
+}
