@@ -22,7 +22,7 @@ use kube::{Resource as _, ResourceExt as _};
 
 use self::errands::Errands;
 use self::fetch::{look_for_pod, observe, read_broker};
-use self::plan::{Act, Observed, PlanPod, Report, Sight, Step, next};
+use self::plan::{Act, FIRST_ATTEMPT, Observed, PlanPod, Report, Sight, Step, next};
 use super::{CONCURRENCY, Context};
 use crate::cache::{CATCH_UP, Scope, key_of};
 use crate::cluster::Call;
@@ -167,12 +167,14 @@ async fn carry_out(act: Act, observed: &mut Observed, context: &PolecatContext) 
             let claimed = cluster.claim(&observed.polecat, &finalizers, &labels).await?;
             scope.written.polecat(&namespace, &name, &claimed.metadata);
             observed.polecat = Arc::new(claimed);
+            observed.claimed = Some(FIRST_ATTEMPT);
         }
         Act::CreatePod(pod) => match cluster.create_pod(&pod).await? {
             Created::Pod(view) => {
                 context.shared.metrics.pod_created();
                 scope.written.pod(&namespace, &name, &view.metadata);
                 observed.pod = Sight::Present(Arc::new(*view));
+                observed.claimed = None;
             }
             Created::Exists => observed.pod = look_for_pod(cluster, &namespace, &pod_name).await?,
             Created::Refused(refusal) => observed.refusal = Some(refusal),
@@ -241,6 +243,7 @@ async fn report_status(
     }
     observed.polecat = applied;
     observed.refusal = None;
+    observed.claimed = report.claims.or(observed.claimed);
     Ok(())
 }
 

@@ -37,6 +37,7 @@ pub fn observe(polecat: Arc<Polecat>, shared: &Context, scope: &Scope) -> Result
         pod: pod.map_or(Sight::Unseen, |pod| Sight::Present(Arc::new(pod))),
         word: scope.words.get(&namespace, &name),
         refusal: None,
+        claimed: None,
         polecat,
     })
 }

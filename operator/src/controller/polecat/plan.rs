@@ -14,7 +14,7 @@ use gastown_api::reason::Reason;
 use jiff::Timestamp;
 
 pub use self::signs::cannot_start;
-pub use self::step::{Act, Ended, Notice, Observed, PlanPod, Report, Sight, Step, Word};
+pub use self::step::{Act, Ended, FIRST_ATTEMPT, Notice, Observed, PlanPod, Report, Sight, Step, Word};
 use super::judge::{Verdict, Wanted};
 use super::retry::backoff_limit;
 use super::status::{Canvas, whole_seconds};
@@ -92,9 +92,9 @@ impl Plan<'_> {
         pod.owner().is_some() && pod.owner() == self.polecat().metadata.uid.as_deref()
     }
 
-    /// What is wanted of a pod at work; a deletion ends like `Terminated`.
+    /// What is wanted of a pod at work; a deletion ends like `Terminated`, and what is that is so for good.
     fn wanted(&self) -> Wanted {
-        if self.is_deleting() {
+        if self.is_deleting() || self.phase() == Some(PolecatPhase::Terminated) {
             return Wanted::Stop(Reason::Terminated);
         }
         match self.polecat().spec.desired_state {
@@ -104,25 +104,25 @@ impl Plan<'_> {
         }
     }
 
-    /// The attempt without an outcome. Between the first pod's creation and the first status, the pod alone tells.
+    /// The attempt without an outcome. Between a pod's creation and the status that names it, the pod alone tells; one
+    /// of a later attempt than the status knows says that the status is behind.
     fn open_attempt(&self) -> Option<Open> {
         let attempts = self.status().map(|s| s.attempts.as_slice()).unwrap_or_default();
-        match attempts.last() {
-            Some(last) if last.outcome.is_none() => Some(Open {
-                number: last.number,
-                pod_uid: last.pod_uid.clone(),
-            }),
-            Some(_) => None,
-            None => {
-                let first = self
-                    .pod()
-                    .filter(|pod| self.owns(pod) && pod.attempt() == Some(1));
-                first.map(|_| Open {
-                    number: 1,
-                    pod_uid: None,
-                })
-            }
+        let known = self.last_number();
+        let later = self.pod().filter(|pod| self.owns(pod)).and_then(PodView::attempt);
+        if let Some(number) =
+            later.filter(|number| *number > known && self.phase() != Some(PolecatPhase::Done))
+        {
+            return Some(Open {
+                number,
+                pod_uid: None,
+            });
         }
+        let open = attempts.last().filter(|last| last.outcome.is_none())?;
+        Some(Open {
+            number: open.number,
+            pod_uid: open.pod_uid.clone(),
+        })
     }
 
     /// Writes the status if it says something new, else waits.
@@ -186,6 +186,7 @@ fn write_status(status: PolecatStatus, notice: Option<Notice>) -> Step {
         status,
         notice,
         ended: None,
+        claims: None,
     })))
 }
 

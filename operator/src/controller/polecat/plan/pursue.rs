@@ -13,7 +13,7 @@ use crate::controller::polecat::build;
 use crate::controller::polecat::judge::{Question, Verdict, Wanted, judge, last_snapshot};
 use crate::controller::polecat::status::{Progress, announcement};
 use crate::controller::polecat::validate::timing::limits;
-use crate::controller::polecat::validate::{Refusal, validate};
+use crate::controller::polecat::validate::{Refusal, Work, validate};
 use crate::pod_view::{Ending, PodView, later};
 
 /// The kubelet's time, after the pod's grace, to report that the pod has ended.
@@ -42,6 +42,11 @@ impl Plan<'_> {
                 _ => self.close(open, &self.lost()),
             });
         }
+        // An earlier look claimed it, and may have made a pod that the cache does not hold yet.
+        let is_fresh = self.observed.claimed == Some(open.number);
+        if !is_fresh && self.observed.pod == Sight::Unseen {
+            return Ok(Step::Act(Act::LookForPod));
+        }
         if let Wanted::Stop(reason) = self.wanted() {
             let verdict = without_evidence(
                 AttemptOutcome::Stopped,
@@ -55,11 +60,21 @@ impl Plan<'_> {
         }
         match validate(self.polecat(), self.observed.rig.as_deref(), self.settings) {
             Err(refusal) => Ok(self.close(open, &failed(&refusal))),
+            Ok(work) if !is_fresh => Ok(self.claim_anew(open, &work)),
             Ok(work) => {
                 let pod = build::pod::pod(self.polecat(), &work, open.number, self.settings)?;
                 Ok(Step::Act(Act::CreatePod(Box::new(pod))))
             }
         }
+    }
+
+    /// Whether the number that an earlier look claimed had a pod, nobody can tell any more: someone may have taken its
+    /// finalizer off before a status named it. So the number is not used, and the next one claimed.
+    fn claim_anew(&self, open: &Open, work: &Work) -> Step {
+        let attempts = self.status().map(|s| s.attempts.as_slice()).unwrap_or_default();
+        let claimed = attempts.iter().find(|a| a.number == open.number);
+        let retry = claimed.and_then(|a| a.retry);
+        self.claim_by_status(open.number.saturating_add(1), retry, work, None)
     }
 
     /// The pod went although its finalizer held it: someone took that off.
@@ -244,6 +259,7 @@ impl Plan<'_> {
             status,
             notice: Some(notice).filter(|_| !still_waits_for_room),
             ended: Some(ended),
+            claims: None,
         })))
     }
 }

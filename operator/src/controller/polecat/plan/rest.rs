@@ -6,10 +6,10 @@ use gastown_api::reason::Reason;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
-use super::step::{Act, Notice, PlanPod, Step};
-use super::{Open, Plan, clear, delete_or_wait, failed, name_taken, write_status};
+use super::step::{Act, FIRST_ATTEMPT, Notice, PlanPod, Report, Step};
+use super::{Open, Plan, clear, delete_or_wait, failed, name_taken};
 use crate::controller::polecat::retry::Coming;
-use crate::controller::polecat::validate::{Refusal, bead_of, labels_of, task_of, validate};
+use crate::controller::polecat::validate::{Refusal, Work, bead_of, labels_of, task_of, validate};
 use crate::pod_view::{PodView, later};
 
 impl Plan<'_> {
@@ -176,9 +176,9 @@ impl Plan<'_> {
                 self.close(&open, &failed(&name_taken(pod)))
             });
         }
-        if number > 1 {
-            let status = self.canvas.claimed(number, coming.map(|c| c.retry), &work);
-            return Ok(write_status(status, self.notice_of_retry(number, coming)));
+        if number > FIRST_ATTEMPT {
+            let notice = self.notice_of_retry(number, coming);
+            return Ok(self.claim_by_status(number, coming.map(|c| c.retry), &work, notice));
         }
         if !polecat
             .finalizers()
@@ -206,7 +206,23 @@ impl Plan<'_> {
         })
     }
 
-    fn last_number(&self) -> i32 {
+    /// Claims an attempt for this look: no other operator may start one then.
+    pub(super) fn claim_by_status(
+        &self,
+        number: i32,
+        retry: Option<i32>,
+        work: &Work,
+        notice: Option<Notice>,
+    ) -> Step {
+        Step::Act(Act::WriteStatus(Box::new(Report {
+            status: self.canvas.claimed(number, retry, work),
+            notice,
+            ended: None,
+            claims: Some(number),
+        })))
+    }
+
+    pub(super) fn last_number(&self) -> i32 {
         let attempts = self.status().map(|s| s.attempts.as_slice()).unwrap_or_default();
         attempts.last().map_or(0, |a| a.number)
     }

@@ -14,6 +14,9 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::controller::polecat::validate::Refusal;
 use crate::pod_view::PodView;
 
+/// The number of the first attempt, which [`Act::Claim`] claims.
+pub const FIRST_ATTEMPT: i32 = 1;
+
 /// What is known when a step is planned.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -27,6 +30,8 @@ pub struct Observed {
     pub word: Option<Word>,
     /// Why the API server refused the pod, just now.
     pub refusal: Option<Refusal>,
+    /// The attempt that this look has claimed and made no pod for yet.
+    pub claimed: Option<i32>,
 }
 
 /// The pod of the polecat's name.
@@ -118,6 +123,8 @@ pub struct Report {
     pub notice: Option<Notice>,
     /// The attempt that ended.
     pub ended: Option<Ended>,
+    /// The attempt that this write claims.
+    pub claims: Option<i32>,
 }
 
 /// An event.

@@ -1,6 +1,6 @@
 //! The model: what the API server holds, what really runs on nodes, and what the operator believes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use fastrand::Rng;
@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde_json::json;
 
-use super::super::super::{Act, Observed, Report, Sight, Step, Word, next, next_of_orphan};
+use super::super::super::{Act, FIRST_ATTEMPT, Observed, Report, Sight, Step, Word, next, next_of_orphan};
 use crate::controller::polecat::validate::{Refusal, Settings};
 use crate::pod_view::{ConditionView, ContainerView, PodView, RunningView, StateView, TerminatedView};
 use crate::testing::{BASE, HEAD, at, polecat, settings};
@@ -90,6 +90,8 @@ pub struct Town {
     // What happened, for the checks.
     delivered: bool,
     outcomes: BTreeMap<i32, AttemptOutcome>,
+    /// Of each pod that ever was.
+    numbers: BTreeSet<i32>,
     story: Vec<String>,
 }
 
@@ -112,6 +114,7 @@ impl Town {
             wake: None,
             delivered: false,
             outcomes: BTreeMap::new(),
+            numbers: BTreeSet::new(),
             story: vec![],
         }
     }
@@ -278,17 +281,8 @@ impl Town {
         self.delete_pod(0);
     }
 
-    /// Someone takes the finalizer off and deletes by force, and its containers are killed. Not before a status names
-    /// the pod: until then nothing but the pod tells that the attempt had one, and its number is used again.
+    /// Someone takes the finalizer off and deletes by force, and its containers are killed.
     fn the_pod_vanishes(&mut self) {
-        let status = self.polecat.as_ref().and_then(|p| p.status.as_ref());
-        let named = |pod: &&mut PodView| {
-            let mut attempts = status.into_iter().flat_map(|s| &s.attempts);
-            attempts.any(|a| a.pod_uid.as_deref() == Some(pod.uid()))
-        };
-        if self.pod.as_mut().as_ref().is_none_or(|x| !named(x)) {
-            return;
-        }
         if let Some(pod) = self.pod.take() {
             self.tell("the pod vanishes");
             for machine in self.machines.iter_mut().filter(|m| m.uid == pod.uid()) {
@@ -425,6 +419,7 @@ impl Town {
             pod: self.seen_pod.clone().map_or(Sight::Unseen, Sight::Present),
             word: self.word.clone(),
             refusal: None,
+            claimed: None,
         };
         for _ in 0..12 {
             match next(&observed, self.settings, at(self.now)).unwrap() {
@@ -471,6 +466,7 @@ impl Town {
                     polecat.metadata.labels = Some(labels);
                 });
                 self.observe_polecat(observed)?;
+                observed.claimed = Some(FIRST_ATTEMPT);
             }
             Act::CreatePod(pod) => self.create(&pod, observed),
             Act::LookForPod => self.observe_pod(observed),
@@ -519,9 +515,11 @@ impl Town {
             Act::WriteStatus(report) => {
                 self.precondition(observed)?;
                 self.check_status(&report);
-                self.touch(|polecat| polecat.status = Some(report.status));
+                let Report { status, claims, .. } = *report;
+                self.touch(|polecat| polecat.status = Some(status));
                 self.observe_polecat(observed)?;
                 observed.refusal = None;
+                observed.claimed = claims.or(observed.claimed);
             }
         }
         Ok(())
@@ -575,12 +573,11 @@ impl Town {
             "never two live pods of one polecat",
         );
         self.demand(!self.delivered, "what is Done is not run again");
-        self.demand(
-            self.machines.iter().all(|m| m.attempt != number) && !self.outcomes.contains_key(&number),
-            "an attempt number is never used twice",
-        );
+        let is_new = self.numbers.insert(number) && !self.outcomes.contains_key(&number);
+        self.demand(is_new, "an attempt number is never used twice");
         self.pod = Some(view);
         self.observe_pod(observed);
+        observed.claimed = None;
     }
 
     fn release(&mut self, uid: &str) {
