@@ -9,6 +9,7 @@ pub mod git;
 pub mod labels;
 pub mod placement;
 pub mod pod;
+pub mod pod_overrides;
 pub mod polecat;
 pub mod reason;
 pub mod reference;

@@ -5,9 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::placement::Placement;
+use crate::pod_overrides::PodOverrides;
 use crate::reference::SecretReference;
-use crate::resources::ResourceRequirements;
 use crate::rules;
 use crate::timing::Timing;
 
@@ -86,23 +85,12 @@ pub struct PolecatDefaults {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodDefaults {
-    /// Requests and limits of the agent's container.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourceRequirements>,
-    /// Seconds an attempt may take, not counting what it was parked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
-    pub active_deadline_seconds: Option<i64>,
     /// `false` gives each pod a user namespace of its own, as OpenShift's restricted-v3 wants; by default the chart's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_users: Option<bool>,
-    /// Pull secrets in the polecat's namespace, besides those of the polecat and the chart.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
-    pub image_pull_secrets: Option<Vec<SecretReference>>,
-    /// Where the pods may run.
+    /// What a polecat may set as well.
     #[serde(flatten)]
-    pub placement: Placement,
+    pub pod: PodOverrides,
 }
 
 /// Settings of the predecessor; `FieldsIgnored` says which have no effect.

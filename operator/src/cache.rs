@@ -358,8 +358,8 @@ pub fn prune_polecat(polecat: &mut Polecat) {
         polecat.spec.agent_config = None;
         polecat.spec.resources = None;
         if let Some(kubernetes) = &mut polecat.spec.kubernetes {
-            kubernetes.resources = None;
-            kubernetes.placement = Placement::default();
+            kubernetes.pod.resources = None;
+            kubernetes.pod.placement = Placement::default();
         }
     }
 }

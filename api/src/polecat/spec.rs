@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::status::PolecatStatus;
-use crate::placement::Placement;
+use crate::pod_overrides::PodOverrides;
 use crate::reference::{ConfigMapReference, SecretKeyRef, SecretReference};
 use crate::resources::ResourceRequirements;
 use crate::rules;
@@ -289,26 +289,15 @@ pub struct KubernetesSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), regex(pattern = r"^\S*$"))]
     pub image: Option<String>,
-    /// Requests and limits of the agent's container.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourceRequirements>,
-    /// Seconds an attempt may take, not counting what it was parked; by default 3600.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
-    pub active_deadline_seconds: Option<i64>,
     /// A ConfigMap whose key `known_hosts` is used where the git secret has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_known_hosts_config_map_ref: Option<ConfigMapReference>,
     /// Host keys are always checked; the field is the predecessor's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_strict_host_key_checking: Option<StrictHostKeyChecking>,
-    /// Pull secrets, besides those of the Rig and the chart.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
-    pub image_pull_secrets: Option<Vec<SecretReference>>,
-    /// Where the pod may run.
+    /// What a Rig may set as well.
     #[serde(flatten)]
-    pub placement: Placement,
+    pub pod: PodOverrides,
 }
 
 /// Whether host keys are checked: always.

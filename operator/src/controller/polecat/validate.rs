@@ -289,7 +289,9 @@ pub fn fields_ignored(polecat: &Polecat) -> Vec<&'static str> {
         ),
         (
             "spec.kubernetes.resources.claims",
-            kubernetes.and_then(|k| k.resources.as_ref()).is_some_and(claims),
+            kubernetes
+                .and_then(|k| k.pod.resources.as_ref())
+                .is_some_and(claims),
         ),
     ];
     table

@@ -36,8 +36,12 @@ pub fn options(
 ) -> Result<PodOptions, Refusal> {
     let none = PodDefaults::default();
     let of_rig = pod_defaults(rig).unwrap_or(&none);
-    let own = kubernetes.resources.as_ref().or(polecat.spec.resources.as_ref());
-    let of_others = of_rig.resources.as_ref().map_or_else(
+    let own = kubernetes
+        .pod
+        .resources
+        .as_ref()
+        .or(polecat.spec.resources.as_ref());
+    let of_others = of_rig.pod.resources.as_ref().map_or_else(
         || config.resources.agent.clone(),
         |r| r.or(&config.resources.agent),
     );
@@ -45,9 +49,10 @@ pub fn options(
         resources: own.map_or(of_others.clone(), |own| own.or(&of_others)),
         env: environment(agent)?,
         placement: kubernetes
+            .pod
             .placement
             .clone()
-            .or(&of_rig.placement)
+            .or(&of_rig.pod.placement)
             .or(&config.placement),
         pull_secrets: pull_secrets(kubernetes, of_rig, config),
         host_users: of_rig.host_users.or(config.host_users),
@@ -84,8 +89,8 @@ fn pull_secrets(kubernetes: &KubernetesSpec, of_rig: &PodDefaults, config: &Conf
     let names = |list: &Option<Vec<SecretReference>>| -> Vec<String> {
         list.iter().flatten().map(|secret| secret.name.clone()).collect()
     };
-    let mut all = names(&kubernetes.image_pull_secrets);
-    all.extend(names(&of_rig.image_pull_secrets));
+    let mut all = names(&kubernetes.pod.image_pull_secrets);
+    all.extend(names(&of_rig.pod.image_pull_secrets));
     all.extend(config.image_pull_secrets.iter().cloned());
     let mut seen = std::collections::BTreeSet::new();
     all.retain(|name| seen.insert(name.clone()));

@@ -14,8 +14,9 @@ pub fn limits(polecat: &Polecat, rig: Option<&Rig>, config: &Config) -> Limits {
     let none = KubernetesSpec::default();
     let kubernetes = polecat.spec.kubernetes.as_ref().unwrap_or(&none);
     let deadline = kubernetes
+        .pod
         .active_deadline_seconds
-        .or(pod_defaults(rig).and_then(|d| d.active_deadline_seconds));
+        .or(pod_defaults(rig).and_then(|d| d.pod.active_deadline_seconds));
     let deadline = deadline.and_then(|s| u64::try_from(s).ok());
     let own = polecat.spec.timing.unwrap_or_default();
     let of_rig = rig.and_then(|r| r.spec.polecat_defaults.as_ref()?.timing);
