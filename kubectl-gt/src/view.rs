@@ -364,6 +364,11 @@ pub fn tokens(count: u64) -> String {
     }
 }
 
+/// `1 rig`, `2 rigs`.
+pub fn rigs(count: usize) -> String {
+    format!("{count} rig{}", if count == 1 { "" } else { "s" })
+}
+
 /// `$0.1234` of millionths of a dollar.
 pub fn dollars(micros: i64) -> String {
     let micros = micros.max(0);

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::model_secret;
 use crate::output::OutputArgs;
 use crate::session::Session;
-use crate::view::Rig;
+use crate::view::{self, Rig};
 
 /// Native sidecars and `ValidatingAdmissionPolicy` v1 came with this minor version.
 const LEAST_MINOR: u32 = 30;
@@ -150,7 +150,7 @@ async fn rigs(cluster: &Cluster, findings: &mut Findings) -> Vec<Rig> {
                 let remedy = "make one: kubectl gt rig create NAME --git-url URL --prefix PREFIX";
                 findings.careful("rigs", "there are none", remedy);
             } else if unwell.is_empty() {
-                findings.good("rigs", &format!("{} rigs", rigs.len()));
+                findings.good("rigs", &view::rigs(rigs.len()));
             }
             rigs
         }

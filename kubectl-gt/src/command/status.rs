@@ -13,7 +13,7 @@ use crate::flags::duration;
 use crate::output::table::TablePrinter;
 use crate::output::{Format, Out, Output, OutputArgs};
 use crate::session::Session;
-use crate::view::{Polecat, Rig, dollars, escape};
+use crate::view::{Polecat, Rig, dollars, escape, rigs};
 use crate::wait::Wait;
 
 /// How many polecats of each kind are named; the others are counted.
@@ -163,8 +163,8 @@ impl Town {
             .strong(&format!("Town at {}", escape(address.trim_end_matches('/'))));
         out.line(&title)?;
         let totals = format!(
-            "{} rigs · {} working · {} done · {} stuck · {}",
-            self.rigs.len(),
+            "{} · {} working · {} done · {} stuck · {}",
+            rigs(self.rigs.len()),
             count(&self.counts, "Working"),
             count(&self.counts, "Done"),
             count(&self.counts, "Stuck"),

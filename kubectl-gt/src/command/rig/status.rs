@@ -1,5 +1,7 @@
 //! `kubectl gt rig status`.
 
+use std::collections::BTreeSet;
+
 use clap_complete::ArgValueCompleter;
 use jiff::Timestamp;
 
@@ -73,6 +75,8 @@ pub fn conditions(detail: &mut Detail, conditions: &[Condition], now: Timestamp)
         return;
     }
     detail.section("Conditions");
+    // Several conditions have one cause; what to do about it is said once.
+    let mut told = BTreeSet::new();
     for condition in conditions {
         let age = age::since(&condition.last_transition_time, now);
         let head = format!(
@@ -83,7 +87,7 @@ pub fn conditions(detail: &mut Detail, conditions: &[Condition], now: Timestamp)
         for line in condition.message.lines() {
             detail.text(format!("    {line}"));
         }
-        if let Some(remedy) = remedy(&condition.reason) {
+        if let Some(remedy) = remedy(&condition.reason).filter(|remedy| told.insert(*remedy)) {
             detail.text(format!("    → {remedy}"));
         }
     }
