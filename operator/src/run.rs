@@ -48,8 +48,11 @@ pub enum Run {
     PartEnded,
 }
 
+/// A scope, and what fills its stores of polecats and pods.
+type ScopeWriters = (Arc<Scope>, Writer<Packed<Polecat>>, Writer<Packed<PodView>>);
+
 struct Writers {
-    scopes: Vec<(Arc<Scope>, Writer<Packed<Polecat>>, Writer<Packed<PodView>>)>,
+    scopes: Vec<ScopeWriters>,
     rigs: Writer<Rig>,
 }
 
@@ -152,7 +155,7 @@ fn assemble(args: &Args, config: Config, client: Client) -> (Arc<Context>, Write
     )
 }
 
-fn scope(namespace: Option<String>) -> (Arc<Scope>, Writer<Packed<Polecat>>, Writer<Packed<PodView>>) {
+fn scope(namespace: Option<String>) -> ScopeWriters {
     let (polecats, polecat_writer) = store();
     let (pods, pod_writer) = store();
     let scope = Arc::new(Scope::new(namespace, polecats, pods));
