@@ -5,6 +5,8 @@ mod cache;
 mod cluster;
 mod config;
 mod controller;
+#[doc(hidden)]
+pub mod embedded;
 mod leader;
 mod metrics;
 mod packed;

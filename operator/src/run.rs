@@ -56,12 +56,22 @@ struct Writers {
     rigs: Writer<Rig>,
 }
 
-/// Runs until SIGTERM or SIGINT; then the Lease is let go, so that another replica leads at once.
+/// Runs until SIGTERM or SIGINT.
 pub async fn run(args: Args) -> Result<(), Run> {
-    let config = Config::load(args.config.as_deref())?;
     let client = Client::try_default().await.map_err(|source| Run::Connect {
         source: Box::new(source),
     })?;
+    run_until(&args, client, told_to_stop()).await
+}
+
+/// Runs until `end`; then the Lease is let go, so that another replica leads at once. Who drops this instead leaves
+/// everything as it is, as a killed process does.
+pub async fn run_until(
+    args: &Args,
+    client: Client,
+    end: impl Future<Output = Result<(), Run>>,
+) -> Result<(), Run> {
+    let config = Config::load(args.config.as_deref())?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         edition = gastown_crypto::EDITION,
@@ -69,7 +79,7 @@ pub async fn run(args: Args) -> Result<(), Run> {
         agent_image = args.agent_image,
         "starts"
     );
-    let (context, writers) = assemble(&args, config, client);
+    let (context, writers) = assemble(args, config, client);
     let facts = Arc::new(Facts {
         metrics: context.metrics.clone(),
         synced: AtomicBool::new(false),
@@ -94,16 +104,19 @@ pub async fn run(args: Args) -> Result<(), Run> {
     parts.spawn(ending(controller::run(context, facts.clone(), leads)));
     let serving = server::serve(args.listen, facts);
     parts.spawn(async move { serving.await.map_err(Run::from) });
-    let election = tokio::spawn(elector.run(stopped));
+    let mut election = JoinSet::new();
+    election.spawn(elector.run(stopped));
 
     let outcome = tokio::select! {
-        outcome = told_to_stop() => outcome,
+        outcome = end => outcome,
         Some(ended) = parts.join_next() => ended.unwrap_or(Err(Run::PartEnded)),
     };
     parts.shutdown().await;
     stop.send_replace(true);
-    election.await.map_err(|_| Run::PartEnded)?;
-    outcome
+    match election.join_next().await {
+        Some(Ok(())) => outcome,
+        Some(Err(_)) | None => Err(Run::PartEnded),
+    }
 }
 
 async fn ending(part: impl Future<Output = ()>) -> Result<(), Run> {

@@ -21,7 +21,7 @@ enum Command {
     Image(task::image::Args),
     /// The main job in one command: from nothing to a verified commit by a polecat.
     Demo(task::demo::Args),
-    /// Run all tests: unit (both editions), admission, plugin, end to end.
+    /// Run all tests: unit (both editions), admission, plugin, faults, end to end.
     Test(task::test::Args),
     /// Formatting, clippy, dependency policy, generated files.
     Lint(task::lint::Args),

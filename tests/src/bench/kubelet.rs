@@ -39,12 +39,13 @@ impl Stage {
 /// Writes the status of the polecat's pod at `stage`.
 pub async fn report(cluster: &Cluster, polecat: &str, stage: Stage) -> Result<()> {
     let path = format!("{}/{}/status", pods(), pod_name(polecat));
-    let body = json!({"status": status(stage, Timestamp::now())?});
+    let body = json!({"status": status(stage, 1, Timestamp::now())?});
     let _: IgnoredAny = cluster.patch(&path, Change::Merge, &body).await?;
     Ok(())
 }
 
-fn status(stage: Stage, now: Timestamp) -> Result<Value> {
+/// What the kubelet says of the pod of attempt `attempt` at `stage`.
+pub fn status(stage: Stage, attempt: u32, now: Timestamp) -> Result<Value> {
     let running = json!({"running": {"startedAt": now}});
     let waiting = json!({"waiting": {"reason": "PodInitializing"}});
     let ended = |message: &str| json!({"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": now, "finishedAt": now, "message": message}});
@@ -83,7 +84,7 @@ fn status(stage: Stage, now: Timestamp) -> Result<Value> {
             holds("Ready", ready),
         ],
         "initContainerStatuses": [
-            container(BROKER, &sidecar(&evidence()?.to_json())),
+            container(BROKER, &sidecar(&evidence(attempt)?.to_json())),
             container(KEEPER, &sidecar("")),
             container(GIT_INIT, &clone),
         ],
@@ -107,7 +108,7 @@ fn container(name: &str, state: &Value) -> Value {
 }
 
 /// The word of a broker whose agent has delivered.
-fn evidence() -> Result<Evidence> {
+fn evidence(attempt: u32) -> Result<Evidence> {
     Ok(Evidence {
         state: BrokerState::Serving,
         base: Some("1".repeat(40).parse().context("forty digits are an object id")?),
@@ -121,13 +122,13 @@ fn evidence() -> Result<Evidence> {
         },
         cost_micros: Some(98_700),
         model: Some("claude-sonnet-4-5".to_owned()),
-        ..Evidence::starting(1)
+        ..Evidence::starting(attempt)
     })
 }
 
 fn report_of_run() -> Result<String> {
     let report = RunReport {
-        local_head: evidence()?.head,
+        local_head: evidence(1)?.head,
         pushed: true,
         ..RunReport::default()
     };
@@ -141,7 +142,7 @@ mod tests {
     #[test]
     fn the_brokers_last_word_is_there_at_the_end_and_not_before() {
         let word = |stage| {
-            let status = status(stage, Timestamp::UNIX_EPOCH).unwrap();
+            let status = status(stage, 1, Timestamp::UNIX_EPOCH).unwrap();
             let message = &status["initContainerStatuses"][0]["state"]["terminated"]["message"];
             serde_json::from_str::<Evidence>(message.as_str()?).ok()
         };

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use self::count::Count;
+use super::cluster::api_tier::Options;
 use super::{cluster, deploy};
 use crate::process::Command;
 use crate::{progress, workspace};
@@ -29,13 +30,21 @@ enum Suite {
     Admission,
     /// Every command of the kubectl plugin against a real API server, as transcripts.
     Plugin,
+    /// An operator on whose way to a real API server requests, answers and watches are lost, and that is killed.
+    Faults,
     /// Polecats on kind.
     E2e,
 }
 
 /// Runs every suite even when one fails, so that one run tells everything.
 pub fn run(args: Args) -> Result<()> {
-    let all = [Suite::Unit, Suite::Admission, Suite::Plugin, Suite::E2e];
+    let all = [
+        Suite::Unit,
+        Suite::Admission,
+        Suite::Plugin,
+        Suite::Faults,
+        Suite::E2e,
+    ];
     let suites = if args.suites.is_empty() {
         all.to_vec()
     } else {
@@ -69,8 +78,15 @@ impl Suite {
     fn run(self, only: Option<&str>) -> Result<Count> {
         match self {
             Self::Unit => unit(),
-            Self::Admission => on_api_tier(suite("gastown-tests", "admission", only)),
-            Self::Plugin => on_api_tier(suite("kubectl-gt", "transcript", only)),
+            Self::Admission => on_api_tier(Options::default(), suite("gastown-tests", "admission", only)),
+            Self::Plugin => on_api_tier(Options::default(), suite("kubectl-gt", "transcript", only)),
+            Self::Faults => on_api_tier(
+                // It collects the pods of nodes that are gone.
+                Options {
+                    controller_manager: true,
+                },
+                suite("gastown-tests", "faults", only),
+            ),
             Self::E2e => e2e(only),
         }
     }
@@ -88,8 +104,8 @@ fn unit() -> Result<Count> {
 }
 
 /// Runs `tests` against an empty API server.
-fn on_api_tier(tests: Command) -> Result<Count> {
-    let tier = cluster::api_tier::ensure_up(cluster::api_tier::Options::default())?;
+fn on_api_tier(options: Options, tests: Command) -> Result<Count> {
+    let tier = cluster::api_tier::ensure_up(options)?;
     let outcome = count::run(tests.env("KUBECONFIG", &tier.kubeconfig));
     cluster::api_tier::down()?;
     outcome

@@ -1,0 +1,17 @@
+//! What trouble does to a polecat, one fault at a time: the operator runs in this program, a proxy with the fault stands
+//! between it and a real API server, and the tests write what kubelets would say. `cargo xtask test faults` starts the
+//! API server and the controllers of Kubernetes, without nodes.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::large_futures,
+    reason = "the whole program is tests: one that cannot go on fails"
+)]
+
+mod leaders;
+mod nodes;
+mod proxy;
+mod scene;
+mod watches;
+mod writes;
