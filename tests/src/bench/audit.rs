@@ -39,10 +39,13 @@ impl Request {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")
     }
 
-    /// Whether the bars of writes count it: the Lease, deletions, and the Rig's counts they do not.
+    /// Whether the bars of writes count it: the Lease, deletions, and the Rig's counts they do not. The only patch of a
+    /// pod lets it go after Done, the first step of its deletion.
     #[must_use]
     pub fn counts(&self) -> bool {
+        let lets_go = self.verb == "patch" && self.resource == "pods";
         self.writes()
+            && !lets_go
             && !self.verb.starts_with("delete")
             && self.resource != "leases"
             && !self.resource.starts_with("rigs")
@@ -255,8 +258,10 @@ mod tests {
             line("create", "ResponseComplete", "pods", "polecat-x", 2),
             line("patch", "ResponseComplete", "polecats", "x", 3),
             line("patch", "ResponseComplete", "polecats", "y", 1),
+            line("patch", "ResponseComplete", "pods", "polecat-x", 9),
         ];
         let requests = requests(&lines);
+        assert_eq!(requests.iter().filter(|request| request.counts()).count(), 4);
         assert_eq!(writes_until_pod(&requests, "x"), Some(2));
         assert_eq!(writes_until_pod(&requests, "y"), None);
     }

@@ -134,7 +134,7 @@ fn writes(rounds: &[Round], lives: &Lives) -> Vec<Row> {
     first.measured = format!("{} (mean), {most} (most)", first.measured);
     vec![
         first,
-        at_most("API writes in a life".to_owned(), "", lives.writes, 6.0),
+        at_most("API writes, creation to Done".to_owned(), "", lives.writes, 6.0),
     ]
 }
 

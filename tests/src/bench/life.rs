@@ -19,7 +19,7 @@ use super::world::World;
 pub struct Lives {
     /// How many polecats lived.
     pub polecats: usize,
-    /// Writes of a life that the bar counts, the mean.
+    /// Writes from creation to Done that the bar counts, the mean.
     pub writes: f64,
     /// All requests of all lives.
     pub requests: Tally,
