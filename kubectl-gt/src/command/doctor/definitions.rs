@@ -55,11 +55,11 @@ fn same(own: Option<&Value>, found: Option<&Value>) -> bool {
     };
     ["spec", "status"]
         .iter()
-        .all(|field| number_free(fields(own, field)) == number_free(fields(found, field)))
+        .all(|field| rules_of(fields(own, field)) == rules_of(fields(found, field)))
 }
 
-/// `1.0` and `1` are the same limit.
-fn number_free(value: Option<Value>) -> Option<Value> {
+/// What a schema asks for: `1.0` and `1` are the same limit, and other words for the same field no other rule.
+fn rules_of(value: Option<Value>) -> Option<Value> {
     value.map(|mut value| {
         normalise(&mut value);
         value
@@ -68,7 +68,11 @@ fn number_free(value: Option<Value>) -> Option<Value> {
 
 fn normalise(value: &mut Value) {
     match value {
-        Value::Object(map) => map.values_mut().for_each(normalise),
+        Value::Object(map) => {
+            // A field may be called so too; then it is an object.
+            map.retain(|name, value| name != "description" || !value.is_string());
+            map.values_mut().for_each(normalise);
+        }
         Value::Array(list) => list.iter_mut().for_each(normalise),
         Value::Number(number) => {
             if let Some(float) = number.as_f64() {
@@ -76,5 +80,23 @@ fn normalise(value: &mut Value) {
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn other_rules_make_another_version_and_other_words_do_not() {
+        let schema = |words: &str, limit: Value| {
+            let description = json!({"type": "string", "description": words, "maxLength": limit});
+            json!({"properties": {"spec": {"properties": {"description": description}}}})
+        };
+        let own = schema("a task", json!(8));
+        assert!(same(Some(&own), Some(&schema("the task", json!(8.0)))));
+        assert!(!same(Some(&own), Some(&schema("a task", json!(9)))));
+        assert!(!same(Some(&own), None));
     }
 }
