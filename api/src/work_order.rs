@@ -67,6 +67,18 @@ pub struct AgentOrder {
     pub args: Vec<String>,
 }
 
+impl AgentOrder {
+    /// What works, as the spec calls it: the command in the agent's place, or the agent.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match (self.command.first(), self.kind) {
+            (Some(program), _) => program,
+            (None, AgentKind::ClaudeCode) => "claude-code",
+            (None, AgentKind::Codex) => "codex",
+        }
+    }
+}
+
 /// The repository, its branches, and who may be sent the git credential.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -235,7 +235,7 @@ impl Canvas<'_> {
         status.base_branch = Some(work.base_branch.as_str().to_owned());
         status.repository = Some(work.repository.as_str().to_owned());
         status.pod_name = Some(gastown_api::pod::pod_name(&self.polecat.name_any()));
-        status.agent = Some("claude-code".to_owned());
+        status.agent = Some(work.agent.name().to_owned());
         status.agent_image = Some(work.image.clone());
         status.agent_model.clone_from(&work.model);
     }

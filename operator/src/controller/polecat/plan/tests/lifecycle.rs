@@ -1,6 +1,7 @@
 //! The table of `desiredState`, retries, and what time alone does.
 
 use super::*;
+use crate::config::Config;
 
 const EVICTED: &str =
     r#"{"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}"#;
@@ -309,4 +310,21 @@ fn a_pod_that_goes_on_after_parking_is_told_of_once() {
     world.settle();
     world.settle();
     assert_eq!(world.notices, [Reason::SecretMissing, Reason::Resumed]);
+}
+
+#[test]
+fn the_status_says_which_agent_works() {
+    let agent = |spec: serde_json::Value| {
+        let mut world = World::of(polecat(json!({"spec": spec})));
+        world.settings.config =
+            Config::parse("modelEndpoints: [https://api.anthropic.com, https://api.openai.com]").unwrap();
+        world.settle();
+        world.status().agent.clone().unwrap()
+    };
+    assert_eq!(agent(json!({})), "claude-code");
+    assert_eq!(agent(json!({"agent": "codex"})), "codex");
+    assert_eq!(
+        agent(json!({"agentConfig": {"command": ["/opt/mine", "run"]}})),
+        "/opt/mine"
+    );
 }
