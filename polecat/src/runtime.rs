@@ -15,10 +15,16 @@ const ALWAYS: Duration = Duration::from_hours(24 * 365);
 /// One thread, and others for what blocks. The first of those is made now and kept: without any, a task that needs one
 /// would panic where none can be made; with one, it waits its turn.
 pub fn of_a_sidecar() -> io::Result<Runtime> {
+    start(|| ())
+}
+
+/// `made` is called in each thread for what blocks.
+fn start(made: impl Fn() + Send + Sync + 'static) -> io::Result<Runtime> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING)
         .thread_keep_alive(ALWAYS)
+        .on_thread_start(made)
         .build()?;
     runtime.block_on(async { spawn_blocking(|| ()).await })?;
     Ok(runtime)
@@ -26,16 +32,19 @@ pub fn of_a_sidecar() -> io::Result<Runtime> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
-    fn what_blocks_finds_the_thread_that_was_made_at_the_start() {
-        let runtime = of_a_sidecar().unwrap();
-        let name = || std::thread::current().id();
-        let (first, second) = runtime.block_on(async {
-            let first = spawn_blocking(name).await.unwrap();
-            (first, spawn_blocking(name).await.unwrap())
-        });
-        assert_eq!(first, second);
+    fn a_thread_for_what_blocks_is_made_at_the_start() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&made);
+        let count = move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        };
+        let _runtime = start(count).unwrap();
+        assert_eq!(made.load(Ordering::Relaxed), 1);
     }
 }
