@@ -139,11 +139,6 @@ impl Proxy {
         watches.wait_for(|count| *count >= 2).await.unwrap();
     }
 
-    /// Whether the trap has sprung.
-    pub fn has_sprung(&self) -> bool {
-        *self.shared.sprung.borrow()
-    }
-
     /// Lets everything pass that was held, and what comes.
     pub fn open_gate(&self) {
         self.shared.gate.send_replace(true);
