@@ -11,6 +11,7 @@ use gastown_tests::harness::shell::Ran;
 use gastown_tests::harness::{Keys, Remote, Shell, World, node, with_quiet_world, within};
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 /// The namespace of the README.
 const NAMESPACE: &str = "gastown-system";
@@ -70,6 +71,15 @@ async fn outside(world: &World) -> String {
     let address = node::run("hostname --ip-address").await;
     let mut addresses = address.split_whitespace();
     let address = addresses.find(|address| address.contains('.')).unwrap();
+    within(
+        Duration::from_mins(1),
+        "the port of the node leads to the git host",
+        async || {
+            let connected = TcpStream::connect(format!("{address}:{port}")).await;
+            connected.map(drop).map_err(|error| error.to_string())
+        },
+    )
+    .await;
     format!("ssh://git@{address}:{port}/srv/git/calculator.git")
 }
 
