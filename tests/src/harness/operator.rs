@@ -95,8 +95,11 @@ pub async fn with_configuration(client: &Client, changes: Value, test: impl Asyn
     let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
     let before = maps.get("gastown-operator").await.unwrap();
     let before = before.data.unwrap().remove("config.yaml").unwrap();
-    let mut changed: Value = serde_yaml_ng::from_str(&before).unwrap();
-    let (object, changes) = (changed.as_object_mut().unwrap(), changes.as_object().unwrap());
+    let mut configuration: Value = serde_yaml_ng::from_str(&before).unwrap();
+    let (object, changes) = (
+        configuration.as_object_mut().unwrap(),
+        changes.as_object().unwrap(),
+    );
     object.extend(changes.clone());
     let put = async |text: String| {
         let patch = json!({"data": {"config.yaml": text}});
@@ -105,7 +108,7 @@ pub async fn with_configuration(client: &Client, changes: Value, test: impl Asyn
             .unwrap_or_else(|error| panic!("failed to change the operator's configuration: {error}"));
         restart(client).await;
     };
-    put(changed.to_string()).await;
+    put(configuration.to_string()).await;
     let outcome = AssertUnwindSafe(test()).catch_unwind().await;
     put(before).await;
     if let Err(panic) = outcome {

@@ -37,7 +37,7 @@ pub(super) fn of_responses(body: &Value) -> Conversation<'_> {
     Conversation {
         text: body["input"].to_string(),
         answers: outputs().count(),
-        last: outputs().last().map_or(&Value::Null, |item| &item["output"]),
+        last: outputs().next_back().map_or(&Value::Null, |item| &item["output"]),
         has_tools: offered(body) || input.iter().any(offered),
         whose: body["prompt_cache_key"].to_string(),
     }

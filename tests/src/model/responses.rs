@@ -8,15 +8,13 @@ use super::script::{Tool, Turn, UsageFigures};
 
 /// The answer of `turn`, the `number`-th of its conversation.
 pub(super) fn answer(turn: &Turn, number: usize, model: &str) -> Response {
-    let events: String = events(turn, number, model)
-        .iter()
-        .map(|event| {
-            let kind = event["type"].as_str().unwrap_or_default();
-            format!("event: {kind}\ndata: {event}\n\n")
-        })
-        .collect();
+    let mut stream = String::new();
+    for event in events(turn, number, model) {
+        let kind = event["type"].as_str().unwrap_or_default();
+        stream.extend(["event: ", kind, "\ndata: ", &event.to_string(), "\n\n"]);
+    }
     let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
-    ([(header::CONTENT_TYPE, kind)], events).into_response()
+    ([(header::CONTENT_TYPE, kind)], stream).into_response()
 }
 
 fn events(turn: &Turn, number: usize, model: &str) -> Vec<Value> {
