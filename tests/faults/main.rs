@@ -5,7 +5,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::large_futures,
     reason = "the whole program is tests: one that cannot go on fails"
 )]
 

@@ -263,12 +263,12 @@ impl Shared {
     async fn overtake(&self, path: &str) {
         let mut parts = path.split('/').skip_while(|part| *part != "namespaces");
         let namespace = parts.nth(1).unwrap();
-        let patch = json!({"metadata": {"annotations": {"somebody": "was faster"}}});
+        let change = json!({"metadata": {"annotations": {"somebody": "was faster"}}});
         let request = Request::patch(format!(
             "/apis/gastown.gastown.io/v1alpha1/namespaces/{namespace}/polecats/{NAME}"
         ))
         .header("content-type", "application/merge-patch+json")
-        .body(serde_json::to_vec(&patch).unwrap())
+        .body(serde_json::to_vec(&change).unwrap())
         .unwrap();
         let _: serde_json::Value = self.client.request(request).await.unwrap();
     }

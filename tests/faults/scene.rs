@@ -150,20 +150,20 @@ impl Scene {
         let seen = await_condition(self.polecats(), NAME, |polecat: Option<&Polecat>| {
             polecat.is_some_and(&holds)
         });
-        match tokio::time::timeout(PATIENCE, seen).await {
-            Ok(polecat) => polecat.unwrap().unwrap(),
-            Err(_) => panic!("{}: not in time: {what}; {}", self.namespace, self.story().await),
-        }
+        let Ok(polecat) = tokio::time::timeout(PATIENCE, seen).await else {
+            panic!("{}: not in time: {what}; {}", self.namespace, self.story().await)
+        };
+        polecat.unwrap().unwrap()
     }
 
     /// Waits until `holds` of the polecat's pod; none: there is none.
     pub async fn until_pod(&self, what: &str, holds: impl Fn(Option<&Pod>) -> bool) -> Option<Pod> {
         let name = pod_name(NAME);
         let seen = await_condition(self.pods(), &name, holds);
-        match tokio::time::timeout(PATIENCE, seen).await {
-            Ok(pod) => pod.unwrap(),
-            Err(_) => panic!("{}: not in time: {what}; {}", self.namespace, self.story().await),
-        }
+        let Ok(pod) = tokio::time::timeout(PATIENCE, seen).await else {
+            panic!("{}: not in time: {what}; {}", self.namespace, self.story().await)
+        };
+        pod.unwrap()
     }
 
     async fn story(&self) -> String {
