@@ -299,21 +299,8 @@ mod tests {
         assert_eq!(ask("max_output_tokens", json!(7)).unwrap().max_tokens, 7);
     }
 
-    #[test]
-    fn what_opens_the_network_the_store_or_the_budget_is_refused_by_name() {
-        let message = |part: Value| json!([{"type": "message", "role": "user", "content": [part]}]);
-        let cases = [
-            ("store", json!(true), "store: "),
-            ("store", json!(null), "store: "),
-            ("previous_response_id", json!("x"), "\"previous_response_id\": "),
-            ("conversation", json!("x"), "\"conversation\": "),
-            ("background", json!(true), "\"background\": "),
-            ("service_tier", json!("priority"), "\"service_tier\": "),
-            ("api_base", json!("http://evil"), "\"api_base\": "),
-            ("model", json!("claude-x"), "model: \"claude-x\""),
-            ("max_output_tokens", json!(-1), "max_output_tokens: "),
-            ("stream", json!(1), "stream: "),
-            ("include", json!(["file_search_call.results"]), "include.0: "),
+    fn tools_that_are_refused() -> Vec<(&'static str, Value, &'static str)> {
+        vec![
             ("tools", json!([{"type": "web_search"}]), "tools.0: "),
             (
                 "tools",
@@ -332,13 +319,31 @@ mod tests {
                 json!([{"type": "tool_search", "execution": "server"}]),
                 "tools.0: ",
             ),
+            ("tools", json!([{"type": ["function"]}]), "tools.0: "),
+            ("tools", json!({}), "tools: "),
+        ]
+    }
+
+    #[test]
+    fn what_opens_the_network_the_store_or_the_budget_is_refused_by_name() {
+        let message = |part: Value| json!([{"type": "message", "role": "user", "content": [part]}]);
+        let cases = [
+            ("store", json!(true), "store: "),
+            ("store", json!(null), "store: "),
+            ("previous_response_id", json!("x"), "\"previous_response_id\": "),
+            ("conversation", json!("x"), "\"conversation\": "),
+            ("background", json!(true), "\"background\": "),
+            ("service_tier", json!("priority"), "\"service_tier\": "),
+            ("api_base", json!("http://evil"), "\"api_base\": "),
+            ("model", json!("claude-x"), "model: \"claude-x\""),
+            ("max_output_tokens", json!(-1), "max_output_tokens: "),
+            ("stream", json!(1), "stream: "),
+            ("include", json!(["file_search_call.results"]), "include.0: "),
             (
                 "input",
                 json!([{"type": "tool_search_output", "tools": [{"type": "mcp"}]}]),
                 "input.0.tools.0: ",
             ),
-            ("tools", json!([{"type": ["function"]}]), "tools.0: "),
-            ("tools", json!({}), "tools: "),
             ("tool_choice", json!({"type": "mcp"}), "tool_choice: "),
             (
                 "input",
@@ -385,7 +390,7 @@ mod tests {
                 "input.0.output.0: ",
             ),
         ];
-        for (field, value, named) in cases {
+        for (field, value, named) in tools_that_are_refused().into_iter().chain(cases) {
             let error = ask(field, value.clone()).unwrap_err();
             assert!(error.starts_with(named), "{field} {value}: {error}");
         }
