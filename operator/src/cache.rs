@@ -302,8 +302,7 @@ impl Census {
     /// The polecats of a rig that are neither Done nor Terminated: those that may still take something from it.
     #[must_use]
     pub fn unsettled(&self, rig: &str) -> Vec<(String, String)> {
-        let settled = |phase| matches!(phase, Some(PolecatPhase::Done | PolecatPhase::Terminated));
-        let of_rig = |entry: &Entry| entry.rig == rig && !settled(entry.phase);
+        let of_rig = |entry: &Entry| entry.rig == rig && !is_settled(entry.phase);
         let tables = lock(&self.0);
         let found = tables.polecats.iter().filter(|(_, entry)| of_rig(entry));
         found.map(|(key, _)| key.clone()).collect()
@@ -348,11 +347,15 @@ pub fn key_of(polecat: &impl ResourceExt) -> (String, String) {
     (polecat.namespace().unwrap_or_default(), polecat.name_any())
 }
 
+/// Whether it is not built again.
+fn is_settled(phase: Option<PolecatPhase>) -> bool {
+    matches!(phase, Some(PolecatPhase::Done | PolecatPhase::Terminated))
+}
+
 /// Leaves out what no plan reads. A polecat that is Done or Terminated is not built again, so its task goes too.
 pub fn prune_polecat(polecat: &mut Polecat) {
     prune_meta(&mut polecat.metadata);
-    let phase = polecat.status.as_ref().and_then(|s| s.phase);
-    if matches!(phase, Some(PolecatPhase::Done | PolecatPhase::Terminated)) {
+    if is_settled(polecat.status.as_ref().and_then(|s| s.phase)) {
         polecat.spec.task = None;
         polecat.spec.task_description = None;
         polecat.spec.agent_config = None;

@@ -11,6 +11,7 @@ use gastown_api::pod::pod_name;
 use gastown_api::polecat::Polecat;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
+use tokio::sync::Semaphore;
 
 use super::plan::Notice;
 use crate::cache::Scope;
@@ -27,6 +28,7 @@ pub struct Errands {
     queue: UnboundedSender<Errand>,
     /// UIDs of the pods whose release is queued.
     releasing: Mutex<HashSet<String>>,
+    lanes: Semaphore,
 }
 
 #[derive(Debug)]
@@ -48,8 +50,12 @@ impl Errands {
     #[must_use]
     pub fn new() -> (Self, UnboundedReceiver<Errand>) {
         let (queue, arriving) = unbounded();
-        let releasing = Mutex::default();
-        (Self { queue, releasing }, arriving)
+        let errands = Self {
+            queue,
+            releasing: Mutex::default(),
+            lanes: Semaphore::new(LANES),
+        };
+        (errands, arriving)
     }
 
     /// Tells of a transition of a polecat.
@@ -82,10 +88,11 @@ impl Errands {
     /// Runs what arrives, until dropped.
     pub async fn run(&self, arriving: UnboundedReceiver<Errand>, cluster: &Cluster, scope: &Scope) {
         let run = |errand| self.run_one(errand, cluster, scope);
-        arriving.for_each_concurrent(LANES, run).await;
+        arriving.for_each_concurrent(None, run).await;
     }
 
     async fn run_one(&self, errand: Errand, cluster: &Cluster, scope: &Scope) {
+        let lane = self.lanes.acquire().await;
         match errand {
             // An event that cannot be made is no reason to decide anew.
             Errand::Publish { polecat, notice, at } => {
@@ -104,6 +111,8 @@ impl Errands {
                     scope.written.pod(&namespace, &polecat, &pod.metadata);
                 }
                 self.releasing().remove(&uid);
+                // Nobody waits behind one that waits to be tried again.
+                drop(lane);
                 match released {
                     Ok(_) => {}
                     Err(Call::Conflict { .. } | Call::Gone { .. }) => scope.wakes.send((namespace, polecat)),
