@@ -1,14 +1,26 @@
 //! What waits and goes on by itself.
 
 use gastown_api::condition::PARKED;
-use gastown_api::polecat::PolecatPhase;
+use gastown_api::polecat::{Polecat, PolecatPhase};
 use gastown_tests::harness::{World, condition, polecat, with_world};
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 /// The reason and message of the condition Parked, while it holds.
-fn parked(polecat: &gastown_api::polecat::Polecat) -> Option<(String, String)> {
+fn parked(polecat: &Polecat) -> Option<(String, String)> {
     let (holds, reason, message) = condition(polecat, PARKED)?;
     holds.then_some((reason, message))
+}
+
+/// Waits until it is Done in the one pod that was parked, and says that this was told.
+async fn went_on(world: &World, name: &str, parked: &Pod) -> Polecat {
+    let polecat = world.ends(name, PolecatPhase::Done).await;
+    let attempts = &polecat.status.as_ref().unwrap().attempts;
+    assert_eq!(attempts.len(), 1);
+    assert_eq!(attempts[0].pod_uid, parked.metadata.uid, "the same pod went on");
+    let told = world.events_of(name).await;
+    assert!(told.iter().any(|(why, _)| why == "Resumed"), "{told:?}");
+    polecat
 }
 
 #[tokio::test]
@@ -29,13 +41,8 @@ async fn a_missing_git_secret_parks_the_pod_until_it_is_made() {
         assert_eq!(polecat.status.unwrap().phase, Some(PolecatPhase::Working));
         let pod = world.pod_of("valkyrie").await.unwrap();
         world.credentials().await;
-        let polecat = world.ends("valkyrie", PolecatPhase::Done).await;
+        let polecat = went_on(world, "valkyrie", &pod).await;
         assert_eq!(parked(&polecat), None);
-        let attempts = polecat.status.unwrap().attempts;
-        assert_eq!(attempts.len(), 1);
-        assert_eq!(attempts[0].pod_uid, pod.metadata.uid, "the same pod went on");
-        let told = world.events_of("valkyrie").await;
-        assert!(told.iter().any(|(why, _)| why == "Resumed"), "{told:?}");
     })
     .await;
 }
@@ -131,12 +138,7 @@ async fn an_expired_token_parks_the_pod_until_another_is_there_and_is_not_sent()
         world
             .secret("old-file", &[("CLAUDE_CODE_OAUTH_TOKEN", &world.keys.model)])
             .await;
-        let polecat = world.ends("slit", PolecatPhase::Done).await;
-        let attempts = polecat.status.unwrap().attempts;
-        assert_eq!(attempts.len(), 1);
-        assert_eq!(attempts[0].pod_uid, pod.metadata.uid, "the same pod went on");
-        let told = world.events_of("slit").await;
-        assert!(told.iter().any(|(why, _)| why == "Resumed"), "{told:?}");
+        went_on(world, "slit", &pod).await;
     })
     .await;
 }
