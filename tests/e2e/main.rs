@@ -12,6 +12,7 @@
 
 mod agents;
 mod attacked;
+mod broken;
 mod confined;
 mod done;
 mod ends;
