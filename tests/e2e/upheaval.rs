@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use gastown_api::polecat::{AttemptOutcome, Polecat, PolecatPhase};
 use gastown_tests::harness::{
-    Remote, World, condition, node, operator, polecat, stand_in, with_quiet_world, within,
+    Remote, World, condition, node, operator, polecat, reason, stand_in, with_quiet_world, within,
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::ends::{HALF_WAY, ends_with, holds_everything, wip_of};
-use crate::without_grace::{beacon, delete_by_force, works_again};
+use crate::without_grace::{at_work, beacon, delete_by_force, works_again};
 
 /// Commits, in the time that it takes, and pushes itself.
 fn worker(name: &str, seconds: u64) -> Value {
@@ -170,28 +170,31 @@ async fn a_node_whose_kubelet_stands_still_never_has_two_pods_of_one_polecat_at_
         let remote = world.testbed().await;
         world.credentials().await;
         beacon(world, "cut-off").await;
-        node::run("systemctl stop kubelet").await;
-        delete_by_force(world, "cut-off").await;
-        let again =
-            json!({"metadata": {"annotations": {"gastown.io/retry-requested-at": "2026-01-05T08:00:00Z"}}});
-        world.patch::<Polecat>("cut-off", again).await;
-        tokio::time::sleep(Duration::from_secs(15)).await;
-        // The agent is still at work: nobody has told its node anything.
-        let status = world
-            .api::<Polecat>()
-            .get("cut-off")
-            .await
-            .unwrap()
-            .status
-            .unwrap();
-        node::run("systemctl start kubelet").await;
-        assert_eq!(
-            status.attempts.len(),
-            1,
-            "another attempt was begun beside it: {:?}",
-            status.attempts
-        );
-        assert_eq!(status.attempts[0].outcome, None, "{:?}", status.attempts);
+        node::without_kubelet(async || {
+            delete_by_force(world, "cut-off").await;
+            let again = json!({"metadata": {"annotations": {"gastown.io/retry-requested-at": "2026-01-05T08:00:00Z"}}});
+            world.patch::<Polecat>("cut-off", again).await;
+            // Its node does not say that it has ended, and this is told; nothing is concluded from it.
+            let lost = world
+                .polecat_until("cut-off", "its node is thought to be lost", |polecat| {
+                    reason(polecat) == "NodeLost"
+                })
+                .await;
+            let attempts = lost.status.unwrap().attempts;
+            assert_eq!(
+                attempts.len(),
+                1,
+                "another attempt was begun beside it: {attempts:?}"
+            );
+            assert_eq!(attempts[0].outcome, None, "{attempts:?}");
+            let agents = at_work(&remote).await;
+            assert_eq!(
+                agents.len(),
+                1,
+                "the agent was at work, and no other: {agents:?}"
+            );
+        })
+        .await;
         world.attempt_ends("cut-off", 1).await;
         works_again(world, &remote, "cut-off").await;
     })

@@ -1,7 +1,9 @@
 //! The kind node from inside: what no API tells, and what no API would do.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::process::Command;
 
@@ -33,6 +35,16 @@ pub async fn run(script: &str) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{script:?} on the node: {stderr}");
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs `test` while the node's kubelet stands still, then lets it go on. Only for a test that runs alone.
+pub async fn without_kubelet(test: impl AsyncFnOnce()) {
+    run("systemctl stop kubelet").await;
+    let outcome = AssertUnwindSafe(test()).catch_unwind().await;
+    run("systemctl start kubelet").await;
+    if let Err(panic) = outcome {
+        resume_unwind(panic);
+    }
 }
 
 /// The node's id of a running container of a polecat.
