@@ -7,7 +7,9 @@ use gastown_tests::harness::{
     Remote, World, condition, node, operator, polecat, reason, stand_in, with_quiet_world, within,
 };
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, Patch, PatchParams};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::ends::{HALF_WAY, ends_with, holds_everything, wip_of};
@@ -197,6 +199,45 @@ async fn a_node_whose_kubelet_stands_still_never_has_two_pods_of_one_polecat_at_
         .await;
         world.attempt_ends("cut-off", 1).await;
         works_again(world, &remote, "cut-off").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_object_that_a_laxer_schema_let_in_is_refused_by_the_operator() {
+    with_quiet_world("laxer", async |world: &World| {
+        let definitions = Api::<CustomResourceDefinition>::all(world.client.clone());
+        let name = "polecats.gastown.gastown.io";
+        let strict = definitions.get(name).await.unwrap();
+        // As that of a predecessor: whatever stands in a spec is taken.
+        let lax = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            "properties": {"rig": {"type": "string"}}});
+        let mut laxer = serde_json::to_value(&strict).unwrap();
+        laxer["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"] = lax;
+        let laxer: CustomResourceDefinition = serde_json::from_value(laxer).unwrap();
+        definitions.replace(name, &PostParams::default(), &laxer).await.unwrap();
+        let mut object = polecat("laxer", "unused");
+        object["spec"]["agentConfig"]["env"] =
+            json!([{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "git-ssh-key", "key": "ssh-privatekey"}}}]);
+        let object: Polecat = serde_json::from_value(object).unwrap();
+        let let_in = async {
+            let polecats = world.api::<Polecat>();
+            for _ in 0..60 {
+                match polecats.create(&PostParams::default(), &object).await {
+                    Ok(_) => return Ok(()),
+                    // The API server has not taken up the definition yet.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
+                }
+            }
+            polecats.create(&PostParams::default(), &object).await.map(drop)
+        };
+        let let_in = let_in.await;
+        let spec = json!({"spec": strict.spec});
+        definitions.patch(name, &PatchParams::default(), &Patch::Merge(&spec)).await.unwrap();
+        let_in.unwrap();
+        let (_, message) = world.is_stuck("laxer", "SpecNotAllowed").await;
+        assert!(message.contains("\"TOKEN\"") && message.contains("the agent holds no keys"), "{message}");
+        assert!(world.pods_of("laxer").await.is_empty());
     })
     .await;
 }
