@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gastown_api::polecat::{Attempt, Polecat};
-use gastown_tests::harness::{Remote, World, condition, stand_in, with_world};
+use gastown_tests::harness::{Remote, World, condition, node, stand_in, with_world};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 use serde_json::json;
@@ -87,6 +87,40 @@ async fn a_pod_deleted_by_force_is_followed_by_another_only_once_its_agent_is_go
         let (polecat, attempt) = world.attempt_ends("forced", 1).await;
         saved_or_said(&remote, &polecat, &attempt, &wip).await;
         works_again(world, &remote, "forced").await;
+    })
+    .await;
+}
+
+/// How often work is saved in the test of what is lost, and what a snapshot may take on a busy machine, in seconds.
+const INTERVAL: i64 = 10;
+const SLACK: i64 = 15;
+
+#[tokio::test]
+async fn what_a_pod_without_any_grace_loses_is_at_most_one_checkpoint_interval() {
+    with_world("interval", async |world: &World| {
+        let remote = world.testbed().await;
+        world.credentials().await;
+        let clock = "echo at work; while :; do date +%s > next.txt; mv next.txt clock.txt; sleep 0.1; done";
+        let mut object = stand_in("interval", clock);
+        object["spec"]["timing"] = json!({"checkpointSeconds": INTERVAL, "checkpointTurns": 1000});
+        world.sling(object).await;
+        world.log_holds("interval", "claude", "at work").await;
+        let wip = wip_of(world, "interval").await;
+        // So long that one checkpoint alone would be too old, and to no end of an interval.
+        tokio::time::sleep(Duration::from_secs(44)).await;
+        let keeper = node::process_one(world, "interval", "keeper").await;
+        node::run(&format!("kill -STOP {}", keeper.pid)).await;
+        let death = jiff::Timestamp::now().as_second();
+        delete_by_force(world, "interval").await;
+        let (polecat, attempt) = world.attempt_ends("interval", 1).await;
+        let sha = remote.sha(&wip).await;
+        let saved = &remote.files(&sha).await["clock.txt"].bytes;
+        let saved: i64 = str::from_utf8(saved).unwrap().trim().parse().unwrap();
+        let lost = death - saved;
+        let (says, _, message) = condition(&polecat, "WorkMayBeLost").unwrap();
+        eprintln!("{lost} s were lost of {:?}: {message}", attempt.reason);
+        assert!(lost <= INTERVAL + SLACK, "{lost} s were lost");
+        assert!(says && message.contains("s before the end"), "{message}");
     })
     .await;
 }
