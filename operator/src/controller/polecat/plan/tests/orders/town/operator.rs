@@ -1,0 +1,199 @@
+//! The operator: its looks, and what the API server makes of its acts.
+
+use gastown_api::pod::BROKER;
+use gastown_api::reason::Reason;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::kubelet::evidence;
+use super::*;
+use crate::controller::polecat::plan::{
+    Act, FIRST_ATTEMPT, Observed, Report, Sight, Step, next, next_of_orphan,
+};
+use crate::controller::polecat::validate::Refusal;
+
+impl Town {
+    /// One look of the operator; any call may fail, and the operator may die after any.
+    pub(super) fn look(&mut self) {
+        let Some(polecat) = self.seen_polecat.clone() else {
+            self.tend_orphan();
+            return;
+        };
+        let ready = self
+            .seen_pod
+            .as_ref()
+            .and_then(|p| p.container(BROKER))
+            .is_none_or(|b| b.ready);
+        if ready {
+            self.word = None;
+        }
+        let mut observed = Observed {
+            polecat,
+            rig: None,
+            pod: self.seen_pod.clone().map_or(Sight::Unseen, Sight::Present),
+            word: self.word.clone(),
+            refusal: None,
+            claimed: None,
+        };
+        for _ in 0..12 {
+            match next(&observed, self.settings, at(self.now)).unwrap() {
+                Step::Wait(wake) => {
+                    self.wake = wake;
+                    return;
+                }
+                Step::Act(act) => {
+                    self.tell(format!("  {}", act.name()));
+                    if !self.calm && self.rng.u8(..12) == 0 {
+                        return self.tell("  the call fails");
+                    }
+                    if self.carry_out(act, &mut observed).is_err() {
+                        self.tell("  a conflict, or gone");
+                        return self.watches_deliver();
+                    }
+                    if !self.calm && self.rng.u8(..12) == 0 {
+                        return self.operator_restarts();
+                    }
+                }
+            }
+        }
+        self.demand(false, "a look has an end");
+    }
+
+    fn tend_orphan(&mut self) {
+        let Some(pod) = self.seen_pod.clone() else { return };
+        match next_of_orphan(&pod, self.settings, at(self.now)) {
+            Some(Act::ReleasePod { uid }) => self.release(&uid),
+            Some(Act::DeletePod { uid }) if self.pod.as_ref().is_some_and(|p| p.uid() == uid) => {
+                self.delete_pod(GRACE);
+            }
+            _ => {}
+        }
+        self.watches_deliver();
+    }
+
+    fn carry_out(&mut self, act: Act, observed: &mut Observed) -> Result<(), Broken> {
+        match act {
+            Act::Claim { finalizers, labels } => {
+                self.precondition(observed)?;
+                self.touch(|polecat| {
+                    polecat.metadata.finalizers = Some(finalizers);
+                    polecat.metadata.labels = Some(labels);
+                });
+                self.observe_polecat(observed)?;
+                observed.claimed = Some(FIRST_ATTEMPT);
+            }
+            Act::CreatePod(pod) => self.create(&pod, observed),
+            Act::LookForPod => self.observe_pod(observed),
+            Act::ReadBroker { uid, attempt } => {
+                let machine = self
+                    .machines
+                    .iter()
+                    .find(|m| m.uid == uid && m.node == Node::Well);
+                let machine = machine.filter(|_| self.pod.is_some()).ok_or(Broken)?;
+                let word = Word {
+                    pod_uid: uid,
+                    evidence: Some(evidence(machine)).filter(|e| i64::from(e.attempt) == i64::from(attempt)),
+                    read_at: at(self.now),
+                };
+                self.word = Some(word.clone());
+                observed.word = Some(word);
+            }
+            Act::DeletePod { uid } => {
+                if self.pod.as_ref().is_some_and(|p| p.uid() == uid) {
+                    self.delete_pod(GRACE);
+                } else if self.pod.is_some() {
+                    return Err(Broken);
+                }
+                self.observe_pod(observed);
+            }
+            Act::ReleasePod { uid } => {
+                if self.pod.as_ref().is_some_and(|p| p.uid() != uid) {
+                    return Err(Broken);
+                }
+                self.release(&uid);
+                self.observe_pod(observed);
+            }
+            Act::ReleasePolecat { finalizers } => {
+                self.precondition(observed)?;
+                self.check_release_of_the_polecat();
+                self.touch(|polecat| polecat.metadata.finalizers = Some(finalizers));
+                let released = self.polecat.clone();
+                self.forget_released_polecat();
+                observed.polecat = Arc::new(released.ok_or(Broken)?);
+                self.watches_deliver();
+            }
+            Act::DeletePolecat => {
+                self.demand(false, "nothing says that it should be deleted");
+            }
+            Act::WriteStatus(report) => {
+                self.precondition(observed)?;
+                self.check_status(&report);
+                let Report { status, claims, .. } = *report;
+                self.touch(|polecat| polecat.status = Some(status));
+                self.observe_polecat(observed)?;
+                observed.refusal = None;
+                observed.claimed = claims.or(observed.claimed);
+            }
+        }
+        Ok(())
+    }
+
+    fn precondition(&self, observed: &Observed) -> Result<(), Broken> {
+        let current = self.polecat.as_ref().map(|p| &p.metadata.resource_version);
+        if current == Some(&observed.polecat.metadata.resource_version) {
+            Ok(())
+        } else {
+            Err(Broken)
+        }
+    }
+
+    /// What a write answered is what the next look waits to see.
+    fn observe_polecat(&mut self, observed: &mut Observed) -> Result<(), Broken> {
+        let polecat = Arc::new(self.polecat.clone().ok_or(Broken)?);
+        self.seen_polecat = Some(polecat.clone());
+        observed.polecat = polecat;
+        Ok(())
+    }
+
+    fn observe_pod(&mut self, observed: &mut Observed) {
+        self.seen_pod = self.pod.clone().map(Arc::new);
+        observed.pod = self.seen_pod.clone().map_or(Sight::Absent, Sight::Present);
+    }
+
+    fn create(&mut self, pod: &Pod, observed: &mut Observed) {
+        if self.pod.is_some() {
+            return self.observe_pod(observed);
+        }
+        if !self.calm && self.rng.u8(..10) == 0 {
+            let reason = self.rng.choice([Reason::QuotaExceeded, Reason::AdmissionRefused]);
+            observed.refusal = reason.map(|reason| Refusal::new(reason, "no"));
+            return self.tell("  the pod is refused");
+        }
+        let uid = format!("pod-{}", self.version);
+        self.version += 1;
+        let mut view = PodView {
+            metadata: pod.metadata.clone(),
+            ..PodView::default()
+        };
+        view.metadata.annotations = None;
+        view.metadata.uid = Some(uid.clone());
+        view.metadata.creation_timestamp = Some(Time(at(self.now)));
+        view.status.phase = Some("Pending".to_owned());
+        let number = view.attempt().unwrap_or(0);
+        self.tell(format!("  pod {uid} of attempt {number}"));
+        self.check_creation(number);
+        self.pod = Some(view);
+        self.observe_pod(observed);
+        observed.claimed = None;
+    }
+
+    fn release(&mut self, uid: &str) {
+        let Some(number) = self.pod.as_ref().and_then(PodView::attempt) else {
+            return;
+        };
+        self.check_release(uid, number);
+        if let Some(pod) = &mut self.pod {
+            pod.metadata.finalizers = None;
+        }
+        self.forget_released_pod();
+    }
+}
