@@ -203,3 +203,55 @@ fn a_pod_that_never_had_a_node_is_gone_when_it_is_deleted() {
     assert_eq!(world.says(), (STUCK, "False", "PodDeleted"));
     assert!(world.condition("WorkMayBeLost").is_none(), "no agent ran");
 }
+
+#[test]
+fn a_refused_pod_ends_the_attempt_in_the_servers_words() {
+    let mut world = World::new();
+    world.refuse = Some(Refusal::new(Reason::QuotaExceeded, "exceeded quota: q"));
+    world.settle();
+    assert_eq!(world.acts, ["Claim", "CreatePod", "WriteStatus"]);
+    assert_eq!(world.says(), (STUCK, "False", "QuotaExceeded"));
+    assert!(
+        world
+            .condition("Ready")
+            .unwrap()
+            .message
+            .contains("exceeded quota: q")
+    );
+    world.change(json!({"metadata": {"annotations": {"gastown.io/retry-requested-at": "1"}}}));
+    world.refuse = Some(Refusal::new(Reason::AdmissionRefused, "no"));
+    world.settle();
+    assert_eq!(world.says(), (STUCK, "False", "AdmissionRefused"));
+    assert_eq!(world.status().attempts[0].number, 2);
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_ends_the_attempt_and_the_pod() {
+    for reason in ["ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"] {
+        let mut world = World::new();
+        world.settle();
+        world.acts.clear();
+        world.pod_reports(&json!({"phase": "Pending", "containerStatuses": [
+            {"name": "claude", "state": {"waiting": {"reason": reason, "message": "image x"}}},
+        ]}));
+        world.settle();
+        assert_eq!(world.says(), (STUCK, "False", "ImagePullFailed"));
+        assert_eq!(world.acts, ["WriteStatus", "DeletePod"]);
+        assert!(world.condition("Ready").unwrap().message.contains("image x"));
+    }
+}
+
+#[test]
+fn a_pod_that_no_node_takes_waits_and_heals() {
+    let mut world = World::new();
+    world.settle();
+    world.pod_reports(&json!({"phase": "Pending", "conditions": [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"},
+    ]}));
+    world.settle();
+    assert_eq!(world.says(), (WORKING, "False", "Unschedulable"));
+    assert!(world.condition("Ready").unwrap().message.contains("0/1 nodes"));
+    world.pod_reports(&running());
+    world.settle();
+    assert_eq!(world.says(), (WORKING, "True", "AgentRunning"));
+}
