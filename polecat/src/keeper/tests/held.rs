@@ -1,0 +1,93 @@
+//! What may not be pushed as it is, and is saved beside the work.
+
+use super::*;
+
+#[test]
+fn paths_that_no_push_may_touch_are_held() {
+    let pod = pod_with(&[(".github/workflows/ci.yml", b"old\n"), (".gitmodules", b"")]);
+    pod.write(".github/workflows/ci.yml", "new\n");
+    pod.write(".github/workflows/more.yml", "more\n");
+    pod.write(".gitmodules", "[submodule \"x\"]\n\turl = -evil\n");
+    pod.write("sub/.gitattributes", format!("{} text\n", "x".repeat(5000)));
+    pod.write("gastown-held/mine", "mine\n");
+    pod.save();
+    let saved = pod.saved();
+    let content = |name: &str| String::from_utf8_lossy(&saved[name.as_bytes()].1).into_owned();
+    assert_eq!(content(".github/workflows/ci.yml"), "old\n");
+    assert!(!saved.contains_key(&b".github/workflows/more.yml"[..]));
+    assert!(!saved.contains_key(&b"sub/.gitattributes"[..]));
+    assert_eq!(content("gastown-held-1/.github/workflows/ci.yml"), "new\n");
+    assert_eq!(content("gastown-held-1/.github/workflows/more.yml"), "more\n");
+    assert_eq!(content("gastown-held/mine"), "mine\n");
+    assert!(content("gastown-held-1/.gitmodules.held").contains("-evil"));
+    assert!(content("gastown-held-1/sub/.gitattributes.held").starts_with("xxx"));
+    assert_eq!(content(".gitmodules"), "");
+    fs::remove_dir_all(pod.tree().join(".github")).unwrap();
+    symlink("elsewhere", pod.tree().join(".github")).unwrap();
+    pod.save();
+    let saved = pod.saved();
+    assert_eq!(saved[&b"gastown-held-1/.github"[..]].0, "120000");
+    assert_eq!(saved[&b".github/workflows/ci.yml"[..]].1, b"old\n");
+}
+
+#[test]
+fn commits_never_pushed_are_bundled() {
+    let pod = pod();
+    let git = Git::at(pod.tree())
+        .config("user.name=x")
+        .config("user.email=x@x.invalid");
+    commit_file(&pod.tree(), "pushed", b"1", "Pushed");
+    git.run(&["push", "--quiet", &pod.url, "HEAD"]).unwrap();
+    git.run(&["checkout", "--quiet", "-b", "side"]).unwrap();
+    commit_file(&pod.tree(), "side", b"side", "Side");
+    let side = git.text(&["rev-parse", "HEAD"]).unwrap();
+    git.run(&["checkout", "--quiet", "-"]).unwrap();
+    pod.write("pushed", "stashed");
+    git.run(&["stash", "push", "--quiet"]).unwrap();
+    pod.save();
+    let bundle = pod.folder.path().join("bundle");
+    fs::write(&bundle, &pod.saved()[&b"gastown-held/unpushed.bundle"[..]].1).unwrap();
+    let fresh = pod.folder.path().join("fresh");
+    Git::at(pod.folder.path())
+        .run(&["clone", "--quiet", "upstream.git", "fresh"])
+        .unwrap();
+    let heads = Git::at(&fresh)
+        .text(&["ls-remote", bundle.to_str().unwrap()])
+        .unwrap();
+    assert!(
+        heads.contains(&format!("{side}\trefs/heads/side")) && heads.contains("refs/stash"),
+        "{heads}"
+    );
+    Git::at(&fresh)
+        .run(&["fetch", "--quiet", bundle.to_str().unwrap(), "refs/heads/side"])
+        .unwrap();
+    assert_eq!(
+        pod.take().unwrap(),
+        Outcome::Nothing("the last snapshot holds it all")
+    );
+}
+
+#[test]
+fn a_last_snapshot_of_what_was_delivered_holds_nothing_back_any_more() {
+    let pod = pod();
+    commit_file(&pod.tree(), "a", b"1", "A");
+    let first = pod.save();
+    assert!(pod.saved().contains_key(&b"gastown-held/unpushed.bundle"[..]));
+    Git::at(pod.tree())
+        .run(&["push", "--quiet", &pod.url, "HEAD"])
+        .unwrap();
+    assert_eq!(
+        pod.take().unwrap(),
+        Outcome::Nothing("the work tree equals the branch on the remote")
+    );
+    assert!(!pod.saved().contains_key(&b"gastown-held/unpushed.bundle"[..]));
+    let parent = pod.upstream().text(&["rev-parse", &format!("{WIP}~1")]).unwrap();
+    assert_eq!(parent, first.to_string());
+    let work = "refs/heads/polecat/furiosa/gt-1@m1";
+    let tree = |name: &str| {
+        pod.upstream()
+            .text(&["rev-parse", &format!("{name}^{{tree}}")])
+            .unwrap()
+    };
+    assert_eq!(tree(WIP), tree(work));
+}
