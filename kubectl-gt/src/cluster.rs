@@ -89,7 +89,7 @@ impl Cluster {
 
     /// The object of that name.
     pub async fn get(&self, resource: Resource, name: &str) -> Result<Value, Call> {
-        let request = Request::get(resource.path(&self.namespace, Some(name)));
+        let request = Request::get(self.path_of("get", resource, name)?);
         self.send("get", resource, name, request, Vec::new()).await
     }
 
@@ -125,7 +125,7 @@ impl Cluster {
     ) -> Result<Value, Call> {
         let url = format!(
             "{}?fieldManager={FIELD_MANAGER}{}",
-            resource.path(&self.namespace, Some(name)),
+            self.path_of("change", resource, name)?,
             dry_run.query()
         );
         let request = Request::patch(url).header("content-type", "application/merge-patch+json");
@@ -143,7 +143,7 @@ impl Cluster {
     ) -> Result<Value, Call> {
         let url = format!(
             "{}?fieldManager={FIELD_MANAGER}&fieldValidation=Strict&force={force}{}",
-            resource.path(&self.namespace, Some(name)),
+            self.path_of("apply", resource, name)?,
             dry_run.query()
         );
         let request = Request::patch(url).header("content-type", "application/apply-patch+yaml");
@@ -152,7 +152,7 @@ impl Cluster {
 
     /// Deletes an object.
     pub async fn delete(&self, resource: Resource, name: &str) -> Result<Value, Call> {
-        let request = Request::delete(resource.path(&self.namespace, Some(name)));
+        let request = Request::delete(self.path_of("delete", resource, name)?);
         self.send("delete", resource, name, request, Vec::new()).await
     }
 
@@ -183,6 +183,16 @@ impl Cluster {
             Some(answer) => answer.map_err(refused),
             None => Err(self.too_slow("read the log of", &format!("pod {pod:?}"))),
         }
+    }
+
+    /// Where the object of that name is. The path without a name is that of all of them: a `delete` of a variable that
+    /// is not set would delete every one.
+    fn path_of(&self, act: &'static str, resource: Resource, name: &str) -> Result<String, Call> {
+        if name.is_empty() {
+            let kind = resource.singular;
+            return Err(Call::NoName { act, kind });
+        }
+        Ok(resource.path(&self.namespace, Some(name)))
     }
 
     async fn send(
@@ -234,4 +244,41 @@ impl DryRun {
 /// A JSON value always serialises.
 fn body(object: &Value) -> Vec<u8> {
     object.to_string().into_bytes()
+}
+
+#[cfg(test)]
+pub mod testing {
+    use super::*;
+
+    /// A cluster that nobody serves.
+    pub fn nowhere() -> Cluster {
+        let _already_installed = gastown_crypto::install();
+        let address = "http://127.0.0.1:1".to_owned();
+        let client = Client::try_from(kube::Config::new(address.parse().unwrap())).unwrap();
+        Cluster::new(client, "town".to_owned(), address, None, String::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::exit::Exit;
+
+    #[tokio::test]
+    async fn an_object_without_a_name_is_never_taken_for_all_of_them() {
+        let cluster = testing::nowhere();
+        let (rigs, nothing) = (Resource::RIGS, json!({}));
+        for refused in [
+            cluster.get(rigs, "").await,
+            cluster.merge(rigs, "", &nothing, DryRun::No).await,
+            cluster.apply(rigs, "", &nothing, false, DryRun::No).await,
+            cluster.delete(rigs, "").await,
+        ] {
+            let error = refused.unwrap_err();
+            assert_eq!(error.exit(), Exit::Usage, "{error}");
+            assert!(error.to_string().contains("its name is empty"), "{error}");
+        }
+    }
 }

@@ -20,6 +20,14 @@ pub enum Call {
         /// How to see what exists.
         remedy: String,
     },
+    /// The name is empty.
+    #[error("failed to {act} the {kind}: its name is empty; write it (is a variable of your shell not set?)")]
+    NoName {
+        /// What was tried.
+        act: &'static str,
+        /// On what kind of object.
+        kind: &'static str,
+    },
     /// The cluster does not serve the kind.
     #[error(
         "failed to {act} {object}: the cluster {address} does not serve gastown.gastown.io/v1alpha1; install the operator (`helm install gastown-operator …`, see the README), or choose another cluster with --context"
@@ -166,6 +174,7 @@ impl Call {
     pub fn exit(&self) -> Exit {
         match self {
             Self::NotFound { .. } => Exit::NotFound,
+            Self::NoName { .. } => Exit::Usage,
             Self::NotInstalled { .. } | Self::Skew { .. } => Exit::NotInstalled,
             Self::Forbidden { .. } | Self::Unauthorized { .. } => Exit::Forbidden,
             Self::Invalid { .. } => Exit::Invalid,

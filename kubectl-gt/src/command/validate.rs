@@ -179,9 +179,9 @@ async fn ask(cluster: &Cluster, object: &Value) -> Result<Option<String>, Error>
     );
     match within.apply(resource, name, object, true, DryRun::Server).await {
         Ok(_) => Ok(None),
-        Err(error @ (Call::Invalid { .. } | Call::Skew { .. } | Call::NotFound { .. })) => {
-            Ok(Some(format!("server: {error}")))
-        }
+        Err(
+            error @ (Call::Invalid { .. } | Call::Skew { .. } | Call::NotFound { .. } | Call::NoName { .. }),
+        ) => Ok(Some(format!("server: {error}"))),
         Err(error) => Err(error.into()),
     }
 }
