@@ -71,10 +71,7 @@ impl Connect {
 pub async fn connect(flags: &ClusterFlags) -> Result<Cluster, Connect> {
     let mut config = configuration(flags).await?;
     override_with(&mut config, flags)?;
-    let namespace = flags
-        .namespace
-        .clone()
-        .unwrap_or_else(|| config.default_namespace.clone());
+    let namespace = flags.namespace().unwrap_or(&config.default_namespace).to_owned();
     let address = config.cluster_url.to_string();
     let client = Client::try_from(config).map_err(|source| Connect::MakeClient { source })?;
     Ok(Cluster::new(

@@ -73,10 +73,17 @@ pub struct ClusterFlags {
 }
 
 impl ClusterFlags {
+    /// The namespace that the user gave; an empty one is none, as it is to kubectl: its path would be that of all.
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace
+            .as_deref()
+            .filter(|namespace| !namespace.is_empty())
+    }
+
     /// ` -n NAMESPACE`, where the user gave one: so that a printed command can be typed as it stands.
     pub fn namespace_flag(&self) -> String {
-        let namespace = self.namespace.as_ref();
-        namespace.map_or_else(String::new, |namespace| format!(" -n {namespace}"))
+        self.namespace()
+            .map_or_else(String::new, |namespace| format!(" -n {namespace}"))
     }
 }
 
@@ -112,6 +119,18 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_namespace_is_none() {
+        let given = |namespace: &str| ClusterFlags {
+            namespace: Some(namespace.to_owned()),
+            ..ClusterFlags::default()
+        };
+        assert_eq!(given("town").namespace(), Some("town"));
+        assert_eq!(given("town").namespace_flag(), " -n town");
+        assert_eq!(given("").namespace(), None);
+        assert_eq!(given("").namespace_flag(), "");
+    }
 
     #[test]
     fn durations_are_read_as_go_writes_them() {
