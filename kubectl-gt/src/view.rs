@@ -242,9 +242,13 @@ impl Polecat {
         })
     }
 
-    /// `rig/name`, as every command takes it.
+    /// `rig/name`, as every command takes it; the name alone where the rig is not known.
     pub fn address(&self) -> String {
-        format!("{}/{}", self.spec.rig, self.metadata.name)
+        if self.spec.rig.is_empty() {
+            self.metadata.name.clone()
+        } else {
+            format!("{}/{}", self.spec.rig, self.metadata.name)
+        }
     }
 
     /// The phase; a polecat that the operator has not seen yet is Pending to people.
@@ -391,6 +395,12 @@ mod tests {
             (polecat.phase(), polecat.reason(), polecat.address().as_str()),
             ("Flying", "New", "demo/a")
         );
+    }
+
+    #[test]
+    fn a_polecat_whose_spec_cannot_be_read_is_still_named_as_commands_take_it() {
+        let polecat = Polecat::read(&json!({"metadata": {"name": "a"}, "spec": {"rig": 7}}));
+        assert_eq!(polecat.address(), "a");
     }
 
     #[test]

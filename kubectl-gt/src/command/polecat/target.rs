@@ -69,6 +69,7 @@ impl Target {
 /// Waits until the polecat is Terminated or deleted.
 pub async fn until_gone(cluster: &Cluster, talk: Talk, name: &str, timeout: Duration) -> Result<(), Error> {
     let mut last = Polecat::default();
+    name.clone_into(&mut last.metadata.name);
     let gone = async {
         let mut changes = std::pin::pin!(watch(cluster, name));
         while let Some(change) = changes.next().await {
@@ -128,5 +129,15 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_polecat_that_was_never_seen_is_named_when_the_time_is_over() {
+        let session = crate::session::Session::new(crate::flags::ClusterFlags::default());
+        let cluster = crate::cluster::testing::nowhere();
+        let waited = until_gone(&cluster, session.talk, "furiosa", Duration::from_millis(10)).await;
+        let error = waited.unwrap_err().to_string();
+        assert!(error.starts_with("polecat \"furiosa\" is still"), "{error}");
+        assert!(error.contains("polecat status furiosa`"), "{error}");
     }
 }
