@@ -12,13 +12,23 @@ pub const TOKEN_KEYS: [&str; 2] = ["token", "password"];
 /// Hosts whose keys the chart ships.
 pub const PUBLISHED: [&str; 3] = ["github.com", "gitlab.com", "bitbucket.org"];
 
-/// The command that makes the secret.
-pub fn remedy(rig: &str, secret: &str, url: &RepositoryUrl) -> String {
-    let name = if secret == "git-creds" {
+/// ` --name NAME`, where it is not the default.
+fn name_flag(name: &str) -> String {
+    if name == crate::command::GIT_SECRET {
         String::new()
     } else {
-        format!(" --name {secret}")
-    };
+        format!(" --name {name}")
+    }
+}
+
+/// The command that makes the secret of that name, for whichever repository.
+pub fn remedy_of_any(secret: &str) -> String {
+    format!("kubectl gt auth git --rig RIG --key FILE{}", name_flag(secret))
+}
+
+/// The command that makes the secret for a rig's repository.
+pub fn remedy(rig: &str, secret: &str, url: &RepositoryUrl) -> String {
+    let name = name_flag(secret);
     match url.transport() {
         Transport::Ssh => format!("kubectl gt auth git --rig {rig} --key ~/.ssh/id_ed25519{name}"),
         Transport::Https | Transport::Http => {

@@ -26,12 +26,17 @@ pub const HOME: &str = "claude-home.tar.gz";
 pub const MAX_BYTES: usize = 1024 * 1024;
 
 /// ` --secret NAME`, where it is not the default.
-pub fn name_flag(name: &str) -> String {
+fn name_flag(name: &str) -> String {
     if name == crate::command::MODEL_SECRET {
         String::new()
     } else {
         format!(" --secret {name}")
     }
+}
+
+/// The command that makes the secret.
+pub fn remedy(secret: &str) -> String {
+    format!("kubectl gt auth sync{}", name_flag(secret))
 }
 
 /// What keeps the secret from working.

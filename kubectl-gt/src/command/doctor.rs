@@ -14,10 +14,10 @@ use self::secrets::Needed;
 use crate::cluster::{Call, Cluster, Resource, Selection};
 use crate::command::{GIT_SECRET, MODEL_SECRET};
 use crate::error::Error;
-use crate::model_secret;
 use crate::output::OutputArgs;
 use crate::session::Session;
 use crate::view::{self, Rig};
+use crate::{git_secret, model_secret};
 
 /// Native sidecars and `ValidatingAdmissionPolicy` v1 came with this minor version.
 const LEAST_MINOR: u32 = 30;
@@ -171,7 +171,7 @@ async fn of_the_namespace(cluster: &Cluster, rigs: &[Rig], flag: &str, findings:
             name,
             vital: false,
             good: "holds a credential",
-            remedy: format!("kubectl gt auth sync{}{flag}", model_secret::name_flag(name)),
+            remedy: format!("{}{flag}", model_secret::remedy(name)),
         };
         let problems = |secret: &Value| model_secret::problems(secret, jiff::Timestamp::now());
         secrets::check(cluster, needed, problems, findings).await;
@@ -184,7 +184,7 @@ async fn of_the_namespace(cluster: &Cluster, rigs: &[Rig], flag: &str, findings:
             name,
             vital: false,
             good: "exists",
-            remedy: format!("kubectl gt auth git --rig RIG --key FILE{flag}"),
+            remedy: format!("{}{flag}", git_secret::remedy_of_any(name)),
         };
         secrets::check(cluster, needed, |_| Vec::new(), findings).await;
     }

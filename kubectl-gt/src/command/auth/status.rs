@@ -13,6 +13,7 @@ use crate::model_secret::{API_KEY, CREDENTIALS, OAUTH_TOKEN, expiry, problems, s
 use crate::output::OutputArgs;
 use crate::output::detail::Detail;
 use crate::session::Session;
+use crate::{git_secret, model_secret};
 
 /// Flags of `auth status`.
 #[derive(Debug, clap::Args)]
@@ -40,14 +41,9 @@ impl Args {
         let now = Timestamp::now();
         let model = cluster.find(Resource::SECRETS, &self.secret).await?;
         let git = cluster.find(Resource::SECRETS, &self.git_secret).await?;
-        let model = report(&self.secret, "model", model.as_ref(), now, "kubectl gt auth sync");
-        let git = report(
-            &self.git_secret,
-            "git",
-            git.as_ref(),
-            now,
-            "kubectl gt auth git --rig RIG --key FILE",
-        );
+        let (sync, make) = self.remedies(&session.namespace_flag());
+        let model = report(&self.secret, "model", model.as_ref(), now, &sync);
+        let git = report(&self.git_secret, "git", git.as_ref(), now, &make);
         let value = json!([model.value, git.value]);
         let name = format!("secret/{}\nsecret/{}", self.secret, self.git_secret);
         session.out.object(&self.output.output, &value, &name, |out, _| {
@@ -65,6 +61,14 @@ impl Args {
         } else {
             Err(CommandError::Findings(problems.join("; ")).into())
         }
+    }
+
+    /// The commands that make the two secrets that were looked at.
+    fn remedies(&self, namespace: &str) -> (String, String) {
+        (
+            format!("{}{namespace}", model_secret::remedy(&self.secret)),
+            format!("{}{namespace}", git_secret::remedy_of_any(&self.git_secret)),
+        )
     }
 }
 
@@ -166,4 +170,34 @@ fn detail(report: &Report, now: Timestamp) -> Detail {
         ));
     }
     detail
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn what_makes_a_secret_names_it_and_its_namespace() {
+        let of = |words: &[&str], namespace| Line::parse_from(words).args.remedies(namespace);
+        let (sync, git) = of(&["status"], "");
+        assert_eq!(sync, "kubectl gt auth sync");
+        assert_eq!(git, "kubectl gt auth git --rig RIG --key FILE");
+        let (sync, git) = of(
+            &["status", "--secret", "mine", "--git-secret", "deploy"],
+            " -n town",
+        );
+        assert_eq!(sync, "kubectl gt auth sync --secret mine -n town");
+        assert_eq!(
+            git,
+            "kubectl gt auth git --rig RIG --key FILE --name deploy -n town"
+        );
+    }
 }

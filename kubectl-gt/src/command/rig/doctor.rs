@@ -101,7 +101,7 @@ async fn model(cluster: &Cluster, rig: &Rig, flag: &str, findings: &mut Findings
         name,
         vital: true,
         good: "holds a credential",
-        remedy: format!("kubectl gt auth sync{}{flag}", model_secret::name_flag(name)),
+        remedy: format!("{}{flag}", model_secret::remedy(name)),
     };
     let problems = |secret: &Value| model_secret::problems(secret, jiff::Timestamp::now());
     secrets::check(cluster, needed, problems, findings).await;

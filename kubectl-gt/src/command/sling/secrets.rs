@@ -38,7 +38,7 @@ pub async fn check(session: &Session, cluster: &Cluster, rig: &Rig, manifest: &M
         .map(|secret| secret.name.as_str())
         .or(rig.model_secret());
     if let Some(name) = model {
-        let remedy = format!("kubectl gt auth sync{}{namespace}", model_secret::name_flag(name));
+        let remedy = format!("{}{namespace}", model_secret::remedy(name));
         let needed = Needed {
             name,
             purpose: "to call the model",
