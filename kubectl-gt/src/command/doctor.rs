@@ -129,7 +129,10 @@ async fn namespace(cluster: &Cluster, findings: &mut Findings) {
             &format!("{name:?} does not exist"),
             "create it, or choose another with -n",
         ),
-        Err(_) => findings.unknown("namespace", &format!("you may not look at namespace {name:?}")),
+        Err(Call::Forbidden { .. }) => {
+            findings.unknown("namespace", &format!("you may not look at namespace {name:?}"));
+        }
+        Err(error) => findings.unknown("namespace", &error.to_string()),
     }
 }
 
@@ -187,5 +190,23 @@ async fn of_the_namespace(cluster: &Cluster, rigs: &[Rig], flag: &str, findings:
             remedy: format!("{}{flag}", git_secret::remedy_of_any(name)),
         };
         secrets::check(cluster, needed, |_| Vec::new(), findings).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::testing::nowhere;
+
+    #[tokio::test]
+    async fn only_what_was_forbidden_is_called_so() {
+        let mut findings = Findings::default();
+        namespace(&nowhere(), &mut findings).await;
+        of_the_namespace(&nowhere(), &[], "", &mut findings).await;
+        let words = findings.words();
+        assert_eq!(words.len(), 3);
+        for words in words {
+            assert!(words.contains("cannot reach the cluster"), "{words}");
+        }
     }
 }

@@ -100,6 +100,12 @@ impl Findings {
         Ok(())
     }
 
+    /// What was found, in words.
+    #[cfg(test)]
+    pub fn words(&self) -> Vec<&str> {
+        self.all.iter().map(|finding| finding.what.as_str()).collect()
+    }
+
     /// An error when something keeps work from being done.
     pub fn verdict(&self) -> Result<(), CommandError> {
         let bad = self

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::findings::Findings;
-use crate::cluster::{Cluster, Resource};
+use crate::cluster::{Call, Cluster, Resource};
 
 /// A secret that polecats need.
 pub struct Needed<'a> {
@@ -51,6 +51,9 @@ pub async fn check(
                 findings.careful(what, &missing, &remedy);
             }
         }
-        Err(_) => findings.unknown(what, &format!("you may not read secret {name:?}")),
+        Err(Call::Forbidden { .. }) => {
+            findings.unknown(what, &format!("you may not read secret {name:?}"));
+        }
+        Err(error) => findings.unknown(what, &error.to_string()),
     }
 }
