@@ -69,7 +69,16 @@ fn clean_value(value: &mut Value, path: &str, removed: &mut Vec<String>) -> bool
             true
         }
         Value::Array(items) => {
-            items.retain_mut(|item| clean_value(item, path, removed));
+            let mut number = 0;
+            items.retain_mut(|item| {
+                let path = format!("{path}[{number}]");
+                number += 1;
+                let stays = clean_value(item, &path, removed);
+                if !stays {
+                    removed.push(path);
+                }
+                stays
+            });
             true
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => true,
@@ -114,8 +123,14 @@ mod tests {
             "statusLine": {"type": "command", "command": "line"},
         });
         assert_eq!(left, expected);
-        assert_eq!(removed.len(), 11, "{removed:?}");
-        assert!(removed.iter().any(|path| path == "env.GITHUB_TOKEN"));
+        assert_eq!(removed.len(), 12, "{removed:?}");
+        for named in [
+            "env.GITHUB_TOKEN",
+            "permissions.deny[0]",
+            "hooks.PreToolUse[0].hooks[0].key",
+        ] {
+            assert!(removed.iter().any(|path| path == named), "{named}: {removed:?}");
+        }
         assert!(!removed.concat().contains("sk-ant"), "{removed:?}");
     }
 
