@@ -18,6 +18,14 @@ const MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// Why a key of the secret cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadSettings {
+    /// It is there, and cannot be read.
+    #[error("key {key:?} of the credentials secret cannot be read; the pod must mount the secret readable")]
+    ReadKey {
+        /// The key.
+        key: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// It is not JSON.
     #[error(
         "key \"settings.json\" of the credentials secret is no JSON object; write what Claude Code reads"
@@ -69,12 +77,12 @@ pub fn pack(secret: &Path) -> Result<Option<Vec<u8>>, ReadSettings> {
 
 /// Keys that stand for one file win over the same file of the archive.
 fn collect(secret: &Path) -> Result<Collected, ReadSettings> {
-    let mut collected = match std::fs::read(secret.join("claude-home.tar.gz")) {
-        Ok(bytes) => archive::read(&bytes)?,
-        Err(_) => Collected::default(),
+    let mut collected = match read(secret, "claude-home.tar.gz")? {
+        Some(bytes) => archive::read(&bytes)?,
+        None => Collected::default(),
     };
     for name in ["settings.json", "CLAUDE.md"] {
-        if let Ok(bytes) = std::fs::read(secret.join(name)) {
+        if let Some(bytes) = read(secret, name)? {
             let executable = false;
             collected
                 .files
@@ -100,6 +108,15 @@ fn collect(secret: &Path) -> Result<Collected, ReadSettings> {
     Ok(collected)
 }
 
+/// None: the secret has no such key.
+fn read(secret: &Path, key: &'static str) -> Result<Option<Vec<u8>>, ReadSettings> {
+    match std::fs::read(secret.join(key)) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ReadSettings::ReadKey { key, source }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +136,16 @@ mod tests {
         let full = secret(&[(".credentials.json", b"{}"), ("CLAUDE.md", b"Be brief.")]);
         let names: Vec<_> = collect(full.path()).unwrap().files.into_keys().collect();
         assert_eq!(names, ["CLAUDE.md"]);
+    }
+
+    #[test]
+    fn a_key_that_is_there_and_cannot_be_read_is_no_missing_one() {
+        for name in ["claude-home.tar.gz", "settings.json", "CLAUDE.md"] {
+            let folder = secret(&[]);
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+            let error = pack(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(&format!("{name:?}")), "{error}");
+        }
     }
 
     #[test]
