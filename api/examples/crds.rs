@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use gastown_api::polecat::Polecat;
 use gastown_api::rig::Rig;
+use gastown_api::yaml;
 use kube::CustomResourceExt as _;
 use serde_json::Value;
 
@@ -15,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let name = crd.metadata.name.clone().ok_or("a definition has no name")?;
         let mut definition = serde_json::to_value(&crd)?;
         unset_nulls(&mut definition);
-        let yaml = serde_yaml_ng::to_string(&definition)?;
+        let yaml = yaml::to_string(&definition)?;
         std::fs::write(
             folder.join(format!("{name}.yaml")),
             format!("# Written by `cargo xtask generate`.\n{yaml}"),

@@ -21,6 +21,7 @@ pub mod text;
 pub mod timing;
 pub mod usage;
 pub mod work_order;
+pub mod yaml;
 
 /// The API group of the six kinds.
 pub const GROUP: &str = "gastown.gastown.io";

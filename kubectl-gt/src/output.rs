@@ -10,6 +10,7 @@ pub mod table;
 use std::io::{self, IsTerminal as _, Write};
 
 use clap::Args;
+use gastown_api::yaml;
 use serde_json::{Value, json};
 
 pub use self::format::Format;
@@ -135,7 +136,7 @@ impl Out {
                 self.line(&text)
             }
             Format::Yaml => {
-                let yaml = serde_yaml_ng::to_string(&clean(value))?;
+                let yaml = yaml::to_string(&clean(value))?;
                 self.text(&yaml)
             }
             Format::Name => self.line(name),
@@ -194,7 +195,7 @@ impl<'a> ListPrinter<'a> {
             Format::Yaml => {
                 // Each with its separator, so that several make a stream.
                 self.text.push_str("---\n");
-                self.text.push_str(&serde_yaml_ng::to_string(&clean(value))?);
+                self.text.push_str(&yaml::to_string(&clean(value))?);
             }
             Format::Name => {
                 self.text.push_str(name);

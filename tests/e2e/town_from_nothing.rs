@@ -187,7 +187,12 @@ async fn delivered(shell: &Shell, remote: &Remote) {
         .run("kubectl gt auth status -n gastown-system")
         .await
         .succeeds();
-    let _ = shell.run("kubectl gt doctor -n gastown-system").await.succeeds();
+    // The chart's definitions are the plugin's own, also once helm or kubectl have read them, as YAML 1.1.
+    let examined = shell.run("kubectl gt doctor -n gastown-system").await.succeeds();
+    for kind in ["rigs", "polecats"] {
+        let whose = format!("{kind}.gastown.gastown.io is the one of this plugin");
+        assert!(examined.stdout.contains(&whose), "{}", examined.stdout);
+    }
 }
 
 /// What kubectl asks for at `kubectl gt … <TAB>`.
@@ -210,10 +215,11 @@ async fn completes(shell: &Shell) {
 }
 
 /// What is printed by a dry run and applied is what would have been slung.
+/// kubectl reads YAML 1.1, where a plain `yes` is no text.
 async fn same_object(shell: &Shell) {
     let sling = |name: &str, more: &str| {
         format!(
-            "kubectl gt sling issue-124 my-project --name {name} -m 'Say nothing.' --budget 5usd --branch work/{name} {more} -n gastown-system"
+            "kubectl gt sling issue-124 my-project --name {name} -m yes --budget 5usd --branch work/{name} {more} -n gastown-system"
         )
     };
     let _ = shell.run(&sling("nux", "")).await.succeeds();
