@@ -178,7 +178,7 @@ impl Cluster {
     ) -> Result<impl futures::AsyncBufRead + use<>, Call> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let answer = self.within(api.log_stream(pod, parameters)).await;
-        let refused = |error| Call::from_kube("read the log of", &format!("pod {pod:?}"), self, error);
+        let refused = |error| Call::from_kube("read the log of", Resource::PODS, pod, self, error);
         match answer {
             Some(answer) => answer.map_err(refused),
             None => Err(self.too_slow("read the log of", &format!("pod {pod:?}"))),
@@ -210,7 +210,7 @@ impl Cluster {
             source,
         })?;
         match self.within(self.client.request::<Value>(request)).await {
-            Some(answer) => answer.map_err(|error| Call::from_kube(act, &object, self, error)),
+            Some(answer) => answer.map_err(|error| Call::from_kube(act, resource, name, self, error)),
             None => Err(self.too_slow(act, &object)),
         }
     }
@@ -248,7 +248,39 @@ fn body(object: &Value) -> Vec<u8> {
 
 #[cfg(test)]
 pub mod testing {
+    use http::Response;
+    use kube::client::Body;
+    use serde_json::json;
+
     use super::*;
+
+    /// A cluster without a network: `answer` has the code and the object for each request. Its namespace is `town`.
+    pub fn answering(answer: impl Fn(&Request<Value>) -> (u16, Value) + Clone + Send + 'static) -> Cluster {
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let answer = answer.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect_bytes().await?;
+                let body = serde_json::from_slice(&body).unwrap_or_default();
+                let (code, object) = answer(&Request::from_parts(parts, body));
+                let mut response = Response::new(Body::from(object.to_string().into_bytes()));
+                *response.status_mut() = code.try_into().unwrap();
+                Ok::<_, kube::Error>(response)
+            }
+        });
+        let address = "https://town.example".to_owned();
+        let client = Client::new(service, "town");
+        Cluster::new(client, "town".to_owned(), address, None, String::new())
+    }
+
+    /// What the API server answers instead of the object of that name.
+    pub fn refusal(code: u16, reason: &str, name: &str) -> (u16, Value) {
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
+            "message": format!("the words of {reason}"), "details": {"name": name},
+        });
+        (code, status)
+    }
 
     /// A cluster that nobody serves.
     pub fn nowhere() -> Cluster {

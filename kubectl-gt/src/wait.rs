@@ -269,8 +269,7 @@ pub fn watch(cluster: &Cluster, name: &str) -> impl Stream<Item = Result<Option<
         plural: "polecats".to_owned(),
     };
     let api: Api<DynamicObject> = Api::namespaced_with(cluster.client(), cluster.namespace(), &resource);
-    let object = Resource::POLECATS.describe(name);
-    let cluster = cluster.clone();
+    let (cluster, name) = (cluster.clone(), name.to_owned());
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut exists = false;
     let events = watcher(api, config).default_backoff();
@@ -289,14 +288,14 @@ pub fn watch(cluster: &Cluster, name: &str) -> impl Stream<Item = Result<Option<
                 None
             }
             Ok(watcher::Event::InitDone) => (!exists).then_some(Ok(None)),
-            Err(error) => fatal(&cluster, &object, error).map(Err),
+            Err(error) => fatal(&cluster, &name, error).map(Err),
         };
         futures::future::ready(item)
     })
 }
 
 /// What no other try will cure; the watcher tries everything else again.
-fn fatal(cluster: &Cluster, object: &str, error: watcher::Error) -> Option<Call> {
+fn fatal(cluster: &Cluster, name: &str, error: watcher::Error) -> Option<Call> {
     let source = match error {
         watcher::Error::InitialListFailed(source)
         | watcher::Error::WatchStartFailed(source)
@@ -304,7 +303,7 @@ fn fatal(cluster: &Cluster, object: &str, error: watcher::Error) -> Option<Call>
         watcher::Error::WatchError(status) => kube::Error::Api(status),
         watcher::Error::NoResourceVersion => return None,
     };
-    let call = Call::from_kube("watch", object, cluster, source);
+    let call = Call::from_kube("watch", Resource::POLECATS, name, cluster, source);
     let expired = matches!(&call, Call::ServerFailed { code: 410, .. });
     (!call.is_passing() && !expired).then_some(call)
 }

@@ -2,7 +2,7 @@
 
 use kube::core::Status;
 
-use super::Cluster;
+use super::{Cluster, Resource};
 use crate::exit::Exit;
 
 /// Why the cluster did not do something.
@@ -213,12 +213,18 @@ impl Call {
         }
     }
 
-    /// What became of `act` on `object`.
-    pub fn from_kube(act: &'static str, object: &str, cluster: &Cluster, error: kube::Error) -> Self {
-        let object = object.to_owned();
+    /// What became of `act` on the object of that name, or on the collection where `name` is empty.
+    pub fn from_kube(
+        act: &'static str,
+        resource: Resource,
+        name: &str,
+        cluster: &Cluster,
+        error: kube::Error,
+    ) -> Self {
+        let object = resource.describe(name);
         let address = cluster.address().to_owned();
         match error {
-            kube::Error::Api(status) => Self::from_status(act, object, cluster, &status),
+            kube::Error::Api(status) => Self::from_status(act, resource, object, cluster, &status),
             kube::Error::SerdeError(source) => Self::Decode {
                 act,
                 object,
@@ -240,26 +246,39 @@ impl Call {
         }
     }
 
-    fn from_status(act: &'static str, object: String, cluster: &Cluster, status: &Status) -> Self {
+    fn from_status(
+        act: &'static str,
+        resource: Resource,
+        object: String,
+        cluster: &Cluster,
+        status: &Status,
+    ) -> Self {
         let words = status.message.trim().replace('\n', " ");
         let (reason, code) = (status.reason.as_str(), status.code);
         match code {
-            404 if is_of_a_kind(status) => Self::NotInstalled {
+            404 if missing_namespace(status) => Self::NotFound {
+                act,
+                place: String::new(),
+                remedy: remedy(Resource::NAMESPACES),
+                object: format!("{object}: namespace {:?}", cluster.namespace()),
+            },
+            404 if names_an_object(status) => Self::NotFound {
+                act,
+                place: place(resource, cluster.namespace()),
+                remedy: remedy(resource),
+                object,
+            },
+            404 if resource.is_ours() => Self::NotInstalled {
                 act,
                 object,
                 address: cluster.address().to_owned(),
             },
-            404 if missing_namespace(status) => Self::NotFound {
+            // What every API server serves.
+            404 => Self::Decode {
                 act,
-                place: String::new(),
-                remedy: remedy("namespace"),
-                object: format!("{object}: namespace {:?}", cluster.namespace()),
-            },
-            404 => Self::NotFound {
-                act,
-                place: place(&object, cluster.namespace()),
-                remedy: remedy(&object),
                 object,
+                address: cluster.address().to_owned(),
+                words: format!("the server answers 404 ({words})"),
             },
             401 => Self::Unauthorized {
                 act,
@@ -298,12 +317,11 @@ impl Call {
 }
 
 /// The API server answers 404 for a kind that it does not serve too, without naming an object.
-fn is_of_a_kind(status: &Status) -> bool {
-    let named = status
+fn names_an_object(status: &Status) -> bool {
+    status
         .details
         .as_ref()
-        .is_some_and(|details| !details.name.is_empty());
-    !named
+        .is_some_and(|details| !details.name.is_empty())
 }
 
 /// An object cannot be created in a namespace that does not exist.
@@ -313,23 +331,27 @@ fn missing_namespace(status: &Status) -> bool {
 }
 
 /// ` in namespace …`, for kinds that are in one.
-fn place(object: &str, namespace: &str) -> String {
-    let everywhere = ["rig ", "namespace ", "custom resource definition "];
-    if everywhere.iter().any(|kind| object.starts_with(kind)) {
-        String::new()
-    } else {
+fn place(resource: Resource, namespace: &str) -> String {
+    if resource.is_namespaced() {
         format!(" in namespace {namespace:?}")
+    } else {
+        String::new()
     }
 }
 
 /// How to see what exists instead.
-fn remedy(object: &str) -> String {
-    let kind = object.split(' ').next().unwrap_or_default();
-    match kind {
-        "rig" => "`kubectl gt rig list` shows what exists, `kubectl gt rig create` makes one".to_owned(),
-        "polecat" => "`kubectl gt polecat list -A` shows what exists".to_owned(),
-        "namespace" => "create it, or choose another with -n".to_owned(),
-        _ => format!("check the name and the namespace (-n) with `kubectl get {kind}s`"),
+fn remedy(resource: Resource) -> String {
+    let all = resource.describe("");
+    match resource {
+        Resource::RIGS => {
+            "`kubectl gt rig list` shows what exists, `kubectl gt rig create` makes one".to_owned()
+        }
+        Resource::POLECATS => "`kubectl gt polecat list -A` shows what exists".to_owned(),
+        Resource::NAMESPACES => "create it, or choose another with -n".to_owned(),
+        _ if resource.is_namespaced() => {
+            format!("check the name and the namespace (-n) with `kubectl get {all}`")
+        }
+        _ => format!("check the name with `kubectl get {all}`"),
     }
 }
 
@@ -395,6 +417,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::testing::{answering, refusal};
 
     fn status(code: u16, reason: &str, message: &str) -> Status {
         Status {
@@ -419,6 +442,46 @@ mod tests {
         assert_eq!(
             check(&status(403, "", "no"), "x"),
             "kubectl auth can-i --list -n x"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_does_not_exist_is_told_with_a_command_that_shows_what_does() {
+        let cluster = answering(|_| refusal(404, "NotFound", "x"));
+        for (resource, place, remedy) in [
+            (
+                Resource::DEFINITIONS,
+                "it does not exist;",
+                "`kubectl get customresourcedefinitions`",
+            ),
+            (
+                Resource::SECRETS,
+                "it does not exist in namespace \"town\";",
+                "(-n) with `kubectl get secrets`",
+            ),
+            (Resource::RIGS, "it does not exist;", "`kubectl gt rig list`"),
+        ] {
+            let error = cluster.get(resource, "x").await.unwrap_err();
+            assert_eq!(error.exit(), Exit::NotFound);
+            let words = error.to_string();
+            assert!(words.contains(place) && words.contains(remedy), "{words}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_kind_of_the_operator_is_taken_for_not_installed() {
+        let cluster = answering(|_| refusal(404, "NotFound", ""));
+        let error = cluster.get(Resource::RIGS, "x").await.unwrap_err();
+        assert_eq!(error.exit(), Exit::NotInstalled);
+        let error = cluster
+            .read("/version", "the cluster's version")
+            .await
+            .unwrap_err();
+        assert_eq!(error.exit(), Exit::Unreachable);
+        let words = error.to_string();
+        assert!(
+            words.contains("check that https://town.example is a Kubernetes API server"),
+            "{words}"
         );
     }
 

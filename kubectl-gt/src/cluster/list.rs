@@ -153,7 +153,7 @@ impl Cluster {
             source,
         })?;
         match self.within(self.client.request::<T>(request)).await {
-            Some(answer) => answer.map_err(|error| Call::from_kube("list", &object, self, error)),
+            Some(answer) => answer.map_err(|error| Call::from_kube("list", resource, "", self, error)),
             None => Err(self.too_slow("list", &object)),
         }
     }

@@ -54,6 +54,11 @@ impl Resource {
         }
     }
 
+    /// Whether it is of this operator.
+    pub fn is_ours(self) -> bool {
+        self.group == gastown_api::GROUP
+    }
+
     /// Whether its objects stand in namespaces.
     pub const fn is_namespaced(self) -> bool {
         self.namespaced
