@@ -31,10 +31,25 @@ pub enum Error {
     /// The command itself found a reason.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// Several objects failed, each for its own reason.
+    #[error("{}", .0.iter().map(Self::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<Self>),
 }
 
 impl Error {
-    /// The exit code.
+    /// What failed of several objects; nothing: all went well.
+    pub fn of_all(mut failures: Vec<Self>) -> Result<(), Self> {
+        match failures.pop() {
+            None => Ok(()),
+            Some(only) if failures.is_empty() => Err(only),
+            Some(last) => {
+                failures.push(last);
+                Err(Self::Several(failures))
+            }
+        }
+    }
+
+    /// The exit code; of several failures the one that they share.
     pub fn exit(&self) -> Exit {
         match self {
             Self::InstallProvider(_) | Self::StartRuntime(_) => Exit::Failure,
@@ -43,6 +58,31 @@ impl Error {
             Self::Wait(error) => error.exit(),
             Self::Output(error) => error.exit(),
             Self::Command(error) => error.exit(),
+            Self::Several(failures) => {
+                let mut exits = failures.iter().map(Self::exit);
+                let first = exits.next().unwrap_or(Exit::Failure);
+                if exits.all(|exit| exit == first) {
+                    first
+                } else {
+                    Exit::Failure
+                }
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_failures_share_an_exit_code_or_have_that_of_any_failure() {
+        let invalid = || Error::Command(CommandError::Invalid("a".to_owned()));
+        let refused = || Error::Command(CommandError::Refused("b".to_owned()));
+        assert!(Error::of_all(Vec::new()).is_ok());
+        let exit = |failures| Error::of_all(failures).unwrap_err().exit();
+        assert_eq!(exit(vec![invalid()]), Exit::Invalid);
+        assert_eq!(exit(vec![invalid(), invalid()]), Exit::Invalid);
+        assert_eq!(exit(vec![invalid(), refused()]), Exit::Failure);
     }
 }

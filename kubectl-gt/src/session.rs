@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use tracing_subscriber::EnvFilter;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Call, Cluster};
 use crate::connect::{Connect, connect};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -68,15 +68,23 @@ impl Talk {
         let _nobody_reads = writeln!(io::stderr(), "{text}");
     }
 
+    /// A failure that another try may cure.
+    pub fn tries_again(self, error: &Call) {
+        let text = crate::view::escape(&format!("tries again: {error}"));
+        self.note(&self.style.faint(&text));
+    }
+
     /// Something that needs a look.
     pub fn warn(self, text: &str) {
         self.note(&format!("{} {text}", self.style.careful("warning:")));
     }
 }
 
-/// Prints an error, unless it is that nobody reads.
+/// Prints an error, unless it is that nobody reads; of several each on a line of its own.
 pub fn report(error: &Error) {
-    if error.exit() != Exit::BrokenPipe {
+    if let Error::Several(failures) = error {
+        failures.iter().for_each(report);
+    } else if error.exit() != Exit::BrokenPipe {
         let talk = Talk::stderr();
         talk.note(&format!(
             "{} {}",

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use clap_complete::ArgValueCompleter;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Target;
-use crate::cluster::Resource;
+use super::target::until_gone;
+use crate::cluster::{Cluster, Resource};
 use crate::command::CommandError;
 use crate::command::dry_run::DryRunArgs;
 use crate::complete;
@@ -39,57 +40,169 @@ pub struct Args {
 impl Args {
     /// Terminates the polecats; all are checked before the first is touched.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
+        let cluster = session.cluster().await?;
+        self.nuke(session, &cluster).await
+    }
+
+    /// One that fails keeps none of the others; all failures are told at the end.
+    async fn nuke(self, session: &mut Session, cluster: &Cluster) -> Result<(), Error> {
         let targets: Vec<Target> = self
             .polecats
             .iter()
             .map(|text| text.parse())
             .collect::<Result<_, CommandError>>()?;
-        let cluster = session.cluster().await?;
         for target in &targets {
-            target.get(&cluster).await?;
-        }
-        let verb = match (self.force, self.dry_run.is_on()) {
-            (true, true) => "would be deleted (dry run)",
-            (false, true) => "would be terminated (dry run)",
-            (true, false) => "deletion requested",
-            (false, false) => "termination requested",
-        };
-        let patch = json!({"spec": {"desiredState": "Terminated"}});
-        let mut changed = Vec::new();
-        for target in &targets {
-            let mode = self.dry_run.mode();
-            let mut object = cluster
-                .merge(Resource::POLECATS, &target.name, &patch, mode)
-                .await?;
-            if self.force && !self.dry_run.is_on() {
-                let answer = cluster.delete(Resource::POLECATS, &target.name).await?;
-                if answer["kind"] == "Polecat" {
-                    object = answer;
-                }
-            }
-            changed.push(object);
-        }
-        if self.wait && !self.dry_run.is_on() {
-            for target in &targets {
-                super::target::until_gone(&cluster, session.talk, &target.name, self.timeout).await?;
-            }
+            target.get(cluster).await?;
         }
         let format = &self.output.output;
-        if format.is_for_people() {
-            for object in &changed {
-                let name = name_of(Resource::POLECATS, object);
+        let mut changed = Vec::new();
+        let mut failures: Vec<Error> = Vec::new();
+        for target in &targets {
+            let done = self.change(cluster, &target.name, &mut failures).await;
+            let Some((object, verb)) = done else { continue };
+            if format.is_for_people() {
+                let name = name_of(Resource::POLECATS, &object);
                 session.out.line(&format!("{name} {verb}"))?;
             }
-            return Ok(());
+            changed.push((&target.name, object));
         }
-        print(session, format, &changed)
+        if !format.is_for_people() {
+            print(session, format, &changed)?;
+        }
+        if self.wait && !self.dry_run.is_on() {
+            // All at once, so that the time is that of the command and not of each.
+            let waits = changed
+                .iter()
+                .map(|(name, _)| until_gone(cluster, session.talk, name, self.timeout));
+            let waited = futures::future::join_all(waits).await;
+            failures.extend(waited.into_iter().filter_map(Result::err));
+        }
+        Error::of_all(failures)
+    }
+
+    /// The polecat as it is then, and what was done to it; nothing, when that failed.
+    async fn change(
+        &self,
+        cluster: &Cluster,
+        name: &str,
+        failures: &mut Vec<Error>,
+    ) -> Option<(Value, &'static str)> {
+        let patch = json!({"spec": {"desiredState": "Terminated"}});
+        let mode = self.dry_run.mode();
+        let merged = cluster.merge(Resource::POLECATS, name, &patch, mode).await;
+        let object = merged.map_err(|error| failures.push(error.into())).ok()?;
+        match (self.force, self.dry_run.is_on()) {
+            (true, true) => Some((object, "would be deleted (dry run)")),
+            (false, true) => Some((object, "would be terminated (dry run)")),
+            (false, false) => Some((object, "termination requested")),
+            (true, false) => match cluster.delete(Resource::POLECATS, name).await {
+                Ok(answer) if answer["kind"] == "Polecat" => Some((answer, "deletion requested")),
+                Ok(_) => Some((object, "deletion requested")),
+                Err(error) => {
+                    failures.push(error.into());
+                    Some((object, "termination requested"))
+                }
+            },
+        }
     }
 }
 
-fn print(session: &mut Session, format: &Format, objects: &[serde_json::Value]) -> Result<(), Error> {
+fn print(session: &mut Session, format: &Format, changed: &[(&String, Value)]) -> Result<(), Error> {
     let mut printer = ListPrinter::start(&mut session.out, format);
-    for object in objects {
+    for (_, object) in changed {
         printer.element(object, &name_of(Resource::POLECATS, object))?;
     }
     Ok(printer.end()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cluster::testing::{answering, refusal};
+    use crate::exit::Exit;
+    use crate::flags::ClusterFlags;
+    use crate::output::Out;
+    use crate::output::testing::Shared;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// What is printed, and the failure, where polecat `b` cannot be changed and `d` cannot be deleted.
+    async fn nuke(words: &[&str]) -> (String, Error) {
+        let cluster = answering(|request| {
+            let name = request.uri().path().rsplit('/').next().unwrap_or_default();
+            match (request.method().as_str(), name) {
+                ("PATCH", "b") | ("DELETE", "d") => refusal(403, "Forbidden", name),
+                ("GET", "polecats") if request.uri().query().unwrap_or_default().contains("watch=true") => (
+                    200,
+                    json!({"type": "BOOKMARK", "object": {
+                        "apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Polecat",
+                        "metadata": {"resourceVersion": "1"},
+                    }}),
+                ),
+                ("GET", "polecats") => (
+                    200,
+                    json!({"metadata": {"resourceVersion": "1"}, "items": [working("a")]}),
+                ),
+                _ => (200, working(name)),
+            }
+        });
+        let mut session = Session::new(ClusterFlags::default());
+        let shared = Shared::default();
+        session.out = Out::into(Box::new(shared.clone()));
+        let line = ["nuke"].iter().chain(words);
+        let args = Line::try_parse_from(line).unwrap().args;
+        let error = args.nuke(&mut session, &cluster).await.unwrap_err();
+        (shared.text(), error)
+    }
+
+    fn working(name: &str) -> Value {
+        json!({
+            "apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Polecat",
+            "metadata": {"name": name, "namespace": "town"}, "spec": {"rig": "demo"}, "status": {"phase": "Working"},
+        })
+    }
+
+    #[tokio::test]
+    async fn one_that_fails_hides_nothing_and_keeps_none_of_the_others() {
+        let (text, error) = nuke(&["a", "b", "c"]).await;
+        assert_eq!(
+            text,
+            "polecat.gastown.gastown.io/a termination requested\npolecat.gastown.gastown.io/c termination requested\n"
+        );
+        assert_eq!(error.exit(), Exit::Forbidden);
+        assert!(
+            error.to_string().contains("failed to change polecat \"b\""),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn one_that_is_terminated_and_cannot_be_deleted_is_told_as_both() {
+        let (text, error) = nuke(&["b", "d", "e", "--force"]).await;
+        assert_eq!(
+            text,
+            "polecat.gastown.gastown.io/d termination requested\npolecat.gastown.gastown.io/e deletion requested\n"
+        );
+        let words = error.to_string();
+        for failure in ["failed to change polecat \"b\"", "failed to delete polecat \"d\""] {
+            assert!(words.contains(failure), "{words}");
+        }
+    }
+
+    #[tokio::test]
+    async fn all_are_waited_for_within_the_same_time() {
+        let (text, error) = nuke(&["a", "c", "--wait", "--timeout", "20ms"]).await;
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert_eq!(error.exit(), Exit::Timeout);
+        let Error::Several(failures) = error else {
+            panic!("{error}")
+        };
+        assert_eq!(failures.len(), 2);
+    }
 }

@@ -97,9 +97,7 @@ fn patiently<T>(session: &Session, result: Result<T, Call>) -> Result<Option<T>,
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.is_passing() || is_starting(&error) => {
-            session
-                .talk
-                .note(&session.talk.style.faint(&format!("tries again: {error}")));
+            session.talk.tries_again(&error);
             Ok(None)
         }
         Err(error) => Err(error.into()),
