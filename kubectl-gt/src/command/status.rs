@@ -12,12 +12,15 @@ use crate::error::Error;
 use crate::flags::duration;
 use crate::output::table::TablePrinter;
 use crate::output::{Format, Out, Output, OutputArgs};
-use crate::session::Session;
+use crate::session::{Session, Talk};
 use crate::view::{Polecat, Rig, dollars, escape, rigs};
 use crate::wait::Wait;
 
 /// How many polecats of each kind are named; the others are counted.
 const NAMED: usize = 12;
+
+/// No one reads faster, and the API server has others to serve.
+const SHORTEST: Duration = Duration::from_millis(200);
 
 /// Flags of `status`.
 #[derive(Debug, clap::Args)]
@@ -65,8 +68,8 @@ impl Args {
     /// Prints the town, once or again and again.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
         let cluster = session.cluster().await?;
+        let mut town = self.look(&cluster).await?;
         loop {
-            let town = self.look(&cluster).await?;
             if self.watch && session.out.is_terminal && self.output.output.is_for_people() {
                 // Home, and clear to the end: no flicker, and the scroll-back stays.
                 session.out.text("\u{1b}[H\u{1b}[2J")?;
@@ -75,9 +78,20 @@ impl Args {
             if !self.watch {
                 return Ok(());
             }
-            tokio::select! {
-                () = tokio::time::sleep(self.interval.max(Duration::from_millis(200))) => {}
+            town = tokio::select! {
+                town = self.look_again(session.talk, &cluster) => town?,
                 pressed = tokio::signal::ctrl_c() => return pressed.map_err(|error| Wait::Listen(error).into()),
+            };
+        }
+    }
+
+    /// The town after the interval. What another try may cure is told and tried again.
+    async fn look_again(&self, talk: Talk, cluster: &Cluster) -> Result<Town, Error> {
+        loop {
+            tokio::time::sleep(self.interval.max(SHORTEST)).await;
+            match self.look(cluster).await {
+                Err(Error::Call(error)) if error.is_passing() => talk.tries_again(&error),
+                result => return result,
             }
         }
     }
@@ -248,4 +262,49 @@ fn lines(out: &mut Out, title: &str, lines: &[Line], most: usize) -> Result<(), 
         out.line(&format!("… and {} more (-o wide)", lines.len() - most))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::cluster::testing::{answering, refusal};
+    use crate::exit::Exit;
+    use crate::flags::ClusterFlags;
+
+    /// How the second look ends, and how many lists it took, where the first list is answered by `code`.
+    async fn look_again(code: u16) -> (Result<Town, Error>, usize) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = asked.clone();
+        let cluster = answering(move |_| match counter.fetch_add(1, Ordering::Relaxed) {
+            0 => refusal(code, "", ""),
+            _ => (200, json!({"items": []})),
+        });
+        let args = Args {
+            this_namespace: false,
+            watch: true,
+            interval: Duration::ZERO,
+            output: OutputArgs {
+                output: Format::Table,
+            },
+        };
+        let talk = Session::new(ClusterFlags::default()).talk;
+        (
+            args.look_again(talk, &cluster).await,
+            asked.load(Ordering::Relaxed),
+        )
+    }
+
+    #[tokio::test]
+    async fn only_an_error_that_will_not_pass_ends_the_watch() {
+        // The failed list, then those of rigs and polecats.
+        let (town, lists) = look_again(503).await;
+        assert!(town.is_ok() && lists == 3, "{town:?} after {lists}");
+        for (code, exit) in [(403, Exit::Forbidden), (404, Exit::NotInstalled)] {
+            let (town, lists) = look_again(code).await;
+            assert_eq!((town.unwrap_err().exit(), lists), (exit, 1));
+        }
+    }
 }
