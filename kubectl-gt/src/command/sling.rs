@@ -194,12 +194,14 @@ impl Args {
         cluster: &Cluster,
         manifest: &Manifest,
         naming: &Naming,
-    ) -> Result<Value, Error> {
+    ) -> Result<Value, Call> {
         let mut used = match naming {
             Naming::Theme(_) => names_in_use(cluster).await?,
             Naming::Fixed(_) | Naming::Chance => BTreeSet::new(),
         };
-        for left in (0..TRIES).rev() {
+        let mut left = TRIES;
+        loop {
+            left -= 1;
             let name = match naming {
                 Naming::Fixed(name) => name.clone(),
                 Naming::Theme(theme) => first_free(*theme, &used),
@@ -219,10 +221,9 @@ impl Args {
                         .note(&format!("the name {name:?} was taken meanwhile; chooses another"));
                     used.insert(name);
                 }
-                result => return Ok(result?),
+                result => return result,
             }
         }
-        Err(CommandError::Refused("every name was taken meanwhile; repeat, or use --name".to_owned()).into())
     }
 
     fn print(&self, session: &mut Session, created: &Value, address: &str) -> Result<(), Error> {
@@ -295,4 +296,47 @@ async fn names_in_use(cluster: &Cluster) -> Result<BTreeSet<String>, Call> {
         })
         .await?;
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cluster::testing::{answering, refusal};
+    use crate::exit::Exit;
+    use crate::flags::ClusterFlags;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[tokio::test]
+    async fn a_name_of_chance_that_is_always_taken_is_an_error_in_the_end() {
+        let posts = Arc::new(AtomicUsize::new(0));
+        let counter = posts.clone();
+        let cluster = answering(move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            refusal(409, "AlreadyExists", "x")
+        });
+        let session = Session::new(ClusterFlags::default());
+        let args = Line::try_parse_from(["sling", "mp-1", "demo"]).unwrap().args;
+        let manifest = args.manifest(&Rig::default(), None, None);
+        let create = async |naming: Naming| {
+            posts.store(0, Ordering::Relaxed);
+            let error = args
+                .create(&session, &cluster, &manifest, &naming)
+                .await
+                .unwrap_err();
+            assert_eq!(error.exit(), Exit::Conflict);
+            posts.load(Ordering::Relaxed)
+        };
+        assert_eq!(create(Naming::Chance).await, TRIES);
+        assert_eq!(create(Naming::Fixed("nux".to_owned())).await, 1);
+    }
 }
