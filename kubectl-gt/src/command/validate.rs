@@ -173,6 +173,7 @@ async fn ask(cluster: &Cluster, object: &Value) -> Result<Option<String>, Error>
         return Ok(None);
     };
     let namespace = object["metadata"]["namespace"].as_str();
+    let namespace = namespace.filter(|namespace| !namespace.is_empty());
     let within = namespace.map_or_else(
         || cluster.clone(),
         |namespace| cluster.within_namespace(namespace),
@@ -220,4 +221,22 @@ fn read(path: &Path) -> Result<String, CommandError> {
         return Ok(text);
     }
     std::fs::read_to_string(path).map_err(fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::testing::answering;
+
+    #[tokio::test]
+    async fn an_empty_namespace_is_none() {
+        for (namespace, path) in [("", "/namespaces/town/"), ("city", "/namespaces/city/")] {
+            let cluster = answering(move |request| {
+                let right = request.uri().path().contains(path);
+                (if right { 200 } else { 500 }, json!({}))
+            });
+            let object = json!({"kind": "Polecat", "metadata": {"name": "a", "namespace": namespace}});
+            assert!(matches!(ask(&cluster, &object).await, Ok(None)), "{namespace:?}");
+        }
+    }
 }
