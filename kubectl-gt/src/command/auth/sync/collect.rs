@@ -1,7 +1,9 @@
 //! Chooses what of Claude Code's folder is uploaded: a list of what is, never of what is not.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::archive;
@@ -60,12 +62,8 @@ pub fn collect(folder: &Path) -> Result<Collected, CommandError> {
         path: folder.to_string_lossy().into_owned(),
         source,
     })?;
-    let mut names: Vec<String> = entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    for name in names {
+    for name in found.names(".", entries.map(|entry| entry.map(|entry| entry.file_name()))) {
+        let name = name.to_string_lossy().into_owned();
         let path = folder.join(&name);
         if let Some(key) = FILES.into_iter().find(|file| *file == name) {
             if let Some(file) = found.read(&path, &name, fs::metadata(&path), false) {
@@ -115,6 +113,19 @@ impl Collected {
         });
     }
 
+    /// The entries of a folder in order. One that cannot be listed has no name to be left out by: its folder has.
+    fn names(&mut self, folder: &str, entries: impl Iterator<Item = io::Result<OsString>>) -> Vec<OsString> {
+        let mut names = Vec::new();
+        for entry in entries {
+            match entry {
+                Ok(name) => names.push(name),
+                Err(error) => self.leave(folder, format!("an entry of it cannot be listed: {error}")),
+            }
+        }
+        names.sort();
+        names
+    }
+
     /// `above` are the real folders on the way here: one that comes again is a loop of links.
     fn walk(&mut self, folder: &Path, relative: &str, above: &mut Vec<PathBuf>, linked: bool) {
         let real = match fs::canonicalize(folder) {
@@ -131,13 +142,11 @@ impl Collected {
             Ok(entries) => entries,
             Err(error) => return self.leave(relative, format!("cannot be read: {error}")),
         };
-        let mut names: Vec<_> = entries
-            .filter_map(Result::ok)
-            .map(|entry| entry.file_name())
-            .collect();
-        names.sort();
         above.push(real);
-        for name in names {
+        for name in self.names(
+            relative,
+            entries.map(|entry| entry.map(|entry| entry.file_name())),
+        ) {
             let Some(name) = name.to_str() else {
                 self.leave(
                     &format!("{relative}/{}", name.to_string_lossy()),
@@ -176,7 +185,7 @@ impl Collected {
         &mut self,
         path: &Path,
         relative: &str,
-        metadata: std::io::Result<Metadata>,
+        metadata: io::Result<Metadata>,
         linked: bool,
     ) -> Option<File> {
         let metadata = match metadata {
@@ -305,6 +314,22 @@ mod tests {
                 "skills/review/node_modules",
             ]
         );
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_listed_is_told_at_its_folder() {
+        let mut found = Collected::default();
+        let entries = [
+            Ok("b".into()),
+            Err(io::Error::other("a bad disk")),
+            Ok("a".into()),
+        ];
+        assert_eq!(found.names("skills", entries.into_iter()), ["a", "b"]);
+        let left = LeftOut {
+            path: "skills".to_owned(),
+            why: "an entry of it cannot be listed: a bad disk".to_owned(),
+        };
+        assert_eq!(found.left_out, [left]);
     }
 
     #[test]
