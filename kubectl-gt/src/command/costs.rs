@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use clap_complete::ArgValueCompleter;
 use serde_json::{Value, json};
 
-use crate::cluster::{Resource, Selection};
+use crate::cluster::{Cluster, Resource, Selection};
 use crate::complete;
 use crate::error::Error;
 use crate::output::OutputArgs;
@@ -40,6 +40,14 @@ enum By {
     Model,
 }
 
+/// What a row is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    /// Of a polecat; rigs and models are the same in every namespace.
+    namespace: String,
+    name: String,
+}
+
 /// What one row sums up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Sum {
@@ -52,14 +60,19 @@ struct Sum {
 }
 
 impl Args {
-    /// Prints what was used; read page by page, kept only as sums.
+    /// Prints what was used.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
         let cluster = session.cluster().await?;
+        self.costs(session, &cluster).await
+    }
+
+    /// Read page by page, kept only as sums.
+    async fn costs(self, session: &mut Session, cluster: &Cluster) -> Result<(), Error> {
         let selection = Selection {
             fields: self.rig.as_ref().map(|rig| format!("spec.rig={rig}")),
             all_namespaces: self.all_namespaces,
         };
-        let mut rows: BTreeMap<String, Sum> = BTreeMap::new();
+        let mut rows: BTreeMap<Row, Sum> = BTreeMap::new();
         let mut total = Sum::default();
         cluster
             .each_page(Resource::POLECATS, &selection, |page| {
@@ -72,22 +85,34 @@ impl Args {
             .await?;
         let value = json!({
             "by": self.by.title(),
-            "rows": rows.iter().map(|(name, sum)| sum.value(name)).collect::<Vec<_>>(),
-            "total": total.value("total"),
+            "rows": rows.iter().map(|(row, sum)| sum.value(row)).collect::<Vec<_>>(),
+            "total": total.value(&Row::total()),
         });
-        let names: Vec<_> = rows.keys().map(String::as_str).collect();
+        let names: Vec<_> = rows.keys().map(|row| row.name.as_str()).collect();
         session
             .out
             .object(&self.output.output, &value, &names.join("\n"), |out, _| {
-                let mut table =
-                    TablePrinter::start(out, &[self.by.title(), "polecats", "calls", "tokens", "cost"]);
-                let mut lines: Vec<_> = rows.iter().map(|(name, sum)| sum.row(name)).collect();
-                lines.push(total.row("total"));
-                table.rows(&lines)
+                let mut lines: Vec<_> = rows.iter().map(|(row, sum)| sum.line(row)).collect();
+                lines.push(total.line(&Row::total()));
+                let mut titles = vec![
+                    "namespace",
+                    self.by.title(),
+                    "polecats",
+                    "calls",
+                    "tokens",
+                    "cost",
+                ];
+                if !(self.all_namespaces && self.by == By::Polecat) {
+                    titles.remove(0);
+                    for line in &mut lines {
+                        line.remove(0);
+                    }
+                }
+                TablePrinter::start(out, &titles).rows(&lines)
             })?;
         if total.unpriced > 0 {
             session.talk.warn(&format!(
-                "{} polecats used a model without a price, and are not in the cost; add it to the chart's value prices",
+                "polecats whose model has no price, and which are not in the cost: {}; add the price to the chart's value prices",
                 total.unpriced
             ));
         }
@@ -104,12 +129,25 @@ impl By {
         }
     }
 
-    fn row(self, polecat: &Polecat) -> String {
-        match self {
-            Self::Polecat => polecat.address(),
-            Self::Rig => polecat.spec.rig.clone(),
-            Self::Model if polecat.status.agent_model.is_empty() => "(none)".to_owned(),
-            Self::Model => polecat.status.agent_model.clone(),
+    fn row(self, polecat: &Polecat) -> Row {
+        let (namespace, name) = match self {
+            Self::Polecat => (polecat.metadata.namespace.as_str(), polecat.address()),
+            Self::Rig => ("", polecat.spec.rig.clone()),
+            Self::Model if polecat.status.agent_model.is_empty() => ("", "(none)".to_owned()),
+            Self::Model => ("", polecat.status.agent_model.clone()),
+        };
+        Row {
+            namespace: namespace.to_owned(),
+            name,
+        }
+    }
+}
+
+impl Row {
+    fn total() -> Self {
+        Self {
+            namespace: String::new(),
+            name: "total".to_owned(),
         }
     }
 }
@@ -127,9 +165,10 @@ impl Sum {
         }
     }
 
-    fn row(&self, name: &str) -> Vec<String> {
+    fn line(&self, row: &Row) -> Vec<String> {
         vec![
-            name.to_owned(),
+            row.namespace.clone(),
+            row.name.clone(),
             self.polecats.to_string(),
             self.calls.to_string(),
             tokens(self.tokens),
@@ -137,21 +176,73 @@ impl Sum {
         ]
     }
 
-    fn value(&self, name: &str) -> Value {
-        json!({
-            "name": name,
+    fn value(&self, row: &Row) -> Value {
+        let mut value = json!({
+            "name": row.name,
             "polecats": self.polecats,
             "calls": self.calls,
             "tokens": self.tokens,
             "costMicros": self.micros,
             "unpriced": self.unpriced,
-        })
+        });
+        if !row.namespace.is_empty() {
+            value["namespace"] = json!(row.namespace);
+        }
+        value
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::testing::answering;
+    use crate::flags::ClusterFlags;
+    use crate::output::testing::Shared;
+    use crate::output::{Format, Out};
+
+    #[tokio::test]
+    async fn polecats_of_one_name_in_two_namespaces_are_two() {
+        let cluster = answering(|_| {
+            let of = |namespace: &str| {
+                json!({
+                    "metadata": {"name": "a", "namespace": namespace}, "spec": {"rig": "demo"},
+                    "status": {"usage": {"requests": 1}, "costMicros": 5},
+                })
+            };
+            (200, json!({"items": [of("town"), of("city")]}))
+        });
+        let print = async |output: Format| {
+            let mut session = Session::new(ClusterFlags::default());
+            let shared = Shared::default();
+            session.out = Out::into(Box::new(shared.clone()));
+            let args = Args {
+                rig: None,
+                all_namespaces: true,
+                by: By::Polecat,
+                output: OutputArgs { output },
+            };
+            args.costs(&mut session, &cluster).await.unwrap();
+            shared.text()
+        };
+        let table = print(Format::Table).await;
+        let words: Vec<Vec<_>> = table
+            .lines()
+            .map(|line| line.split_whitespace().take(3).collect())
+            .collect();
+        assert_eq!(
+            words,
+            [
+                ["NAMESPACE", "POLECAT", "POLECATS"],
+                ["city", "demo/a", "1"],
+                ["town", "demo/a", "1"],
+                ["total", "2", "2"]
+            ]
+        );
+        let value: Value = serde_json::from_str(&print(Format::Json).await).unwrap();
+        let namespaces = [&value["rows"][0]["namespace"], &value["rows"][1]["namespace"]];
+        assert_eq!(namespaces, ["city", "town"]);
+        assert_eq!(value["total"]["polecats"], 2);
+    }
 
     #[test]
     fn a_polecat_without_a_price_is_counted_and_not_taken_for_free() {

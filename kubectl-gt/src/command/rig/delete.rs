@@ -39,7 +39,7 @@ impl Args {
             let busy: Vec<_> = polecats.iter().filter(|polecat| !polecat.has_ended()).collect();
             if let Some(first) = busy.first() {
                 return Err(CommandError::Refused(format!(
-                    "rig {:?} has {} polecats that have not ended, such as {:?}; end them with `kubectl gt polecat nuke`, or delete the rig with --force",
+                    "rig {:?} has polecats that have not ended: {} (such as {:?}); end them with `kubectl gt polecat nuke`, or delete the rig with --force",
                     self.name,
                     busy.len(),
                     first.address(),
