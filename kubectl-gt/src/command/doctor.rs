@@ -55,15 +55,20 @@ impl Args {
 async fn kubernetes(cluster: &Cluster, findings: &mut Findings) -> Result<(), Call> {
     let version = cluster.read("/version", "the cluster's version").await?;
     let text = version["gitVersion"].as_str().unwrap_or("unknown");
+    let what = format!("{text} at {}", cluster.address());
     let minor = version["minor"].as_str().unwrap_or_default();
-    let minor: String = minor.chars().take_while(char::is_ascii_digit).collect();
-    match minor.parse::<u32>() {
-        Ok(minor) if minor < LEAST_MINOR => findings.bad(
+    let digits: String = minor.chars().take_while(char::is_ascii_digit).collect();
+    match digits.parse::<u32>() {
+        Ok(number) if number < LEAST_MINOR => findings.bad(
             "kubernetes",
-            &format!("{text} at {}", cluster.address()),
+            &what,
             "use Kubernetes 1.30 or OpenShift 4.17 or later: pods need native sidecars",
         ),
-        _ => findings.good("kubernetes", &format!("{text} at {}", cluster.address())),
+        Ok(_) => findings.good("kubernetes", &what),
+        Err(_) => findings.unknown(
+            "kubernetes",
+            &format!("{what}: its minor version {minor:?} is no number"),
+        ),
     }
     Ok(())
 }
@@ -196,7 +201,25 @@ async fn of_the_namespace(cluster: &Cluster, rigs: &[Rig], flag: &str, findings:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::testing::nowhere;
+    use serde_json::json;
+
+    use crate::cluster::testing::{answering, nowhere};
+
+    #[tokio::test]
+    async fn only_a_version_that_can_be_read_is_good() {
+        for (minor, level) in [
+            ("29", "problem"),
+            ("30", "ok"),
+            ("34+", "ok"),
+            ("", "unknown"),
+            ("+", "unknown"),
+        ] {
+            let cluster = answering(move |_| (200, json!({"gitVersion": "v1", "minor": minor})));
+            let mut findings = Findings::default();
+            kubernetes(&cluster, &mut findings).await.unwrap();
+            assert_eq!(findings.levels(), [level], "{minor:?}");
+        }
+    }
 
     #[tokio::test]
     async fn only_what_was_forbidden_is_called_so() {

@@ -106,6 +106,12 @@ impl Findings {
         self.all.iter().map(|finding| finding.what.as_str()).collect()
     }
 
+    /// How bad each is.
+    #[cfg(test)]
+    pub fn levels(&self) -> Vec<&'static str> {
+        self.all.iter().map(|finding| finding.level.name()).collect()
+    }
+
     /// An error when something keeps work from being done.
     pub fn verdict(&self) -> Result<(), CommandError> {
         let bad = self
@@ -123,14 +129,19 @@ impl Findings {
     }
 }
 
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Unknown => "unknown",
+            Self::Careful => "warning",
+            Self::Bad => "problem",
+        }
+    }
+}
+
 impl Finding {
     fn value(&self) -> Value {
-        let level = match self.level {
-            Level::Good => "ok",
-            Level::Unknown => "unknown",
-            Level::Careful => "warning",
-            Level::Bad => "problem",
-        };
-        json!({"check": self.check, "level": level, "finding": self.what, "remedy": self.remedy})
+        json!({"check": self.check, "level": self.level.name(), "finding": self.what, "remedy": self.remedy})
     }
 }
