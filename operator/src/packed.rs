@@ -1,19 +1,27 @@
-//! Objects as JSON. Parsed, most of an object is room for fields that are not set: a polecat and its pod take four times
-//! as much, and tens of thousands of them are held in memory. A look at one parses it.
+//! Objects as compressed JSON. Parsed, most of an object is room for fields that are not set, and as text most of it is
+//! what every polecat says; tens of thousands of them are held in memory. A look at one unpacks it.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use kube::Resource;
 use kube::api::ObjectMeta;
+use lz4_flex::block::{compress_with_dict, decompress_with_dict};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// An object of the kind `K`. Only name and namespace can be read without a parse.
+/// What polecats and their pods look like: what an object has in common with it costs a few bytes. It need not be like any
+/// of them; nothing that is packed outlives the process.
+const LIKENESS: &[u8] = include_bytes!("packed/likeness.jsonl");
+
+/// An object of the kind `K`. Only name and namespace can be read without a look inside.
 #[derive(Debug)]
 pub struct Packed<K> {
     metadata: ObjectMeta,
-    json: Box<[u8]>,
+    /// How many bytes the JSON has.
+    length: usize,
+    /// The JSON as an LZ4 block, with [`LIKENESS`] as its dictionary.
+    block: Box<[u8]>,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -23,7 +31,7 @@ pub struct Packed<K> {
 pub struct Unreadable {
     act: &'static str,
     object: String,
-    source: serde_json::Error,
+    source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Packed<K> {
@@ -38,28 +46,31 @@ impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Packed<K> {
         let json = serde_json::to_vec(object).map_err(|source| unreadable::<K>("pack", &metadata, source))?;
         Ok(Self {
             metadata,
-            json: json.into_boxed_slice(),
+            length: json.len(),
+            block: compress_with_dict(&json, LIKENESS).into_boxed_slice(),
             kind: PhantomData,
         })
     }
 
     /// The whole object.
     pub fn unpack(&self) -> Result<K, Unreadable> {
-        serde_json::from_slice(&self.json).map_err(|source| unreadable::<K>("unpack", &self.metadata, source))
+        let json = decompress_with_dict(&self.block, self.length, LIKENESS)
+            .map_err(|source| unreadable::<K>("unpack", &self.metadata, source))?;
+        serde_json::from_slice(&json).map_err(|source| unreadable::<K>("unpack", &self.metadata, source))
     }
 }
 
 fn unreadable<K: Resource<DynamicType = ()>>(
     act: &'static str,
     meta: &ObjectMeta,
-    source: serde_json::Error,
+    source: impl std::error::Error + Send + Sync + 'static,
 ) -> Unreadable {
     let (kind, namespace) = (K::kind(&()), meta.namespace.as_deref().unwrap_or_default());
     let name = meta.name.as_deref().unwrap_or_default();
     Unreadable {
         act,
         object: format!("{kind} {namespace}/{name}"),
-        source,
+        source: source.into(),
     }
 }
 
@@ -67,7 +78,8 @@ impl<K> Clone for Packed<K> {
     fn clone(&self) -> Self {
         Self {
             metadata: self.metadata.clone(),
-            json: self.json.clone(),
+            length: self.length,
+            block: self.block.clone(),
             kind: PhantomData,
         }
     }
@@ -104,6 +116,9 @@ impl<K: Resource<DynamicType = ()>> Resource for Packed<K> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use gastown_api::polecat::Polecat;
     use serde_json::json;
 
     use super::*;
@@ -119,5 +134,38 @@ mod tests {
         let packed = Packed::pack(&pod).unwrap();
         assert_eq!(packed.meta().name.as_deref(), Some("polecat-furiosa"));
         assert_eq!(packed.unpack().unwrap(), pod);
+    }
+
+    /// As thousands of them are: the status of a polecat at work and of its pod.
+    fn at_work() -> (Polecat, PodView) {
+        let condition = |type_: &str, status: &str, reason: &str, message: &str| {
+            json!({"type": type_, "status": status, "reason": reason, "message": message, "observedGeneration": 1,
+                "lastTransitionTime": "2026-02-03T04:05:06Z"})
+        };
+        let polecat = testing::polecat(json!({"metadata": {"name": "nux"}, "status": {
+            "phase": "Working", "observedGeneration": 1, "branch": "polecat/nux", "podName": "polecat-nux", "podActive": true,
+            "agent": "claude-code", "agentImage": "registry.example.com/polecat-agent@sha256:0123",
+            "repository": "git@github.com:org/repo.git", "baseBranch": "main",
+            "attempts": [{"number": 1, "podName": "polecat-nux", "podUID": "a-uid", "startedAt": "2026-02-03T04:05:06Z"}],
+            "conditions": [
+                condition("Working", "True", "AgentRunning", "the agent is at work"),
+                condition("Ready", "False", "AgentRunning", "the agent is at work"),
+                condition("Progressing", "True", "AgentRunning", "the agent is at work"),
+                condition("RigFound", "True", "RigFound", "rig \"my-project\" exists"),
+            ],
+        }}));
+        let name = json!({"metadata": {"name": "polecat-nux"}, "status": testing::running()});
+        (Arc::unwrap_or_clone(polecat), testing::pod(name))
+    }
+
+    #[test]
+    fn what_all_have_in_common_takes_no_room() {
+        let (polecat, pod) = at_work();
+        let room =
+            |length: usize, block: &[u8]| assert!(block.len() * 4 < length, "{} of {length}", block.len());
+        let packed = Packed::pack(&polecat).unwrap();
+        room(packed.length, &packed.block);
+        let packed = Packed::pack(&pod).unwrap();
+        room(packed.length, &packed.block);
     }
 }
