@@ -72,7 +72,9 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 fn run(cli: Cli) -> Result<(), Error> {
     gastown_crypto::install()?;
     session::trace(cli.flags.verbosity);
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // The one worker sends and receives while this thread prints.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()
         .map_err(Error::StartRuntime)?;

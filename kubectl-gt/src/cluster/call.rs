@@ -28,6 +28,9 @@ pub enum Call {
         /// On what kind of object.
         kind: &'static str,
     },
+    /// The task that read a page broke off.
+    #[error("failed to read the next page of the list; try again")]
+    NextPage(#[source] tokio::task::JoinError),
     /// The cluster does not serve the kind.
     #[error(
         "failed to {act} {object}: the cluster {address} does not serve gastown.gastown.io/v1alpha1; install the operator (`helm install gastown-operator …`, see the README), or choose another cluster with --context"
@@ -180,7 +183,7 @@ impl Call {
             Self::Invalid { .. } => Exit::Invalid,
             Self::Exists { .. } | Self::Conflict { .. } => Exit::Conflict,
             Self::Unreachable { .. } | Self::TooSlow { .. } | Self::Decode { .. } => Exit::Unreachable,
-            Self::ServerFailed { .. } | Self::Build { .. } => Exit::Failure,
+            Self::ServerFailed { .. } | Self::Build { .. } | Self::NextPage(_) => Exit::Failure,
         }
     }
 

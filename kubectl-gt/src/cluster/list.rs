@@ -2,6 +2,7 @@
 
 use http::Request;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::resource::encode;
@@ -80,17 +81,10 @@ impl Cluster {
         &self,
         resource: Resource,
         selection: &Selection,
-        mut see: impl FnMut(Page) -> Result<(), E>,
+        see: impl FnMut(Page) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut token = String::new();
-        loop {
-            let page: Page = self.page(resource, selection, &token, AS_OBJECTS).await?;
-            token.clone_from(&page.metadata.token);
-            see(page)?;
-            if token.is_empty() {
-                return Ok(());
-            }
-        }
+        let token = |page: &Page| page.metadata.token.clone();
+        self.each(resource, selection, AS_OBJECTS, token, see).await
     }
 
     /// Calls `see` with each page as the API server prints it.
@@ -98,16 +92,32 @@ impl Cluster {
         &self,
         resource: Resource,
         selection: &Selection,
-        mut see: impl FnMut(Table) -> Result<(), E>,
+        see: impl FnMut(Table) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut token = String::new();
+        let token = |table: &Table| table.metadata.token.clone();
+        self.each(resource, selection, AS_TABLE, token, see).await
+    }
+
+    /// The next page is read, by another thread, while one is looked at.
+    async fn each<T: DeserializeOwned + Send + 'static, E: From<Call>>(
+        &self,
+        resource: Resource,
+        selection: &Selection,
+        accept: &'static str,
+        token: impl Fn(&T) -> String,
+        mut see: impl FnMut(T) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut page: T = self.page(resource, selection, "", accept).await?;
         loop {
-            let table: Table = self.page(resource, selection, &token, AS_TABLE).await?;
-            token.clone_from(&table.metadata.token);
-            see(table)?;
-            if token.is_empty() {
-                return Ok(());
+            let next = token(&page);
+            if next.is_empty() {
+                return see(page);
             }
+            let (cluster, selection) = (self.clone(), selection.clone());
+            let fetch = async move { cluster.page(resource, &selection, &next, accept).await };
+            let fetched = tokio::spawn(fetch);
+            see(page)?;
+            page = fetched.await.map_err(Call::NextPage)??;
         }
     }
 
@@ -122,7 +132,7 @@ impl Cluster {
         Ok(all)
     }
 
-    pub(super) async fn page<T: serde::de::DeserializeOwned>(
+    pub(super) async fn page<T: DeserializeOwned>(
         &self,
         resource: Resource,
         selection: &Selection,
@@ -156,5 +166,43 @@ impl Cluster {
             Some(answer) => answer.map_err(|error| Call::from_kube("list", resource, "", self, error)),
             None => Err(self.too_slow("list", &object)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::testing;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn the_next_page_is_asked_for_before_one_is_printed() {
+        let (asked, requests) = mpsc::channel();
+        let cluster = testing::answering(move |request| {
+            let is_next = request.uri().to_string().contains("&continue=more");
+            asked.send(is_next).unwrap();
+            let token = if is_next { "" } else { "more" };
+            (
+                200,
+                json!({"metadata": {"continue": token}, "items": [{"next": is_next}]}),
+            )
+        });
+        let mut seen = Vec::new();
+        let see = |page: Page| {
+            if seen.is_empty() {
+                for is_next in [false, true] {
+                    assert_eq!(requests.recv_timeout(Duration::from_mins(1)), Ok(is_next));
+                }
+            }
+            seen.extend(page.items);
+            Ok::<_, Call>(())
+        };
+        let selection = Selection::default();
+        cluster.each_page(Resource::RIGS, &selection, see).await.unwrap();
+        assert_eq!(seen, [json!({"next": false}), json!({"next": true})]);
     }
 }
