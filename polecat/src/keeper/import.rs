@@ -44,8 +44,8 @@ pub enum ImportTree {
 pub enum Imported {
     /// As it was.
     Whole,
-    /// It changed its size each time it was read; what stands in the tree is of no one moment.
-    Torn,
+    /// What stands in the tree is of no one moment, or not the whole file, and why.
+    Torn(String),
     /// It could not be read and is not in the tree.
     Unreadable(String),
 }
@@ -120,32 +120,61 @@ impl Import {
     }
 
     /// The size is promised before the content: a file that got shorter is filled up and read again, and the last
-    /// entry of a path is the one that counts.
-    fn stream(&mut self, mode: &[u8], path: &[u8], mut file: File) -> Result<Imported, ImportTree> {
-        let mut outcome = Imported::Torn;
-        for _ in 0..TRIES {
-            let size = match file.seek(SeekFrom::Start(0)).and_then(|_| file.metadata()) {
-                Ok(metadata) => metadata.len(),
-                Err(error) => return Ok(Imported::Unreadable(error.to_string())),
-            };
-            self.entry(mode, path, size)?;
-            let copied = self.copy(&mut file, size)?;
-            let short = size - copied;
-            let filled = io::copy(&mut io::repeat(0).take(short), &mut self.stdin);
-            self.child.blame(filled)?;
-            self.write(b"\n")?;
-            let grown = file.read(&mut [0]).unwrap_or(0) > 0;
-            if short == 0 && !grown {
-                outcome = Imported::Whole;
+    /// entry of a path is the one that counts. What an earlier try put into the tree stays there.
+    fn stream(
+        &mut self,
+        mode: &[u8],
+        path: &[u8],
+        mut file: impl Read + Seek,
+    ) -> Result<Imported, ImportTree> {
+        let (mut outcome, mut size) = match self.once(mode, path, &mut file)? {
+            Ok(imported) => imported,
+            Err(error) => return Ok(Imported::Unreadable(error.to_string())),
+        };
+        for _ in 1..TRIES {
+            if outcome == Imported::Whole {
                 break;
             }
+            (outcome, size) = match self.once(mode, path, &mut file)? {
+                Ok(imported) => imported,
+                Err(error) => (torn(Some(&error)), size),
+            };
         }
-        self.count(file.metadata().map_or(0, |metadata| metadata.len()));
+        self.count(size);
         Ok(outcome)
     }
 
-    /// Copies at most `size` bytes; a file that cannot be read any further counts as shorter.
-    fn copy(&mut self, file: &mut File, size: u64) -> Result<u64, ImportTree> {
+    /// One try, and the size that was promised; an error: nothing was promised.
+    fn once(
+        &mut self,
+        mode: &[u8],
+        path: &[u8],
+        file: &mut (impl Read + Seek),
+    ) -> Result<io::Result<(Imported, u64)>, ImportTree> {
+        let size = match file.seek(SeekFrom::End(0)) {
+            Ok(size) => size,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Err(error) = file.rewind() {
+            return Ok(Err(error));
+        }
+        self.entry(mode, path, size)?;
+        let (copied, broken) = self.copy(file, size)?;
+        let short = size - copied;
+        let filled = io::copy(&mut io::repeat(0).take(short), &mut self.stdin);
+        self.child.blame(filled)?;
+        self.write(b"\n")?;
+        let grown = file.read(&mut [0]).unwrap_or(0) > 0;
+        let outcome = if broken.is_some() || short > 0 || grown {
+            torn(broken.as_ref())
+        } else {
+            Imported::Whole
+        };
+        Ok(Ok((outcome, size)))
+    }
+
+    /// Copies at most `size` bytes; gives how many there were, and why no more could be read.
+    fn copy(&mut self, file: &mut impl Read, size: u64) -> Result<(u64, Option<io::Error>), ImportTree> {
         let mut buffer = [0; 16 * 1024];
         let mut copied = 0;
         while copied < size {
@@ -159,10 +188,10 @@ impl Import {
                     copied += count as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => break,
+                Err(error) => return Ok((copied, Some(error))),
             }
         }
-        Ok(copied)
+        Ok((copied, None))
     }
 
     fn entry(&mut self, mode: &[u8], path: &[u8], size: u64) -> Result<(), ImportTree> {
@@ -198,6 +227,13 @@ impl Import {
         self.child.finish()?;
         Ok(answer.trim().parse()?)
     }
+}
+
+fn torn(broken: Option<&io::Error>) -> Imported {
+    Imported::Torn(match broken {
+        Some(error) => format!("it is saved as far as it was read: {error}"),
+        None => "it was being written; it is saved as it was read".to_owned(),
+    })
 }
 
 /// A path as fast-import and people can read it: quoted as in C, with octal escapes for all that is not plain.
@@ -250,6 +286,59 @@ pub fn unquote(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Shorter than it says, and after so many looks gone.
+    struct Fickle {
+        looks: u32,
+        content: io::Cursor<&'static [u8]>,
+    }
+
+    impl Read for Fickle {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.content.read(buffer)
+        }
+    }
+
+    impl Seek for Fickle {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            if to != SeekFrom::End(0) {
+                return self.content.seek(to);
+            }
+            self.looks = self
+                .looks
+                .checked_sub(1)
+                .ok_or(io::ErrorKind::StaleNetworkFileHandle)?;
+            Ok(5)
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_try_put_into_the_tree_is_not_called_unreadable() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), "/nowhere", &crate::testing::order(), "x").unwrap();
+        let deadline = Instant::now() + std::time::Duration::from_mins(1);
+        let mut import = Import::begin(&store, deadline).unwrap();
+        let mut add = |looks, path: &[u8]| {
+            let content = io::Cursor::new(&b"abc"[..]);
+            import.stream(b"100644", path, Fickle { looks, content }).unwrap()
+        };
+        let gone = io::Error::from(io::ErrorKind::StaleNetworkFileHandle).to_string();
+        assert_eq!(add(0, b"never"), Imported::Unreadable(gone.clone()));
+        let Imported::Torn(why) = add(1, b"once") else {
+            panic!("it is in the tree");
+        };
+        assert!(why.contains("saved as far as") && why.contains(&gone), "{why}");
+        assert_eq!(add(9, b"short"), torn(None));
+        assert_eq!((import.files, import.bytes), (2, 10));
+        let commit = import.finish().unwrap();
+        let git = store.git(deadline);
+        assert_eq!(
+            git.text(&["ls-tree", "--name-only", commit.as_str()]).unwrap(),
+            "once\nshort"
+        );
+        let content = git.run(&["cat-file", "blob", &format!("{commit}:once")]).unwrap();
+        assert_eq!(content, b"abc\0\0");
+    }
 
     #[test]
     fn every_path_can_be_read_back() {

@@ -250,8 +250,7 @@ impl Walk<'_> {
         }
         match self.import.file(&entry.path, executable, size, file)? {
             Imported::Whole => Ok(Ok(())),
-            Imported::Torn => Ok(Err("it was being written; it is saved as it was read".to_owned())),
-            Imported::Unreadable(error) => Ok(Err(error)),
+            Imported::Torn(why) | Imported::Unreadable(why) => Ok(Err(why)),
         }
     }
 
