@@ -11,8 +11,8 @@ use gastown_api::work_order::{Limits, WorkOrder};
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, mpsc};
 
 use super::disk::Disk;
 use super::schedule::Schedule;
@@ -32,6 +32,12 @@ const TICK: Duration = Duration::from_secs(10);
 /// What of the grace period a snapshot leaves to the broker, and the least a snapshot gets.
 const SHARE_OF_BROKER: Duration = Duration::from_secs(10);
 const LEAST: Duration = Duration::from_secs(10);
+
+/// A look by `stat` gets one part in so many of a checkpoint's time.
+const SHARE_OF_LOOK: u32 = 4;
+
+/// The most calls that wait.
+const MAX_CALLS: usize = 16;
 
 /// The most bytes of a request.
 const MAX_REQUEST: u64 = 64;
@@ -101,43 +107,95 @@ impl Watch {
     }
 }
 
+/// What reached the keeper, and when: its time runs from then on, whatever the keeper was doing.
+#[derive(Debug)]
+pub(super) struct Call {
+    wish: Wish,
+    heard: Instant,
+}
+
+#[derive(Debug)]
+enum Wish {
+    /// A last snapshot, and then the end; with why.
+    Stop(&'static str),
+    /// A snapshot for who asked on the socket.
+    Answer(tokio::net::UnixStream),
+}
+
+/// What calls come from.
+#[derive(Debug)]
+pub(super) struct Ears {
+    terminate: Signal,
+    interrupt: Signal,
+    listener: UnixListener,
+}
+
+impl Ears {
+    /// Hears until nobody is told any more.
+    pub(super) async fn hear(mut self, calls: mpsc::Sender<Call>) {
+        loop {
+            let wish = tokio::select! {
+                _ = self.terminate.recv() => Wish::Stop("told to stop"),
+                _ = self.interrupt.recv() => Wish::Stop("interrupted"),
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => Wish::Answer(stream),
+                    Err(error) => {
+                        say(&format!("polecat keeper: failed to accept a request: {error}"));
+                        continue;
+                    }
+                },
+            };
+            let heard = Instant::now();
+            if calls.send(Call { wish, heard }).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
 impl Keeper {
     /// Serves until SIGTERM; says whether the last snapshot succeeded.
     pub async fn serve(self: Arc<Self>, disk: Disk) -> Result<bool, Serve> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let listener = self.listen()?;
+        let (sender, mut calls) = mpsc::channel(MAX_CALLS);
+        tokio::spawn(self.ears()?.hear(sender));
         let filling = Arc::new(Notify::new());
         tokio::spawn(watch_disk(disk, self.port, Arc::clone(&filling)));
         let mut watch = None;
         loop {
             tokio::select! {
-                _ = terminate.recv() => return Ok(self.snapshot("told to stop", Purpose::Last).await.is_ok()),
-                _ = interrupt.recv() => return Ok(self.snapshot("interrupted", Purpose::Last).await.is_ok()),
-                () = filling.notified() => drop(self.snapshot("a volume is nearly full", Purpose::Checkpoint).await),
+                // The end goes before any checkpoint that is due as well.
+                biased;
+                Some(Call { wish, heard }) = calls.recv() => match wish {
+                    Wish::Stop(why) => return Ok(self.snapshot(why, Purpose::Last, heard).await.is_ok()),
+                    Wish::Answer(stream) => self.answer(stream, heard).await,
+                },
+                () = filling.notified() => {
+                    drop(self.snapshot("a volume is nearly full", Purpose::Checkpoint, Instant::now()).await);
+                }
                 () = tokio::time::sleep(if watch.is_some() { TICK } else { PAUSE }) => match &mut watch {
                     Some(watch) => self.look(watch).await,
                     None => watch = self.learn().await,
-                },
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.answer(stream).await,
-                    Err(error) => say(&format!("polecat keeper: failed to accept a request: {error}")),
                 },
             }
         }
     }
 
-    fn listen(&self) -> Result<UnixListener, Serve> {
+    pub(super) fn ears(&self) -> Result<Ears, Serve> {
         // One that a killed keeper left would refuse the name.
         let _there_was_none = std::fs::remove_file(&self.socket);
-        UnixListener::bind(&self.socket).map_err(|source| Serve::Listen {
+        let listener = UnixListener::bind(&self.socket).map_err(|source| Serve::Listen {
             path: self.socket.clone(),
             source,
+        })?;
+        Ok(Ears {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            listener,
         })
     }
 
     /// Fetches once the broker serves, so that the base is known before the agent pushes.
-    async fn learn(self: &Arc<Self>) -> Option<Watch> {
+    pub(super) async fn learn(self: &Arc<Self>) -> Option<Watch> {
         let watch = Watch::starting(&self.order.limits);
         match wait::ask(self.port).await {
             Ok(Ok(())) => {}
@@ -145,10 +203,14 @@ impl Keeper {
             // Nothing will ever be cloned.
             Err(_) => return Some(watch),
         }
-        match self.store.refresh(self.deadline(Purpose::Last)) {
+        let keeper = Arc::clone(self);
+        let deadline = self.deadline(Purpose::Last, Instant::now());
+        let refresh = move || keeper.store.refresh(deadline).map_err(|error| explain(&error));
+        let refreshed = tokio::task::spawn_blocking(refresh).await;
+        match refreshed.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(_) => Some(watch),
-            Err(error) => {
-                say(&format!("polecat keeper: {}", explain(&error)));
+            Err(words) => {
+                say(&format!("polecat keeper: {words}"));
                 None
             }
         }
@@ -160,14 +222,19 @@ impl Keeper {
         if !watch.schedule.is_due(Instant::now(), turns) {
             return;
         }
+        let started = Instant::now();
         let seen = {
             let keeper = Arc::clone(self);
-            let deadline = self.deadline(Purpose::Checkpoint);
+            let deadline = started + (self.deadline(Purpose::Checkpoint, started) - started) / SHARE_OF_LOOK;
             let survey = move || survey::fingerprint(&keeper.work_tree, deadline);
             tokio::task::spawn_blocking(survey).await.unwrap_or_default()
         };
         let unchanged = seen.is_some() && seen == watch.saved;
-        let saved = unchanged || self.snapshot("checkpoint", Purpose::Checkpoint).await.is_ok();
+        let saved = unchanged
+            || self
+                .snapshot("checkpoint", Purpose::Checkpoint, started)
+                .await
+                .is_ok();
         watch.saved = seen.filter(|_| saved);
         watch.schedule.looked(Instant::now(), turns, saved);
     }
@@ -180,45 +247,50 @@ impl Keeper {
         status.is_success().then_some(body)?.parse().ok()
     }
 
-    async fn answer(self: &Arc<Self>, mut stream: tokio::net::UnixStream) {
+    async fn answer(self: &Arc<Self>, mut stream: tokio::net::UnixStream, heard: Instant) {
         let mut request = Vec::new();
         let read = (&mut stream).take(MAX_REQUEST).read_to_end(&mut request).await;
         if read.is_err() || request != ASK {
             return;
         }
-        let answer = match self.snapshot("asked", Purpose::Last).await {
+        let answer = match self.snapshot("asked", Purpose::Last, heard).await {
             Ok(words) | Err(words) => words,
         };
         // Who asked may have gone away; the snapshot is made.
         let _asker_is_gone = stream.write_all(answer.as_bytes()).await;
     }
 
-    /// When a snapshot that starts now must be over. The end of the pod may be asked for in the middle of a checkpoint,
-    /// and the last snapshot must still fit the grace.
-    fn deadline(&self, purpose: Purpose) -> Instant {
+    /// When a snapshot must be over that is due since `since`. The end of the pod may be asked for in the middle of a
+    /// checkpoint, which then ends first: it takes half the grace at most, and the last snapshot gets the other half.
+    pub(super) fn deadline(&self, purpose: Purpose, since: Instant) -> Instant {
         let grace = Duration::from_secs(self.order.limits.grace_seconds);
         let all = grace.saturating_sub(SHARE_OF_BROKER).max(LEAST);
-        Instant::now()
-            + match purpose {
-                Purpose::Checkpoint => all / 2,
-                Purpose::Last => all,
-            }
+        match purpose {
+            Purpose::Checkpoint => since + all / 2,
+            Purpose::Last => (since + all).max(Instant::now() + LEAST),
+        }
     }
 
-    /// On a thread of its own: signals, requests and the volumes are still attended to.
-    async fn snapshot(self: &Arc<Self>, why: &'static str, purpose: Purpose) -> Result<String, String> {
+    /// On a thread of its own: meanwhile signals and requests are heard, and the volumes watched.
+    pub(super) async fn snapshot(
+        self: &Arc<Self>,
+        why: &'static str,
+        purpose: Purpose,
+        since: Instant,
+    ) -> Result<String, String> {
         let keeper = Arc::clone(self);
-        let taken = tokio::task::spawn_blocking(move || keeper.take(why, purpose)).await;
+        let deadline = self.deadline(purpose, since);
+        let taken = tokio::task::spawn_blocking(move || keeper.take(why, purpose, deadline)).await;
         taken.unwrap_or_else(|error| Err(format!("failed to save the work tree: {error}")))
     }
 
-    fn take(&self, why: &str, purpose: Purpose) -> Result<String, String> {
+    fn take(&self, why: &str, purpose: Purpose, deadline: Instant) -> Result<String, String> {
         let started = Instant::now();
         let context = Context {
             order: &self.order,
             store: &self.store,
             work_tree: &self.work_tree,
-            deadline: self.deadline(purpose),
+            deadline,
             purpose,
         };
         let outcome = match context.take() {

@@ -62,3 +62,70 @@ async fn a_checkpoint_is_taken_after_turns_and_none_when_nothing_changed() {
     let parent = pod.upstream().text(&["rev-parse", &format!("{WIP}~1")]).unwrap();
     assert_eq!(parent, first, "a checkpoint is a child of the one before");
 }
+
+#[tokio::test]
+async fn the_base_is_learnt_without_holding_anything_else_up() {
+    let mut pod = pod();
+    pod.order.limits.grace_seconds = 1;
+    let fetched = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let seen = Arc::clone(&fetched);
+    // Served by the thread that would be held up.
+    let refs = move || async move {
+        seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        axum::http::StatusCode::OK
+    };
+    let router = axum::Router::new().route("/repo.git/info/refs", axum::routing::get(refs));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    pod.url = format!("http://127.0.0.1:{port}/repo.git");
+    let keeper = Arc::new(pod.keeper(port));
+    assert!(keeper.learn().await.is_none(), "there is no repository");
+    let fetched = fetched.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(
+        fetched > 1,
+        "one of the keeper itself, and one of its git: {fetched}"
+    );
+}
+
+#[tokio::test]
+async fn a_request_is_heard_in_the_middle_of_a_checkpoint() {
+    let pod = pod();
+    pod.write("a", "1");
+    // The push waits in the upstream until somebody reads the pipe.
+    let gate = pod.folder.path().join("gate");
+    assert!(Program::new("mkfifo").arg(&gate).status().unwrap().success());
+    let hook = Path::new(&pod.url).join("hooks/pre-receive");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::write(&hook, format!("#!/bin/sh\necho > '{}'\n", gate.display())).unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let keeper = Arc::new(pod.keeper(1));
+    let (sender, mut calls) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(keeper.ears().unwrap().hear(sender));
+    let checkpoint = keeper.snapshot("checkpoint", serve::Purpose::Checkpoint, Instant::now());
+    let meanwhile = async {
+        let _asker = tokio::net::UnixStream::connect(&keeper.socket).await.unwrap();
+        let heard = calls.recv().await;
+        let opened = tokio::task::spawn_blocking(move || fs::read(gate)).await;
+        assert_eq!(opened.unwrap().unwrap(), b"\n");
+        heard
+    };
+    let (saved, heard) = tokio::join!(checkpoint, meanwhile);
+    assert!(heard.is_some());
+    assert!(saved.unwrap().starts_with("saved "));
+}
+
+#[test]
+fn a_last_snapshot_has_its_time_from_when_it_was_asked_for() {
+    let pod = pod();
+    let keeper = pod.keeper(1);
+    let asked = Instant::now();
+    let checkpoint = keeper.deadline(Purpose::Checkpoint, asked) - asked;
+    let last = keeper.deadline(Purpose::Last, asked) - asked;
+    assert_eq!((checkpoint.as_secs(), last.as_secs()), (55, 110));
+    let long_ago = asked.checked_sub(Duration::from_mins(3)).unwrap();
+    assert!(
+        keeper.deadline(Purpose::Last, long_ago) > asked,
+        "it is tried all the same"
+    );
+}
