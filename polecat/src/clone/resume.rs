@@ -217,6 +217,12 @@ impl Snapshot<'_> {
             &["update-index", "--add", "--replace", "-z", "--index-info"],
             &index_info(&edits),
         )?;
+        if self.recorded.deleted_more > 0 {
+            let more = self.recorded.deleted_more;
+            resumed
+                .left_out
+                .push(format!("{more} deletions of paths that no push may change"));
+        }
         let tree = git.text(&["write-tree"])?;
         let _made_anew_each_time = fs::remove_file(&index);
         Ok(tree)

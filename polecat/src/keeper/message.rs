@@ -11,15 +11,18 @@ use super::import::{quote, unquote};
 use super::walk::Seen;
 use crate::console::escape;
 
-/// The most lines of each list.
+/// The most lines of each list that only people read.
 const MAX_LINES: usize = 300;
+
+/// The most lines of the list of deletions: nothing but the message knows of them.
+const MAX_DELETED: usize = 10_000;
 
 /// What stands before the commit of the work branch, and before the name of the folder of held files.
 const BRANCH: &str = "Branch: ";
 const HELD: &str = "Held in: ";
 
 /// The heading of the list of paths that only seem to be there.
-const DELETED: &str =
+pub(super) const DELETED: &str =
     "Deleted in the work tree, and here as in the base, since no push may change these paths";
 
 /// What a later attempt reads of the message. An agent can push any message to its own WIP ref: a wrong one only leads
@@ -32,6 +35,8 @@ pub struct Recorded {
     pub held: Option<String>,
     /// Paths that were deleted in the work tree.
     pub deleted: Vec<Vec<u8>>,
+    /// How many more were; the message does not name them.
+    pub deleted_more: u64,
 }
 
 /// What there is to say.
@@ -91,9 +96,10 @@ pub fn compose(facts: &Facts<'_>) -> String {
         &format!("Held below {folder}/, since no push may change these paths"),
         facts.held.moved.iter().map(|path| quote(path)),
     );
-    section(
+    bounded(
         &mut text,
         DELETED,
+        MAX_DELETED,
         facts.held.restored.iter().map(|path| quote(path)),
     );
     section(
@@ -129,6 +135,7 @@ pub fn read(message: &str) -> Recorded {
             recorded.held = recorded.held.or_else(|| Some(folder.to_owned()));
         } else if in_deleted && line.starts_with("  ") {
             recorded.deleted.extend(unquote(line.trim()));
+            recorded.deleted_more += more(line).unwrap_or(0);
         } else {
             in_deleted = line.strip_suffix(':') == Some(DELETED);
         }
@@ -146,17 +153,27 @@ pub fn concluded(order: &WorkOrder) -> String {
 }
 
 fn section(text: &mut String, heading: &str, lines: impl ExactSizeIterator<Item = String>) {
+    bounded(text, heading, MAX_LINES, lines);
+}
+
+fn bounded(text: &mut String, heading: &str, most: usize, lines: impl ExactSizeIterator<Item = String>) {
     let count = lines.len();
     if count == 0 {
         return;
     }
     let _strings_take_everything = writeln!(text, "\n{heading}:");
-    for line in lines.take(MAX_LINES) {
+    for line in lines.take(most) {
         let _strings_take_everything = writeln!(text, "  {line}");
     }
-    if count > MAX_LINES {
-        let _strings_take_everything = writeln!(text, "  and {} more", count - MAX_LINES);
+    if count > most {
+        let _strings_take_everything = writeln!(text, "  and {} more", count - most);
     }
+}
+
+/// The count of a list's last line.
+fn more(line: &str) -> Option<u64> {
+    let count = line.strip_prefix("  and ")?.strip_suffix(" more")?;
+    count.parse().ok()
 }
 
 #[cfg(test)]
@@ -190,8 +207,18 @@ mod tests {
             branch: Some(branch.clone()),
             held: Some("gastown-held-1".to_owned()),
             deleted: vec![b".gitlab-ci.yml".to_vec(), odd],
+            deleted_more: 0,
         };
         assert_eq!(read(&compose(&facts)), recorded);
+        let many = Held {
+            restored: (0..=MAX_DELETED)
+                .map(|number| number.to_string().into_bytes())
+                .collect(),
+            ..Held::default()
+        };
+        let recorded = read(&compose(&Facts { held: &many, ..facts }));
+        assert_eq!(recorded.deleted[..], many.restored[..MAX_DELETED]);
+        assert_eq!(recorded.deleted_more, 1);
         assert_eq!(read("anything\n\nBranch: x\n"), Recorded::default());
     }
 }
