@@ -8,6 +8,9 @@ use gastown_api::work_order::WorkOrder;
 use super::bead::Bead;
 use super::resume::Resumed;
 
+/// The most branches and the most paths that are named.
+const MAX_NAMED: usize = 100;
+
 /// The prompt of an order, with the text of its bead if one was found.
 #[must_use]
 pub fn compose(order: &WorkOrder, bead: Option<&Bead>, resumed: Option<&Resumed>) -> String {
@@ -35,6 +38,16 @@ pub fn compose(order: &WorkOrder, bead: Option<&Bead>, resumed: Option<&Resumed>
     prompt
 }
 
+/// The first of many: the prompt has to fit a command line.
+fn named(all: &[String], separator: &str) -> String {
+    let (first, more) = all.split_at(all.len().min(MAX_NAMED));
+    let mut text = first.join(separator);
+    if !more.is_empty() {
+        let _strings_take_everything = write!(text, "{separator}and {} more", more.len());
+    }
+    text
+}
+
 /// What an earlier attempt left and where it is now.
 #[must_use]
 pub fn resumption(resumed: &Resumed) -> String {
@@ -51,11 +64,11 @@ pub fn resumption(resumed: &Resumed) -> String {
         let _strings_take_everything = write!(
             text,
             " Commits that it had not pushed are on: {}.",
-            resumed.branches.join(", ")
+            named(&resumed.branches, ", ")
         );
     }
     if !resumed.left_out.is_empty() {
-        let _strings_take_everything = write!(text, " Not restored: {}.", resumed.left_out.join("; "));
+        let _strings_take_everything = write!(text, " Not restored: {}.", named(&resumed.left_out, "; "));
     }
     text
 }

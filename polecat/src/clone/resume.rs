@@ -2,6 +2,7 @@
 //! held at its place again, and the commits that were never pushed on their branches.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -168,10 +169,16 @@ impl Snapshot<'_> {
         Ok(common.ok().and_then(|text| text.parse().ok()))
     }
 
-    pub(super) fn exists(&self, revision: &str) -> Result<bool, RunGit> {
-        let commit = format!("{revision}^{{commit}}");
+    pub(super) fn exists(&self, revision: impl Into<OsString>) -> Result<bool, RunGit> {
+        let mut commit = revision.into();
+        commit.push("^{commit}");
         // An id that no object has is a fatal error to git; a name that no ref has is a plain no.
-        match self.git.asks(&["rev-parse", "--quiet", "--verify", &commit]) {
+        match self.git.asks(&[
+            "rev-parse".as_ref(),
+            "--quiet".as_ref(),
+            "--verify".as_ref(),
+            commit.as_os_str(),
+        ]) {
             Err(RunGit::Fail { .. }) => Ok(false),
             answer => answer,
         }
@@ -210,6 +217,12 @@ impl Snapshot<'_> {
                 .left_out
                 .push(format!("{} more such paths", left.len() - MAX_NAMED));
         }
+        if self.recorded.deleted_more > 0 {
+            let more = self.recorded.deleted_more;
+            resumed
+                .left_out
+                .push(format!("{more} deletions of paths that no push may change"));
+        }
         let index = self.folder.join(".git/resumed-index");
         let git = self.git.clone().env("GIT_INDEX_FILE", &index);
         git.run(&["read-tree", &self.work])?;
@@ -217,12 +230,6 @@ impl Snapshot<'_> {
             &["update-index", "--add", "--replace", "-z", "--index-info"],
             &index_info(&edits),
         )?;
-        if self.recorded.deleted_more > 0 {
-            let more = self.recorded.deleted_more;
-            resumed
-                .left_out
-                .push(format!("{more} deletions of paths that no push may change"));
-        }
         let tree = git.text(&["write-tree"])?;
         let _made_anew_each_time = fs::remove_file(&index);
         Ok(tree)

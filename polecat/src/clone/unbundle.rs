@@ -1,7 +1,9 @@
 //! Commits that an earlier attempt never pushed: its snapshot holds them as one `git bundle` file.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -55,12 +57,12 @@ impl Snapshot<'_> {
             match self.place(&name, &id) {
                 Ok(placed) => {
                     resumed.branches.push(placed);
-                    if name == self.work {
+                    if name == self.work.as_bytes() {
                         work = Some(id);
                     }
                 }
                 Err(error) => {
-                    let words = format!("{}: {}", escape(&name), escape(&explain(&error)));
+                    let words = format!("{}: {}", words_of(&name), escape(&explain(&error)));
                     resumed.left_out.push(words);
                 }
             }
@@ -68,49 +70,69 @@ impl Snapshot<'_> {
         Ok(work)
     }
 
-    fn take_bundle(&self, blob: &str, path: &Path) -> Result<Vec<(String, Sha)>, TakeBundle> {
+    fn take_bundle(&self, blob: &str, path: &Path) -> Result<Vec<(Vec<u8>, Sha)>, TakeBundle> {
         let file = File::create(path).map_err(TakeBundle::Write)?;
         let cat = ["cat-file", "blob", blob];
         self.git.start(&cat, Stdio::null(), Stdio::from(file))?.finish()?;
         let path = path.to_string_lossy();
-        let listing = self.git.text(&["bundle", "list-heads", &path])?;
-        let heads = listing.lines().filter_map(|line| {
-            let (id, name) = line.split_once(' ')?;
-            Some((name.to_owned(), id.parse().ok()?))
+        let listing = self.git.run(&["bundle", "list-heads", &path])?;
+        let heads = listing.split(|byte| *byte == b'\n').filter_map(|line| {
+            let space = line.iter().position(|byte| *byte == b' ')?;
+            let id = str::from_utf8(&line[..space]).ok()?.parse().ok()?;
+            Some((line[space + 1..].to_vec(), id))
         });
-        let heads: Vec<(String, Sha)> = heads.collect();
-        let mut fetch = vec!["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", &path];
-        let refspecs: Vec<String> = heads
-            .iter()
-            .enumerate()
-            .map(|(number, (name, _))| format!("+{name}:refs/gastown/unpushed/{number}"))
-            .collect();
-        fetch.extend(refspecs.iter().map(String::as_str));
-        self.git.clone().config("fetch.fsckObjects=true").run(&fetch)?;
+        let heads: Vec<(Vec<u8>, Sha)> = heads.collect();
+        let mut refspecs = Vec::new();
+        for (number, (name, _)) in heads.iter().enumerate() {
+            refspecs.push(b'+');
+            refspecs.extend_from_slice(name);
+            refspecs.extend_from_slice(format!(":refs/gastown/unpushed/{number}\n").as_bytes());
+        }
+        let fetch = [
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--stdin",
+            &path,
+        ];
+        let git = self.git.clone().config("fetch.fsckObjects=true");
+        git.feed(&fetch, &refspecs)?;
         Ok(heads)
     }
 
     /// Gives the name under which the commits are found.
-    fn place(&self, name: &str, id: &Sha) -> Result<String, RunGit> {
-        if name == "refs/stash" {
+    fn place(&self, name: &[u8], id: &Sha) -> Result<String, RunGit> {
+        if name == b"refs/stash" {
             self.git.run(&["stash", "store", "-m", "restored", id.as_str()])?;
             return Ok("the stash".to_owned());
         }
-        let short = name.strip_prefix("refs/heads/");
+        let full = OsStr::from_bytes(name);
+        let short = name.strip_prefix(b"refs/heads/");
         if let Some(short) = short {
-            let free = !self.exists(name)?;
-            if free
-                || self
-                    .git
-                    .asks(&["merge-base", "--is-ancestor", name, id.as_str()])?
-            {
-                self.git.run(&["update-ref", name, id.as_str()])?;
-                return Ok(short.to_owned());
+            let free = !self.exists(full)?;
+            let ancestor = [
+                "merge-base".as_ref(),
+                "--is-ancestor".as_ref(),
+                full,
+                id.as_str().as_ref(),
+            ];
+            if free || self.git.asks(&ancestor)? {
+                self.update(full, id)?;
+                return Ok(words_of(short));
             }
         }
-        let aside = format!("{ASIDE}/{}", short.unwrap_or(name));
-        self.git
-            .run(&["update-ref", &format!("refs/heads/{aside}"), id.as_str()])?;
-        Ok(aside)
+        let aside = [ASIDE.as_bytes(), b"/", short.unwrap_or(name)].concat();
+        self.update(OsStr::from_bytes(&[b"refs/heads/", &aside[..]].concat()), id)?;
+        Ok(words_of(&aside))
     }
+
+    fn update(&self, name: &OsStr, id: &Sha) -> Result<(), RunGit> {
+        let update = ["update-ref".as_ref(), name, id.as_str().as_ref()];
+        self.git.run(&update).map(drop)
+    }
+}
+
+fn words_of(name: &[u8]) -> String {
+    escape(&String::from_utf8_lossy(name))
 }

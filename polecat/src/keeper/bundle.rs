@@ -2,18 +2,22 @@
 //! repository here, with the agent's configuration: in this container that gains nothing, it must only not hang.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use gastown_api::git::Sha;
 
+use crate::console::explain;
 use crate::git::{Git, RunGit};
 
 /// What one command may take of the time that is left: the agent may have made its repository such that git hangs.
 const SHARE: u32 = 6;
 
-/// The most refs of the agent's repository that are looked at.
-const MAX_REFS: usize = 500;
+/// The most refs of a bundle, those of the newest commits: a later attempt places each on its own.
+pub const MAX_REFS: usize = 2000;
+
+/// Refs by name. Names are bytes, as those of files are.
+pub type Refs = BTreeMap<Vec<u8>, Sha>;
 
 /// The agent's repository, read until a deadline.
 #[derive(Debug)]
@@ -46,18 +50,53 @@ impl AgentRepository {
         Self { git, known }
     }
 
-    /// Branches, the stash and a detached `HEAD`, as far as they have commits that nobody else has.
-    pub fn unpushed(&self) -> Result<BTreeMap<String, Sha>, RunGit> {
-        let mut refs = BTreeMap::new();
-        let list = [
+    /// Branches, the stash and a detached `HEAD`, as far as they have commits that nobody else has. What of them is left
+    /// out goes to `notes`.
+    pub fn unpushed(&self, notes: &mut Vec<String>) -> Refs {
+        let unread = |error| {
+            format!(
+                "not all of the agent's repository could be read: {}",
+                explain(&error)
+            )
+        };
+        // A ref to an object that is not there is passed over by what follows.
+        let sound = [
             "for-each-ref",
-            "--format=%(objectname) %(refname)",
+            "--format=%(objecttype)",
             "refs/heads",
             "refs/stash",
         ];
+        notes.extend(self.git.run(&sound).err().map(unread));
+        let (refs, more) = self.list().unwrap_or_else(|error| {
+            notes.push(unread(error));
+            Default::default()
+        });
+        if more > 0 {
+            notes.push(format!(
+                "of {more} more refs the commits never pushed are not saved: a snapshot holds those of {MAX_REFS}"
+            ));
+        }
+        refs
+    }
+
+    /// The refs with such commits, and how many there are besides.
+    fn list(&self) -> Result<(Refs, u64), RunGit> {
+        let mut list = vec![
+            "for-each-ref".to_owned(),
+            "--sort=-committerdate".to_owned(),
+            "--format=%(objectname) %(refname)".to_owned(),
+        ];
+        list.extend(self.known.iter().map(|id| format!("--no-merged={id}")));
+        list.extend(["refs/heads".to_owned(), "refs/stash".to_owned()]);
+        let (mut refs, mut more) = (Refs::new(), 0);
         self.git.records(&list, b'\n', |line| {
-            if let (Some((name, id)), true) = (parse(line), refs.len() < MAX_REFS) {
+            let Some((name, id)) = parse(line) else {
+                return;
+            };
+            if refs.len() < MAX_REFS {
                 refs.insert(name, id);
+            } else {
+                more += 1;
             }
         })?;
         let head = self
@@ -67,27 +106,34 @@ impl AgentRepository {
         if let Some(head) = head.ok().and_then(|text| text.parse::<Sha>().ok())
             && !refs.values().any(|id| *id == head)
         {
-            refs.insert("HEAD".to_owned(), head);
-        }
-        let mut unpushed = BTreeMap::new();
-        for (name, id) in refs {
-            let mut list = vec!["rev-list".to_owned(), "--max-count=1".to_owned(), id.to_string()];
+            let mut list = vec![
+                "rev-list".to_owned(),
+                "--max-count=1".to_owned(),
+                head.to_string(),
+            ];
             list.extend(self.excluded());
             if !self.git.text(&list)?.is_empty() {
-                unpushed.insert(name, id);
+                refs.insert(b"HEAD".to_vec(), head);
             }
         }
-        Ok(unpushed)
+        Ok((refs, more))
     }
 
     /// Writes the bundle of `refs` to `target`.
-    pub fn write(&self, refs: &BTreeMap<String, Sha>, target: &Path) -> Result<(), RunGit> {
-        let target: PathBuf = target.to_owned();
-        let mut create = vec!["bundle".to_owned(), "create".to_owned(), "--quiet".to_owned()];
-        create.push(target.to_string_lossy().into_owned());
-        create.extend(refs.keys().cloned());
-        create.extend(self.excluded());
-        self.git.run(&create).map(|_| ())
+    pub fn write(&self, refs: &Refs, target: &Path) -> Result<(), RunGit> {
+        let target = target.to_string_lossy();
+        let mut revisions = Vec::new();
+        for revision in refs
+            .keys()
+            .cloned()
+            .chain(self.excluded().map(String::into_bytes))
+        {
+            revisions.extend(revision);
+            revisions.push(b'\n');
+        }
+        // All the names together may be longer than a command line.
+        let create = ["bundle", "create", "--quiet", &target, "--stdin"];
+        self.git.feed(&create, &revisions).map(drop)
     }
 
     fn excluded(&self) -> impl Iterator<Item = String> + '_ {
@@ -95,7 +141,8 @@ impl AgentRepository {
     }
 }
 
-fn parse(line: &[u8]) -> Option<(String, Sha)> {
-    let (id, name) = str::from_utf8(line).ok()?.split_once(' ')?;
-    Some((name.to_owned(), id.parse().ok()?))
+fn parse(line: &[u8]) -> Option<(Vec<u8>, Sha)> {
+    let space = line.iter().position(|byte| *byte == b' ')?;
+    let id = str::from_utf8(&line[..space]).ok()?.parse().ok()?;
+    Some((line[space + 1..].to_vec(), id))
 }

@@ -1,11 +1,11 @@
 //! What a snapshot says of itself: its commit message, and one line of the keeper's log.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use gastown_api::git::Sha;
 use gastown_api::work_order::WorkOrder;
 
+use super::bundle::Refs;
 use super::hold::Held;
 use super::import::{quote, unquote};
 use super::walk::Seen;
@@ -59,7 +59,7 @@ pub struct Facts<'a> {
     /// What the walk saw.
     pub seen: &'a Seen,
     /// Refs with commits never pushed.
-    pub unpushed: &'a BTreeMap<String, Sha>,
+    pub unpushed: &'a Refs,
     /// What went wrong.
     pub notes: &'a [String],
 }
@@ -108,7 +108,7 @@ pub fn compose(facts: &Facts<'_>) -> String {
         facts
             .unpushed
             .iter()
-            .map(|(name, id)| format!("{id} {}", escape(name))),
+            .map(|(name, id)| format!("{id} {}", quote(name))),
     );
     section(
         &mut text,
@@ -190,7 +190,7 @@ mod tests {
             moved: vec![b"moved".to_vec()],
             ..Held::default()
         };
-        let unpushed = BTreeMap::from([("refs/heads/x".to_owned(), branch.clone())]);
+        let unpushed = Refs::from([(b"refs/heads/x".to_vec(), branch.clone())]);
         let facts = Facts {
             order: &order,
             base: &base,

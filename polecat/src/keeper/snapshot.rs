@@ -1,13 +1,13 @@
 //! One snapshot: walk, compare, hold what may not be pushed, commit, push.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use gastown_api::git::{ParseGitName, Sha};
 use gastown_api::work_order::WorkOrder;
 
-use super::bundle::AgentRepository;
+use super::bundle::{AgentRepository, Refs};
 use super::hold::{Change, Diff, Edit, Unread, hold, index_info, is_held, put_back};
 use super::import::{Import, ImportTree, quote};
 use super::known::Known;
@@ -119,14 +119,11 @@ impl Context<'_> {
         let read = self.read(&known)?;
         let agent = AgentRepository::open(self.work_tree, self.store.folder(), &known.all(), self.deadline);
         let mut notes = Vec::new();
-        let unpushed = agent.unpushed().unwrap_or_else(|error| {
-            notes.push(format!(
-                "the agent's repository could not be read: {}",
-                explain(&error)
-            ));
-            BTreeMap::new()
-        });
-        if let Some(why) = self.is_saved(&known, &read, &unpushed)? {
+        let unpushed = agent.unpushed(&mut notes);
+        // Of what was not seen nobody knows whether it is saved.
+        if notes.is_empty()
+            && let Some(why) = self.is_saved(&known, &read, &unpushed)?
+        {
             say_skipped(&read.seen);
             if why == DELIVERED && self.purpose == Purpose::Last {
                 // Everything is saved all the same; the last checkpoint then stays on the remote.
@@ -143,7 +140,10 @@ impl Context<'_> {
         let folder = self.free_name(&read.tree)?;
         let mut held = hold(&diff.changes, &folder);
         let bundle = self.bundle(&agent, &unpushed, &folder, &mut notes)?;
+        // Commits that are in no bundle are not saved: the next snapshot tries again.
+        let bundled = bundle.as_ref().map_or_else(Vec::new, |_| list(&unpushed));
         held.edits.extend(bundle);
+        say_notes(&notes);
         let tree = self.edit(&read.tree, &held.edits)?;
         let facts = Facts {
             order: self.order,
@@ -166,7 +166,7 @@ impl Context<'_> {
         self.store.remember(&Last {
             commit: commit.clone(),
             tree: read.tree,
-            unpushed: list(&unpushed),
+            unpushed: bundled,
         })?;
         Ok(Outcome::Saved {
             words: message::summary(&facts),
@@ -234,7 +234,7 @@ impl Context<'_> {
         &self,
         known: &Known,
         read: &Read,
-        unpushed: &BTreeMap<String, Sha>,
+        unpushed: &Refs,
     ) -> Result<Option<&'static str>, TakeSnapshot> {
         let branch = known.branch();
         if unpushed.is_empty() && self.store.tree(branch, self.deadline)? == read.tree {
@@ -314,7 +314,7 @@ impl Context<'_> {
     fn bundle(
         &self,
         agent: &AgentRepository,
-        unpushed: &BTreeMap<String, Sha>,
+        unpushed: &Refs,
         folder: &str,
         notes: &mut Vec<String>,
     ) -> Result<Option<Edit>, TakeSnapshot> {
@@ -392,6 +392,15 @@ fn say_skipped(seen: &Seen) {
     }
 }
 
-fn list(unpushed: &BTreeMap<String, Sha>) -> Vec<String> {
-    unpushed.iter().map(|(name, id)| format!("{id} {name}")).collect()
+fn say_notes(notes: &[String]) {
+    for note in notes {
+        say(&format!("polecat keeper: {}", escape(note)));
+    }
+}
+
+fn list(unpushed: &Refs) -> Vec<String> {
+    unpushed
+        .iter()
+        .map(|(name, id)| format!("{id} {}", quote(name)))
+        .collect()
 }

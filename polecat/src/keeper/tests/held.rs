@@ -1,6 +1,7 @@
 //! What may not be pushed as it is, and is saved beside the work.
 
 use super::*;
+use crate::keeper::bundle::MAX_REFS;
 
 #[test]
 fn paths_that_no_push_may_touch_are_held() {
@@ -90,4 +91,94 @@ fn a_last_snapshot_of_what_was_delivered_holds_nothing_back_any_more() {
             .unwrap()
     };
     assert_eq!(tree(WIP), tree(work));
+}
+
+/// What the bundle on the remote has, as bytes.
+fn bundled(pod: &Pod) -> Vec<u8> {
+    let bundle = pod.folder.path().join("bundle");
+    fs::write(&bundle, &pod.saved()[&b"gastown-held/unpushed.bundle"[..]].1).unwrap();
+    let list = ["bundle".as_ref(), "list-heads".as_ref(), bundle.as_os_str()];
+    Git::at(pod.folder.path()).run(&list).unwrap()
+}
+
+fn has(heads: &[u8], name: &[u8]) -> bool {
+    heads
+        .split(|byte| *byte == b'\n')
+        .any(|line| line.ends_with(name))
+}
+
+/// A commit of the agent's that is on no branch.
+fn loose_commit(pod: &Pod) -> String {
+    let git = Git::at(pod.tree());
+    git.run(&["checkout", "--quiet", "--detach"]).unwrap();
+    commit_file(&pod.tree(), "loose", b"1", "Loose");
+    let commit = git.text(&["rev-parse", "HEAD"]).unwrap();
+    git.run(&["checkout", "--quiet", "-"]).unwrap();
+    commit
+}
+
+#[test]
+fn commits_on_more_branches_than_are_held_are_counted() {
+    let pod = pod();
+    let commit = loose_commit(&pod);
+    let git = Git::at(pod.tree());
+    let create = |numbers: std::ops::Range<usize>| {
+        let lines: Vec<String> = numbers
+            .map(|number| format!("create refs/heads/many/{number} {commit}\n"))
+            .collect();
+        git.feed(&["update-ref", "--stdin"], lines.concat().as_bytes())
+            .unwrap();
+    };
+    create(0..MAX_REFS);
+    pod.save();
+    let count = |pod: &Pod| bundled(pod).split(|byte| *byte == b'\n').count() - 1;
+    assert_eq!(count(&pod), MAX_REFS);
+    assert!(!pod.message().contains("more refs"), "{}", pod.message());
+    create(MAX_REFS..MAX_REFS + 3);
+    pod.save();
+    assert_eq!(count(&pod), MAX_REFS);
+    let message = pod.message();
+    assert!(
+        message.contains("of 3 more refs the commits never pushed are not saved"),
+        "{message}"
+    );
+    assert!(
+        matches!(pod.take().unwrap(), Outcome::Saved { .. }),
+        "not all is saved"
+    );
+}
+
+#[test]
+fn a_branch_that_cannot_be_read_costs_no_other_and_is_said() {
+    let pod = pod();
+    let commit = loose_commit(&pod);
+    Git::at(pod.tree()).run(&["branch", "sound", &commit]).unwrap();
+    fs::write(pod.tree().join(".git/refs/heads/broken"), "1".repeat(40)).unwrap();
+    pod.save();
+    assert!(has(&bundled(&pod), b" refs/heads/sound"));
+    let message = pod.message();
+    assert!(
+        message.contains("not all of the agent's repository could be read") && message.contains("broken"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_repository_that_cannot_be_read_is_not_taken_for_one_that_has_nothing_to_save() {
+    let pod = pod();
+    fs::remove_dir_all(pod.tree().join(".git")).unwrap();
+    pod.save();
+    assert!(pod.message().contains("could be read"), "{}", pod.message());
+}
+
+#[test]
+fn commits_that_were_too_many_to_save_are_tried_again() {
+    let mut pod = pod();
+    commit_file(&pod.tree(), "a", b"1", "A");
+    let most = std::mem::replace(&mut pod.order.git.max_push_bytes, 100);
+    pod.save();
+    assert!(pod.message().contains("their bundle has"), "{}", pod.message());
+    pod.order.git.max_push_bytes = most;
+    pod.save();
+    assert!(has(&bundled(&pod), b" refs/heads/polecat/furiosa/gt-1@m1"));
 }

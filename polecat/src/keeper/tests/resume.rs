@@ -120,6 +120,56 @@ fn commits_never_pushed_are_on_their_branches_again() {
 }
 
 #[test]
+fn a_branch_whose_name_is_no_text_is_there_again() {
+    let pod = pod();
+    let name = OsStr::from_bytes(b"refs/heads/odd-\xff");
+    let git = Git::at(pod.tree());
+    commit_file(&pod.tree(), "mine", b"1", "Mine");
+    let mine = git.text(&["rev-parse", "HEAD"]).unwrap();
+    git.run(&["update-ref".as_ref(), name, mine.as_ref()]).unwrap();
+    git.run(&["reset", "--quiet", "--hard", "HEAD~1"]).unwrap();
+    pod.save();
+    let message = pod.message();
+    assert!(message.contains(r#""refs/heads/odd-\377""#), "{message}");
+    let (again, report) = resumed(&pod, |_| ());
+    let found = Git::at(&again).text(&["rev-parse".as_ref(), name]).unwrap();
+    assert_eq!(found, mine, "{report}");
+}
+
+#[test]
+fn deletions_that_the_snapshot_does_not_name_are_said_to_be_left_out() {
+    let pod = pod();
+    pod.write("new", "x");
+    pod.save();
+    let words = format!(
+        "wip\n\n{}:\n  \"README\"\n  and 7 more\n",
+        crate::keeper::message::DELETED
+    );
+    let again = |git: &Git| {
+        let git = [
+            "GIT_AUTHOR_NAME",
+            "GIT_AUTHOR_EMAIL",
+            "GIT_COMMITTER_NAME",
+            "GIT_COMMITTER_EMAIL",
+        ]
+        .iter()
+        .fold(git.clone(), |git, name| git.env(name, "x"));
+        let tree = format!("{WIP}^{{tree}}");
+        let commit = git
+            .text(&["commit-tree", "-p", "main", "-m", &words, &tree])
+            .unwrap();
+        git.run(&["update-ref", gastown_api::pod::RESUME_REF, &commit])
+            .unwrap();
+    };
+    let (again, report) = resumed(&pod, again);
+    assert!(again.join("new").exists() && !again.join("README").exists());
+    assert!(
+        report.contains("7 deletions of paths that no push may change"),
+        "{report}"
+    );
+}
+
+#[test]
 fn what_the_branch_has_changed_since_is_not_undone() {
     let pod = pod();
     pod.write("calculator.py", "half");
