@@ -88,9 +88,10 @@ fn known(folder: &Path) -> Result<Vec<String>> {
 fn install(folder: &Path) -> Result<PathBuf> {
     let root = workspace::cache()?.join(format!("cargo-fuzz-{CARGO_FUZZ}"));
     let program = root.join("bin/cargo-fuzz");
+    // Also where it is installed: cargo-fuzz itself would write a lock file that the manifests have left behind anew.
+    let fetch = Command::new("cargo").args(["fetch", "--quiet", "--locked"]);
+    fetch.current_dir(folder).run()?;
     if !program.exists() {
-        let fetch = Command::new("cargo").args(["fetch", "--quiet", "--locked"]);
-        fetch.current_dir(folder).run()?;
         let version = format!("={CARGO_FUZZ}");
         let install =
             Command::new("cargo").args(["install", "--quiet", "--locked", "cargo-fuzz", "--version"]);

@@ -30,6 +30,7 @@ pub fn run(_: Args) -> Result<()> {
         &["--workspace", "--no-default-features", "--features", "fips"],
     )?;
     clippy(&xtask, &target, &[])?;
+    locked(&root.join("tests/fuzz"))?;
     dependencies()?;
     generate::check()?;
     println!("lint passed");
@@ -46,6 +47,12 @@ fn clippy(folder: &Path, target: &Path, packages: &[&str]) -> Result<()> {
         .args(["--", "-D", "warnings"])
         .current_dir(folder)
         .run()
+}
+
+/// A workspace that nothing above compiles: its lock file must be the one that its manifests ask for.
+fn locked(folder: &Path) -> Result<()> {
+    let update = Command::new("cargo").args(["update", "--workspace", "--quiet", "--locked"]);
+    update.current_dir(folder).run()
 }
 
 /// The advisory database cannot be pinned, so it is not part of a check that must give the same answer tomorrow.
