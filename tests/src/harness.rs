@@ -22,6 +22,7 @@ pub mod shell;
 mod stand_in;
 mod testbed;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -101,10 +102,19 @@ async fn in_world(name: &str, admission: Admission, test: impl AsyncFnOnce(&Worl
     let outcome = AssertUnwindSafe(test(&world)).catch_unwind().await;
     if let Err(panic) = outcome {
         eprintln!("{}", dump::of(&world).await);
+        // What is long is cut in the middle by who shows it: why it failed stands at both ends.
+        eprintln!("---- {:?} failed: {}", world.namespace, words_of(panic.as_ref()));
         world.end().await;
         resume_unwind(panic);
     }
     world.end().await;
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without words")
 }
 
 impl World {

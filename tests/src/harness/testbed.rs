@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-use super::{Remote, World, polecats};
+use super::{Remote, World, node, polecats, within};
 
 /// The names of the objects that hold polecats' credentials; see [`World::credentials`].
 const GIT_SECRET: &str = "git-ssh-key";
@@ -47,7 +47,28 @@ impl World {
         let ready = |pod: Option<&Pod>| pod.is_some_and(|pod| polecats::pod_condition(pod, "Ready"));
         self.until("testbed", Duration::from_secs(90), "the testbed is ready", ready)
             .await;
+        self.service_leads_to_testbed().await;
         Remote::open(self).await
+    }
+
+    /// Waits until the node sends what goes to the Service to the pod, which a busy node learns seconds after the API
+    /// server. Until then packets to the Service leave the cluster, and where a network answers for every address, a
+    /// stranger's certificate comes back.
+    async fn service_leads_to_testbed(&self) {
+        let service = self.api::<Service>().get("testbed").await;
+        let service = service.unwrap_or_else(|error| panic!("failed to get the Service testbed: {error}"));
+        let address = service.spec.and_then(|spec| spec.cluster_ip).unwrap();
+        let ask = format!("curl --silent --max-time 2 http://{address}:8080/requests || true");
+        within(
+            Duration::from_mins(1),
+            "the Service leads to the testbed",
+            async || {
+                let answer = node::run(&ask).await;
+                let requests: Result<Vec<Value>, _> = serde_json::from_str(&answer);
+                requests.map(drop).map_err(|error| format!("{error}: {answer:?}"))
+            },
+        )
+        .await;
     }
 
     /// Makes the three secrets with which a polecat reaches the testbed: `git-ssh-key`, `git-token`, `claude-creds`.
