@@ -4,6 +4,8 @@
 pub const BROKER: &str = "broker";
 /// The sidecar that snapshots the work tree.
 pub const KEEPER: &str = "keeper";
+/// How the keeper ends when the work tree is on the remote, and some commit that the agent never pushed is not.
+pub const KEEPER_SAVED_IN_PART: u8 = 3;
 /// The init container that clones.
 pub const GIT_INIT: &str = "git-init";
 /// The container that runs the agent; the seed's name, and the default of `kubectl logs`.

@@ -24,12 +24,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gastown_api::pod::{GIT_PORT, KEEPER_DIR, POD_UID_ENV, REPO_DIR};
+use gastown_api::pod::{GIT_PORT, KEEPER_DIR, KEEPER_SAVED_IN_PART, POD_UID_ENV, REPO_DIR};
 
 use crate::console::say;
 use crate::order;
 use disk::Disk;
-use serve::Keeper;
+use serve::{Keeper, Last};
 use store::Store;
 
 /// Its socket, below its own volume that no other container mounts.
@@ -85,11 +85,11 @@ fn run(socket: PathBuf) -> Result<ExitCode, Box<dyn Error>> {
         socket,
         port: GIT_PORT,
     };
-    let saved = crate::runtime::of_a_sidecar()?.block_on(Arc::new(keeper).serve(disk))?;
-    Ok(if saved {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    let last = crate::runtime::of_a_sidecar()?.block_on(Arc::new(keeper).serve(disk))?;
+    Ok(match last {
+        Last::Whole => ExitCode::SUCCESS,
+        Last::InPart => ExitCode::from(KEEPER_SAVED_IN_PART),
+        Last::Failed => ExitCode::FAILURE,
     })
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use gastown_api::git::Sha;
 
+use super::import::quote;
 use crate::console::explain;
 use crate::git::{Git, RunGit};
 
@@ -139,6 +140,13 @@ impl AgentRepository {
     fn excluded(&self) -> impl Iterator<Item = String> + '_ {
         self.known.iter().map(|id| format!("^{id}"))
     }
+}
+
+/// The refs in words, to compare and to remember.
+pub fn list(refs: &Refs) -> Vec<String> {
+    refs.iter()
+        .map(|(name, id)| format!("{id} {}", quote(name)))
+        .collect()
 }
 
 fn parse(line: &[u8]) -> Option<(Vec<u8>, Sha)> {

@@ -9,7 +9,10 @@ use super::bundle::Refs;
 use super::hold::Held;
 use super::import::{quote, unquote};
 use super::walk::Seen;
-use crate::console::escape;
+use crate::console::{escape, say};
+
+/// How many skipped paths the log names.
+const MAX_SAID: usize = 20;
 
 /// The most lines of each list that only people read.
 const MAX_LINES: usize = 300;
@@ -174,6 +177,30 @@ fn bounded(text: &mut String, heading: &str, most: usize, lines: impl ExactSizeI
 fn more(line: &str) -> Option<u64> {
     let count = line.strip_prefix("  and ")?.strip_suffix(" more")?;
     count.parse().ok()
+}
+
+/// Where no commit is made, nothing but the log can say what was not looked at.
+pub fn say_skipped(seen: &Seen) {
+    for (path, why) in seen.skipped.iter().take(MAX_SAID) {
+        say(&format!(
+            "polecat keeper: skipped {}: {}",
+            quote(path),
+            escape(why)
+        ));
+    }
+    if seen.skipped.len() > MAX_SAID {
+        say(&format!(
+            "polecat keeper: and skipped {} more",
+            seen.skipped.len() - MAX_SAID
+        ));
+    }
+}
+
+/// What a snapshot lacks.
+pub fn say_notes(notes: &[String]) {
+    for note in notes {
+        say(&format!("polecat keeper: {}", escape(note)));
+    }
 }
 
 #[cfg(test)]

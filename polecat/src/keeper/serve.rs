@@ -89,6 +89,32 @@ pub enum Purpose {
     Last,
 }
 
+/// What is said of a snapshot.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// What it holds, or why there is none.
+    pub(super) words: String,
+    /// Whether it left nothing out.
+    whole: bool,
+}
+
+impl Told {
+    pub(super) fn last(&self) -> Last {
+        if self.whole { Last::Whole } else { Last::InPart }
+    }
+}
+
+/// What became of the last snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// All is on the remote.
+    Whole,
+    /// The work tree is; commits of the agent are not.
+    InPart,
+    /// There is none.
+    Failed,
+}
+
 /// What the keeper remembers between two checkpoints.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -154,8 +180,8 @@ impl Ears {
 }
 
 impl Keeper {
-    /// Serves until SIGTERM; says whether the last snapshot succeeded.
-    pub async fn serve(self: Arc<Self>, disk: Disk) -> Result<bool, Serve> {
+    /// Serves until SIGTERM; says what became of the last snapshot.
+    pub async fn serve(self: Arc<Self>, disk: Disk) -> Result<Last, Serve> {
         let (sender, mut calls) = mpsc::channel(MAX_CALLS);
         tokio::spawn(self.ears()?.hear(sender));
         let filling = Arc::new(Notify::new());
@@ -166,7 +192,10 @@ impl Keeper {
                 // The end goes before any checkpoint that is due as well.
                 biased;
                 Some(Call { wish, heard }) = calls.recv() => match wish {
-                    Wish::Stop(why) => return Ok(self.snapshot(why, Purpose::Last, heard).await.is_ok()),
+                    Wish::Stop(why) => {
+                        let last = self.snapshot(why, Purpose::Last, heard).await;
+                        return Ok(last.map_or(Last::Failed, |told| told.last()));
+                    }
                     Wish::Answer(stream) => self.answer(stream, heard).await,
                 },
                 () = filling.notified() => {
@@ -253,9 +282,8 @@ impl Keeper {
         if read.is_err() || request != ASK {
             return;
         }
-        let answer = match self.snapshot("asked", Purpose::Last, heard).await {
-            Ok(words) | Err(words) => words,
-        };
+        let asked = self.snapshot("asked", Purpose::Last, heard).await;
+        let answer = asked.map_or_else(|words| words, |told| told.words);
         // Who asked may have gone away; the snapshot is made.
         let _asker_is_gone = stream.write_all(answer.as_bytes()).await;
     }
@@ -277,14 +305,14 @@ impl Keeper {
         why: &'static str,
         purpose: Purpose,
         since: Instant,
-    ) -> Result<String, String> {
+    ) -> Result<Told, String> {
         let keeper = Arc::clone(self);
         let deadline = self.deadline(purpose, since);
         let taken = tokio::task::spawn_blocking(move || keeper.take(why, purpose, deadline)).await;
         taken.unwrap_or_else(|error| Err(format!("failed to save the work tree: {error}")))
     }
 
-    fn take(&self, why: &str, purpose: Purpose, deadline: Instant) -> Result<String, String> {
+    fn take(&self, why: &str, purpose: Purpose, deadline: Instant) -> Result<Told, String> {
         let started = Instant::now();
         let context = Context {
             order: &self.order,
@@ -294,13 +322,17 @@ impl Keeper {
             purpose,
         };
         let outcome = match context.take() {
-            Ok(Outcome::Saved { commit, words }) => {
-                Ok(format!("saved {commit} as {}: {words}", self.store.wip()))
-            }
-            Ok(Outcome::Nothing(reason)) => Ok(format!("nothing to save: {reason}")),
+            Ok(Outcome::Saved { commit, words, whole }) => Ok(Told {
+                words: format!("saved {commit} as {}: {words}", self.store.wip()),
+                whole,
+            }),
+            Ok(Outcome::Nothing(reason)) => Ok(Told {
+                words: format!("nothing to save: {reason}"),
+                whole: true,
+            }),
             Err(error) => Err(format!("failed to save the work tree: {}", explain(&error))),
         };
-        let (Ok(words) | Err(words)) = &outcome;
+        let words = outcome.as_ref().map_or_else(|words| words, |told| &told.words);
         say(&format!(
             "polecat keeper: {why}: {words} ({} ms)",
             started.elapsed().as_millis()

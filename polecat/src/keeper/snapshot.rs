@@ -7,16 +7,16 @@ use std::time::Instant;
 use gastown_api::git::{ParseGitName, Sha};
 use gastown_api::work_order::WorkOrder;
 
-use super::bundle::{AgentRepository, Refs};
+use super::bundle::{AgentRepository, Refs, list};
 use super::hold::{Change, Diff, Edit, Unread, hold, index_info, is_held, put_back};
-use super::import::{Import, ImportTree, quote};
+use super::import::{Import, ImportTree};
 use super::known::Known;
 use super::message::{self, Facts};
 use super::rules::{ApplyRules, Rules};
 use super::serve::Purpose;
 use super::store::{Last, Store, Tips, UseStore};
 use super::walk::{Seen, Walk, WalkTree};
-use crate::console::{escape, explain, say};
+use crate::console::{explain, say};
 use crate::git::RunGit;
 
 /// Larger files are skipped; hosts refuse them as well.
@@ -30,9 +30,6 @@ pub const BUNDLE: &str = "unpushed.bundle";
 
 /// Nothing has to be saved.
 const DELIVERED: &str = "the work tree equals the branch on the remote";
-
-/// How many skipped paths the log names.
-const MAX_SAID: usize = 20;
 
 /// One part in so many of the time is for asking the broker what it has: it may not answer.
 const REFRESH_SHARE: u32 = 4;
@@ -80,6 +77,8 @@ pub enum Outcome {
         commit: Sha,
         /// What it holds, in words.
         words: String,
+        /// Whether that is all: the agent's repository may not be readable, or hold more than a bundle may.
+        whole: bool,
     },
     /// There is nothing that is not saved already.
     Nothing(&'static str),
@@ -124,7 +123,7 @@ impl Context<'_> {
         if notes.is_empty()
             && let Some(why) = self.is_saved(&known, &read, &unpushed)?
         {
-            say_skipped(&read.seen);
+            message::say_skipped(&read.seen);
             if why == DELIVERED && self.purpose == Purpose::Last {
                 // Everything is saved all the same; the last checkpoint then stays on the remote.
                 if let Err(error) = self.conclude(&known, &read) {
@@ -143,7 +142,7 @@ impl Context<'_> {
         // Commits that are in no bundle are not saved: the next snapshot tries again.
         let bundled = bundle.as_ref().map_or_else(Vec::new, |_| list(&unpushed));
         held.edits.extend(bundle);
-        say_notes(&notes);
+        message::say_notes(&notes);
         let tree = self.edit(&read.tree, &held.edits)?;
         let facts = Facts {
             order: self.order,
@@ -170,6 +169,7 @@ impl Context<'_> {
         })?;
         Ok(Outcome::Saved {
             words: message::summary(&facts),
+            whole: notes.is_empty(),
             commit,
         })
     }
@@ -373,34 +373,4 @@ impl Context<'_> {
         git.run(&["update-ref", "refs/gastown/snapshot", id.as_str()])?;
         Ok(id)
     }
-}
-
-/// Where no commit is made, nothing but the log can say what was not looked at.
-fn say_skipped(seen: &Seen) {
-    for (path, why) in seen.skipped.iter().take(MAX_SAID) {
-        say(&format!(
-            "polecat keeper: skipped {}: {}",
-            quote(path),
-            escape(why)
-        ));
-    }
-    if seen.skipped.len() > MAX_SAID {
-        say(&format!(
-            "polecat keeper: and skipped {} more",
-            seen.skipped.len() - MAX_SAID
-        ));
-    }
-}
-
-fn say_notes(notes: &[String]) {
-    for note in notes {
-        say(&format!("polecat keeper: {}", escape(note)));
-    }
-}
-
-fn list(unpushed: &Refs) -> Vec<String> {
-    unpushed
-        .iter()
-        .map(|(name, id)| format!("{id} {}", quote(name)))
-        .collect()
 }

@@ -3,16 +3,20 @@
 //! Done is granted by the broker's evidence alone; what the agent's container says can only withhold it. Evidence
 //! first, then the pod's own reason, then the containers': restart counts and last states mislead.
 
+mod lost;
+
 use gastown_api::evidence::{BrokerState, Evidence, InitReport, RunReport};
 use gastown_api::git::Sha;
 use gastown_api::pod;
 use gastown_api::polecat::AttemptOutcome;
 use gastown_api::reason::Reason;
 use gastown_api::text::escape;
-use jiff::Timestamp;
 
 use super::plan::cannot_start;
 use crate::pod_view::{ContainerView, PodView, TerminatedView};
+use lost::{agent_ran, keeper_failed, keeper_saved, may_be_lost, where_to_look};
+
+pub use lost::last_snapshot;
 
 const OOM_KILLED: &str = "OOMKilled";
 
@@ -279,12 +283,6 @@ fn deletion(pod: &PodView) -> Option<(Reason, String)> {
 }
 
 /// Where the broker puts snapshots, for a pod of which nobody says whether there is one.
-fn where_to_look(pod: &PodView) -> String {
-    let polecat = pod.polecat().unwrap_or("NAME");
-    let short: String = pod.uid().chars().take(8).collect();
-    format!("a snapshot would be refs/gastown/wip/{polecat}/{short} of the remote")
-}
-
 fn agent_end(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> (Reason, String) {
     let end = pod.terminated(pod::CLAUDE);
     let report: RunReport = end.and_then(|t| parse(t.message.as_deref()?)).unwrap_or_default();
@@ -340,60 +338,6 @@ fn agent_end(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> 
             "the agent exited with 0, and the branch is as it was".to_owned(),
         ),
     }
-}
-
-/// An agent that never ran has nothing to lose.
-fn agent_ran(pod: &PodView) -> bool {
-    pod.container(pod::CLAUDE).is_some_and(|c| {
-        let ended = c.state.terminated.as_ref();
-        c.state.running.is_some() || ended.is_some_and(|end| !never_started(end))
-    })
-}
-
-/// The keeper ends with 0 once everything is saved: the broker has re-read on the remote what it pushed. One that was
-/// killed and started again is judged by its last end.
-fn keeper_saved(pod: &PodView) -> bool {
-    pod.terminated(pod::KEEPER).is_some_and(|t| t.exit_code == 0)
-}
-
-/// It said itself that it could not save something. Where nobody knows, what was delivered is what there was.
-fn keeper_failed(pod: &PodView) -> bool {
-    pod.terminated(pod::KEEPER).is_some_and(|t| t.exit_code != 0)
-}
-
-fn may_be_lost(pod: &PodView, evidence: Option<&Evidence>) -> Option<String> {
-    if !agent_ran(pod) || keeper_saved(pod) {
-        return None;
-    }
-    let mut words = last_snapshot(evidence, ended_at(pod));
-    if evidence.is_none() {
-        words = format!("{words}; {}", where_to_look(pod));
-    }
-    Some(words)
-}
-
-/// When the agent could change something for the last time, as far as the pod tells.
-fn ended_at(pod: &PodView) -> Option<Timestamp> {
-    let end = pod.terminated(pod::CLAUDE).and_then(|t| t.finished_at.as_ref());
-    end.or(pod.metadata.deletion_timestamp.as_ref())
-        .map(|time| time.0)
-}
-
-/// What is on the remote, where the last changes may be missing, and how old that was at the end.
-#[must_use]
-pub fn last_snapshot(evidence: Option<&Evidence>, ended_at: Option<Timestamp>) -> String {
-    let Some(evidence) = evidence else {
-        return "the broker left no evidence: what changed after the last checkpoint may be lost".to_owned();
-    };
-    let Some(wip) = &evidence.wip else {
-        return "no snapshot reached the remote: uncommitted changes may be lost".to_owned();
-    };
-    // Broker and kubelet keep the same clock; a snapshot after the end may have been begun before it.
-    let age = ended_at.map(|end| end.duration_since(wip.at).as_secs().max(0));
-    let age = age
-        .map(|age| format!(", {age} s before the end,"))
-        .unwrap_or_default();
-    format!("what changed after the snapshot of {}{age} may be lost", wip.at)
 }
 
 #[cfg(test)]

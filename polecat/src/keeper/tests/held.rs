@@ -143,7 +143,7 @@ fn commits_on_more_branches_than_are_held_are_counted() {
         "{message}"
     );
     assert!(
-        matches!(pod.take().unwrap(), Outcome::Saved { .. }),
+        matches!(pod.take().unwrap(), Outcome::Saved { whole: false, .. }),
         "not all is saved"
     );
 }
@@ -156,6 +156,7 @@ fn a_branch_that_cannot_be_read_costs_no_other_and_is_said() {
     fs::write(pod.tree().join(".git/refs/heads/broken"), "1".repeat(40)).unwrap();
     pod.save();
     assert!(has(&bundled(&pod), b" refs/heads/sound"));
+    assert!(matches!(pod.take().unwrap(), Outcome::Saved { whole: false, .. }));
     let message = pod.message();
     assert!(
         message.contains("not all of the agent's repository could be read") && message.contains("broken"),

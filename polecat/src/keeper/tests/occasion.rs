@@ -112,7 +112,21 @@ async fn a_request_is_heard_in_the_middle_of_a_checkpoint() {
     };
     let (saved, heard) = tokio::join!(checkpoint, meanwhile);
     assert!(heard.is_some());
-    assert!(saved.unwrap().starts_with("saved "));
+    let saved = saved.unwrap();
+    assert!(saved.words.starts_with("saved "));
+    assert_eq!(saved.last(), serve::Last::Whole);
+}
+
+#[tokio::test]
+async fn a_last_snapshot_that_lacks_commits_of_the_agent_does_not_end_well() {
+    let pod = pod();
+    pod.write("a", "1");
+    fs::write(pod.tree().join(".git/refs/heads/broken"), "1".repeat(40)).unwrap();
+    let keeper = Arc::new(pod.keeper(1));
+    let last = keeper
+        .snapshot("told to stop", Purpose::Last, Instant::now())
+        .await;
+    assert_eq!(last.unwrap().last(), serve::Last::InPart);
 }
 
 #[test]

@@ -273,6 +273,30 @@ fn what_may_be_lost_is_said_with_the_age_of_the_last_snapshot() {
 }
 
 #[test]
+fn an_agent_whose_container_the_kubelet_does_not_find_any_more_did_run() {
+    let mut status = ended(137, &evidence(json!({"head": BASE})));
+    status["initContainerStatuses"][1]["state"]["terminated"]["exitCode"] = json!(137);
+    let made_up = json!({"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}});
+    let claude = &mut status["containerStatuses"][0];
+    claude["state"] = json!({"waiting": {"reason": "ContainerCreating"}});
+    assert_eq!(of(&status).may_be_lost, None, "it waits for its start");
+    status["containerStatuses"][0]["lastState"] = made_up;
+    assert!(of(&status).may_be_lost.is_some());
+}
+
+#[test]
+fn a_keeper_that_could_not_save_every_commit_says_so_by_its_end() {
+    let wip = json!({"head": BASE, "wip": {"name": "refs/w", "sha": HEAD, "at": "2026-01-01T00:00:00Z"}});
+    let mut status = ended(137, &evidence(wip));
+    status["initContainerStatuses"][1]["state"]["terminated"]["exitCode"] = json!(3);
+    let lost = of(&status).may_be_lost.unwrap();
+    assert!(
+        lost.starts_with("commits that were never pushed may be lost"),
+        "{lost}"
+    );
+}
+
+#[test]
 fn what_was_delivered_may_still_have_left_something_behind() {
     let mut status = ended(0, &evidence(json!({})));
     assert_eq!(of(&status).may_be_lost, None);

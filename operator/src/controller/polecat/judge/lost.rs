@@ -1,0 +1,82 @@
+//! What of the agent's work may not be on the remote, in words.
+
+use gastown_api::evidence::Evidence;
+use gastown_api::pod;
+use jiff::Timestamp;
+
+use super::never_started;
+use crate::pod_view::PodView;
+
+/// An agent that never ran has nothing to lose.
+pub(super) fn agent_ran(pod: &PodView) -> bool {
+    pod.container(pod::CLAUDE).is_some_and(|c| {
+        let ended = c.state.terminated.as_ref();
+        // Where the kubelet finds no container any more it may say `waiting`, with an end that it makes up.
+        let was_there = c.last_state.terminated.is_some();
+        was_there || c.state.running.is_some() || ended.is_some_and(|end| !never_started(end))
+    })
+}
+
+/// The keeper ends with 0 once everything is saved: the broker has re-read on the remote what it pushed. One that was
+/// killed and started again is judged by its last end.
+pub(super) fn keeper_saved(pod: &PodView) -> bool {
+    pod.terminated(pod::KEEPER).is_some_and(|t| t.exit_code == 0)
+}
+
+/// The work tree is on the remote; of the commits beside it the keeper could not read or bundle all.
+fn saved_in_part(pod: &PodView) -> bool {
+    let ended = pod.terminated(pod::KEEPER);
+    ended.is_some_and(|t| t.exit_code == i32::from(pod::KEEPER_SAVED_IN_PART))
+}
+
+/// It said itself that it could not save something. Where nobody knows, what was delivered is what there was.
+pub(super) fn keeper_failed(pod: &PodView) -> bool {
+    pod.terminated(pod::KEEPER).is_some_and(|t| t.exit_code != 0)
+}
+
+pub(super) fn may_be_lost(pod: &PodView, evidence: Option<&Evidence>) -> Option<String> {
+    if !agent_ran(pod) || keeper_saved(pod) {
+        return None;
+    }
+    if saved_in_part(pod) {
+        return Some(
+            "commits that were never pushed may be lost; the message of the last snapshot says which"
+                .to_owned(),
+        );
+    }
+    let mut words = last_snapshot(evidence, ended_at(pod));
+    if evidence.is_none() {
+        words = format!("{words}; {}", where_to_look(pod));
+    }
+    Some(words)
+}
+
+/// When the agent could change something for the last time, as far as the pod tells.
+fn ended_at(pod: &PodView) -> Option<Timestamp> {
+    let end = pod.terminated(pod::CLAUDE).and_then(|t| t.finished_at.as_ref());
+    end.or(pod.metadata.deletion_timestamp.as_ref())
+        .map(|time| time.0)
+}
+
+/// What is on the remote, where the last changes may be missing, and how old that was at the end.
+#[must_use]
+pub fn last_snapshot(evidence: Option<&Evidence>, ended_at: Option<Timestamp>) -> String {
+    let Some(evidence) = evidence else {
+        return "the broker left no evidence: what changed after the last checkpoint may be lost".to_owned();
+    };
+    let Some(wip) = &evidence.wip else {
+        return "no snapshot reached the remote: uncommitted changes may be lost".to_owned();
+    };
+    // Broker and kubelet keep the same clock; a snapshot after the end may have been begun before it.
+    let age = ended_at.map(|end| end.duration_since(wip.at).as_secs().max(0));
+    let age = age
+        .map(|age| format!(", {age} s before the end,"))
+        .unwrap_or_default();
+    format!("what changed after the snapshot of {}{age} may be lost", wip.at)
+}
+
+pub(super) fn where_to_look(pod: &PodView) -> String {
+    let polecat = pod.polecat().unwrap_or("NAME");
+    let short: String = pod.uid().chars().take(8).collect();
+    format!("a snapshot would be refs/gastown/wip/{polecat}/{short} of the remote")
+}
