@@ -154,7 +154,13 @@ async fn a_volume_over_its_limit_evicts_the_pod_and_the_object_says_what_may_be_
         world.credentials().await;
         let fill = format!("{HALF_WAY}\nhead -c 400M /dev/zero > /tmp/fill; exec sleep 600");
         world.sling(stand_in("full", &fill)).await;
-        world.log_holds("full", "claude", "half way there").await;
+        // The kubelet looks at volumes every ten seconds: after it has, the pod may be gone before its log is read.
+        let minute = Duration::from_mins(1);
+        let _pod = world
+            .until("polecat-full", minute, "its pod is there", |pod: Option<&Pod>| {
+                pod.is_some()
+            })
+            .await;
         let wip = wip_of(world, "full").await;
         let (polecat, attempt) = world.attempt_ends("full", 1).await;
         assert_ne!(attempt.reason.as_deref(), Some("AgentFailed"), "{attempt:?}");
