@@ -282,7 +282,6 @@ fn deletion(pod: &PodView) -> Option<(Reason, String)> {
     })
 }
 
-/// Where the broker puts snapshots, for a pod of which nobody says whether there is one.
 fn agent_end(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> (Reason, String) {
     let end = pod.terminated(pod::CLAUDE);
     let report: RunReport = end.and_then(|t| parse(t.message.as_deref()?)).unwrap_or_default();

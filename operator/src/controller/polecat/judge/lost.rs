@@ -75,6 +75,7 @@ pub fn last_snapshot(evidence: Option<&Evidence>, ended_at: Option<Timestamp>) -
     format!("what changed after the snapshot of {}{age} may be lost", wip.at)
 }
 
+/// Where the broker puts snapshots, for a pod of which nobody says whether there is one.
 pub(super) fn where_to_look(pod: &PodView) -> String {
     let polecat = pod.polecat().unwrap_or("NAME");
     let short: String = pod.uid().chars().take(8).collect();

@@ -1,3 +1,4 @@
+mod lost;
 mod shapes;
 
 use serde_json::{Value, json};
@@ -245,67 +246,6 @@ fn a_stop_on_request_is_no_failure_but_delivery_wins() {
     );
     let finished = pod(json!({"status": ended(0, &evidence(json!({})))}));
     assert_eq!(ask(&finished, None, stop).outcome, AttemptOutcome::Delivered);
-}
-
-#[test]
-fn what_may_be_lost_is_said_with_the_age_of_the_last_snapshot() {
-    let wip = json!({"head": BASE, "wip": {"name": "refs/w", "sha": HEAD, "at": "2026-01-01T00:00:00Z"}});
-    let mut status = ended(137, &evidence(wip));
-    assert_eq!(of(&status).may_be_lost, None, "the keeper ended with 0");
-    status["initContainerStatuses"][1]["state"]["terminated"]["exitCode"] = json!(137);
-    let lost = of(&status).may_be_lost.unwrap();
-    assert_eq!(
-        lost,
-        "what changed after the snapshot of 2026-01-01T00:00:00Z may be lost"
-    );
-    status["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = json!("2026-01-01T00:04:30Z");
-    let lost = of(&status).may_be_lost.unwrap();
-    assert!(
-        lost.contains("2026-01-01T00:00:00Z, 270 s before the end, may be lost"),
-        "{lost}"
-    );
-    status["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = json!("2025-12-31T23:59:59Z");
-    assert!(of(&status).may_be_lost.unwrap().contains(", 0 s before"));
-    let mut never = ended(137, &evidence(json!({"head": BASE})));
-    never["initContainerStatuses"][1]["state"]["terminated"]["exitCode"] = json!(1);
-    let lost = of(&never).may_be_lost.unwrap();
-    assert!(lost.contains("no snapshot reached the remote"), "{lost}");
-}
-
-#[test]
-fn an_agent_whose_container_the_kubelet_does_not_find_any_more_did_run() {
-    let mut status = ended(137, &evidence(json!({"head": BASE})));
-    status["initContainerStatuses"][1]["state"]["terminated"]["exitCode"] = json!(137);
-    let made_up = json!({"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}});
-    let claude = &mut status["containerStatuses"][0];
-    claude["state"] = json!({"waiting": {"reason": "ContainerCreating"}});
-    assert_eq!(of(&status).may_be_lost, None, "it waits for its start");
-    status["containerStatuses"][0]["lastState"] = made_up;
-    assert!(of(&status).may_be_lost.is_some());
-}
-
-#[test]
-fn a_keeper_that_could_not_save_every_commit_says_so_by_its_end() {
-    let wip = json!({"head": BASE, "wip": {"name": "refs/w", "sha": HEAD, "at": "2026-01-01T00:00:00Z"}});
-    let mut status = ended(137, &evidence(wip));
-    status["initContainerStatuses"][1]["state"]["terminated"]["exitCode"] = json!(3);
-    let lost = of(&status).may_be_lost.unwrap();
-    assert!(
-        lost.starts_with("commits that were never pushed may be lost"),
-        "{lost}"
-    );
-}
-
-#[test]
-fn what_was_delivered_may_still_have_left_something_behind() {
-    let mut status = ended(0, &evidence(json!({})));
-    assert_eq!(of(&status).may_be_lost, None);
-    status["initContainerStatuses"][1]["state"]["terminated"]["exitCode"] = json!(1);
-    let verdict = of(&status);
-    assert_eq!(verdict.outcome, AttemptOutcome::Delivered);
-    assert!(verdict.may_be_lost.is_some(), "the keeper failed");
-    status["initContainerStatuses"].as_array_mut().unwrap().remove(1);
-    assert_eq!(of(&status).may_be_lost, None);
 }
 
 #[test]
