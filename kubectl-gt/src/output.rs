@@ -132,11 +132,11 @@ impl Out {
             Format::Table => human(self, false),
             Format::Wide => human(self, true),
             Format::Json => {
-                let text = serde_json::to_string_pretty(&clean(value)).unwrap_or_default();
+                let text = serde_json::to_string_pretty(&clean(value.clone())).unwrap_or_default();
                 self.line(&text)
             }
             Format::Yaml => {
-                let yaml = yaml::to_string(&clean(value))?;
+                let yaml = yaml::to_string(&clean(value.clone()))?;
                 self.text(&yaml)
             }
             Format::Name => self.line(name),
@@ -149,8 +149,7 @@ impl Out {
 }
 
 /// What nobody reads in a terminal: kubectl leaves it out too.
-fn clean(value: &Value) -> Value {
-    let mut value = value.clone();
+fn clean(mut value: Value) -> Value {
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
@@ -184,7 +183,7 @@ impl<'a> ListPrinter<'a> {
     }
 
     /// One more element; `name` is what `-o name` prints.
-    pub fn element(&mut self, value: &Value, name: &str) -> Result<(), Output> {
+    pub fn element(&mut self, value: Value, name: &str) -> Result<(), Output> {
         match self.format {
             Format::Json => {
                 let text = serde_json::to_string_pretty(&clean(value)).unwrap_or_default();
@@ -294,8 +293,8 @@ mod tests {
         let mut list = ListPrinter::start(&mut out, &format);
         for name in names {
             let object = json!({"kind": "Polecat", "metadata": {"name": name, "managedFields": []}});
-            list.element(&object, &name_of(Resource::POLECATS, &object))
-                .unwrap();
+            let name = name_of(Resource::POLECATS, &object);
+            list.element(object, &name).unwrap();
         }
         list.end().unwrap();
         shared.text()

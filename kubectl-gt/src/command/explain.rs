@@ -36,7 +36,7 @@ impl Args {
             }
             let mut printer = ListPrinter::start(&mut session.out, format);
             for reason in Reason::ALL {
-                printer.element(&value(*reason), reason.as_str())?;
+                printer.element(value(*reason), reason.as_str())?;
             }
             return Ok(printer.end()?);
         };

@@ -31,8 +31,9 @@ pub async fn list(
         let mut printer = ListPrinter::start(&mut session.out, format);
         cluster
             .each_page(resource, selection, |page| {
-                for object in &page.items {
-                    printer.element(object, &name_of(resource, object))?;
+                for object in page.items {
+                    let name = name_of(resource, &object);
+                    printer.element(object, &name)?;
                 }
                 printer.page().map_err(Error::from)
             })

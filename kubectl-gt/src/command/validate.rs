@@ -85,7 +85,7 @@ impl Args {
         if !format.is_for_people() {
             let mut printer = ListPrinter::start(&mut session.out, format);
             for checked in all {
-                printer.element(&checked.value(), &checked.title())?;
+                printer.element(checked.value(), &checked.title())?;
             }
             return Ok(printer.end()?);
         }

@@ -68,7 +68,7 @@ impl Findings {
         if !format.is_for_people() {
             let mut printer = ListPrinter::start(&mut session.out, format);
             for finding in &self.all {
-                printer.element(&finding.value(), finding.check)?;
+                printer.element(finding.value(), finding.check)?;
             }
             return printer.end();
         }

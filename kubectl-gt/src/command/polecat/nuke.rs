@@ -110,7 +110,7 @@ impl Args {
 fn print(session: &mut Session, format: &Format, changed: &[(&String, Value)]) -> Result<(), Error> {
     let mut printer = ListPrinter::start(&mut session.out, format);
     for (_, object) in changed {
-        printer.element(object, &name_of(Resource::POLECATS, object))?;
+        printer.element(object.clone(), &name_of(Resource::POLECATS, object))?;
     }
     Ok(printer.end()?)
 }
