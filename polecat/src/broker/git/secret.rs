@@ -80,18 +80,43 @@ impl ReadSecret {
 }
 
 /// The files of a mounted secret or ConfigMap; an optional volume that is not filled has none.
+///
+/// What cannot be read is as good as missing for the object's status; the log says why.
 pub fn read_dir(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
+    let entries = there(dir, std::fs::read_dir(dir)).into_iter().flatten();
+    for entry in entries.filter_map(|entry| there(dir, entry)) {
         let name = entry.file_name().to_string_lossy().into_owned();
-        // The kubelet's own links start with two dots; what cannot be read is as good as missing, and is reported so.
-        let fits = std::fs::metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_FILE);
-        if let (false, true, Ok(bytes)) = (name.starts_with(".."), fits, std::fs::read(&path)) {
+        // The kubelet's own links start with two dots.
+        if name.starts_with("..") {
+            continue;
+        }
+        let path = entry.path();
+        if let Some(bytes) = there(&path, read_file(&path)).flatten() {
             files.insert(name, bytes);
         }
     }
     files
+}
+
+/// What was read, if it could be. That it is not there is usual: the kubelet swaps all files at once.
+fn there<T>(path: &Path, read: std::io::Result<T>) -> Option<T> {
+    read.inspect_err(|error| {
+        if error.kind() != std::io::ErrorKind::NotFound {
+            tracing::warn!(path = %path.display(), %error, "failed to read a mounted secret");
+        }
+    })
+    .ok()
+}
+
+/// The bytes of a file that Kubernetes can have put there; none of anything else.
+fn read_file(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    let meta = std::fs::metadata(path)?;
+    if meta.is_file() && meta.len() <= MAX_FILE {
+        std::fs::read(path).map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 /// What `files` hold for `url`'s transport; `secret` is the name for messages.
