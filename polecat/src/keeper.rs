@@ -29,7 +29,7 @@ use gastown_api::pod::{GIT_PORT, KEEPER_DIR, KEEPER_SAVED_IN_PART, POD_UID_ENV, 
 use crate::console::say;
 use crate::order;
 use disk::Disk;
-use serve::{Keeper, Last};
+use serve::{Ending, Keeper};
 use store::Store;
 
 /// Its socket, below its own volume that no other container mounts.
@@ -85,11 +85,11 @@ fn run(socket: PathBuf) -> Result<ExitCode, Box<dyn Error>> {
         socket,
         port: GIT_PORT,
     };
-    let last = crate::runtime::of_a_sidecar()?.block_on(Arc::new(keeper).serve(disk))?;
-    Ok(match last {
-        Last::Whole => ExitCode::SUCCESS,
-        Last::InPart => ExitCode::from(KEEPER_SAVED_IN_PART),
-        Last::Failed => ExitCode::FAILURE,
+    let ending = crate::runtime::of_a_sidecar()?.block_on(Arc::new(keeper).serve(disk))?;
+    Ok(match ending {
+        Ending::Whole => ExitCode::SUCCESS,
+        Ending::InPart => ExitCode::from(KEEPER_SAVED_IN_PART),
+        Ending::Failed => ExitCode::FAILURE,
     })
 }
 

@@ -99,14 +99,14 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn last(&self) -> Last {
-        if self.whole { Last::Whole } else { Last::InPart }
+    pub(super) fn ending(&self) -> Ending {
+        if self.whole { Ending::Whole } else { Ending::InPart }
     }
 }
 
 /// What became of the last snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Last {
+pub enum Ending {
     /// All is on the remote.
     Whole,
     /// The work tree is; commits of the agent are not.
@@ -181,7 +181,7 @@ impl Ears {
 
 impl Keeper {
     /// Serves until SIGTERM; says what became of the last snapshot.
-    pub async fn serve(self: Arc<Self>, disk: Disk) -> Result<Last, Serve> {
+    pub async fn serve(self: Arc<Self>, disk: Disk) -> Result<Ending, Serve> {
         let (sender, mut calls) = mpsc::channel(MAX_CALLS);
         tokio::spawn(self.ears()?.hear(sender));
         let filling = Arc::new(Notify::new());
@@ -194,7 +194,7 @@ impl Keeper {
                 Some(Call { wish, heard }) = calls.recv() => match wish {
                     Wish::Stop(why) => {
                         let last = self.snapshot(why, Purpose::Last, heard).await;
-                        return Ok(last.map_or(Last::Failed, |told| told.last()));
+                        return Ok(last.map_or(Ending::Failed, |told| told.ending()));
                     }
                     Wish::Answer(stream) => self.answer(stream, heard).await,
                 },

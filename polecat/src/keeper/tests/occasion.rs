@@ -114,7 +114,7 @@ async fn a_request_is_heard_in_the_middle_of_a_checkpoint() {
     assert!(heard.is_some());
     let saved = saved.unwrap();
     assert!(saved.words.starts_with("saved "));
-    assert_eq!(saved.last(), serve::Last::Whole);
+    assert_eq!(saved.ending(), serve::Ending::Whole);
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_last_snapshot_that_lacks_commits_of_the_agent_does_not_end_well() {
     let last = keeper
         .snapshot("told to stop", Purpose::Last, Instant::now())
         .await;
-    assert_eq!(last.unwrap().last(), serve::Last::InPart);
+    assert_eq!(last.unwrap().ending(), serve::Ending::InPart);
 }
 
 #[test]
