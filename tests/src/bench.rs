@@ -158,7 +158,7 @@ async fn figures(world: &mut World, setting: &Setting, amount: &Amount) -> Resul
     let idle = size::idle(world, &operator, most, amount.idle).await?;
     world.tell(&idle);
     operator.stop().await?;
-    world.say("the plugin's list of them, beside a client that only reads it");
+    world.say("the plugin's list of them, beside the API server's own time and a client that only reads it");
     let lists = listing::measure(world, &setting.plugin, most, amount.lists);
     let lists = lists.await.context("failed to measure the plugin")?;
     Ok(Figures {

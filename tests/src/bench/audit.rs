@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
@@ -33,6 +34,12 @@ pub struct Request {
 }
 
 impl Request {
+    /// How long the API server took for it.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        self.answered.duration_since(self.received).unsigned_abs()
+    }
+
     /// Whether it changes something.
     #[must_use]
     pub fn writes(&self) -> bool {

@@ -192,6 +192,13 @@ fn list(list: &Listing) -> Vec<Row> {
         row("p95 over the API server's own time", "ms", list.added.p95, 150.0),
         row("memory, most", "MiB", bytes(list.peak) / MIB, 50.0),
     ];
+    rows.push(Row {
+        what: format!("{of}: p95 over a client that only reads"),
+        bar: "none".to_owned(),
+        measured: format!("{:.1} ms", list.over_bare.p95),
+        ratio: None,
+        meets: None,
+    });
     let [first, end] = [list.first_row.p50, list.plugin.p50];
     rows.push(Row {
         what: format!("{of}: first row"),

@@ -1,4 +1,5 @@
-//! The plugin's list of many polecats, beside a client that only reads the same pages.
+//! The plugin's list of many polecats: what it takes beside the API server's own time, and beside a client that only
+//! reads the same pages.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,10 +11,14 @@ use serde::Serialize;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
+use super::audit::{Log, Request as Answered};
 use super::cluster::{NAMESPACE, polecats};
 use super::figures::{Spread, spread};
 use super::process::Process;
 use super::world::World;
+
+/// How many objects a page has, as the plugin asks for them.
+const PAGE: usize = 500;
 
 /// `kubectl gt polecat list` in one format.
 #[derive(Clone, Debug, Serialize)]
@@ -27,8 +32,10 @@ pub struct Listing {
     pub bare: Spread,
     /// Until the plugin's process had ended.
     pub plugin: Spread,
-    /// What each run of the plugin took longer than the bare one just before; not below 0.
+    /// What each run of the plugin took longer than the API server for its requests, by the log of that server.
     pub added: Spread,
+    /// What each run of the plugin took longer than the bare one just before; not below 0.
+    pub over_bare: Spread,
     /// Until the first row stood on the plugin's standard output.
     pub first_row: Spread,
     /// The most memory that a run of the plugin ever had, in bytes.
@@ -36,7 +43,7 @@ pub struct Listing {
 }
 
 /// Lists all `polecats` that many times in each format.
-pub async fn measure(world: &World, plugin: &Path, polecats: usize, runs: usize) -> Result<Vec<Listing>> {
+pub async fn measure(world: &mut World, plugin: &Path, polecats: usize, runs: usize) -> Result<Vec<Listing>> {
     let mut measured = Vec::new();
     for format in ["table", "json"] {
         let listing = in_turn(world, plugin, polecats, format, runs).await?;
@@ -47,19 +54,22 @@ pub async fn measure(world: &World, plugin: &Path, polecats: usize, runs: usize)
 }
 
 async fn in_turn(
-    world: &World,
+    world: &mut World,
     plugin: &Path,
     polecats: usize,
     format: &'static str,
     runs: usize,
 ) -> Result<Listing> {
+    let pages = polecats.div_ceil(PAGE).max(1);
     // Programs and objects are read once before, so that both find them in memory.
-    bare(world, format).await?;
+    bare(world, format, pages).await?;
     run(world, plugin, format).await?;
-    let (mut alone, mut shown, mut peak) = (Vec::new(), Vec::new(), 0);
+    served(&mut world.audit, pages).await?;
+    let (mut alone, mut shown, mut added, mut peak) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for _ in 0..runs {
-        alone.push(bare(world, format).await?);
+        alone.push(bare(world, format, pages).await?);
         let ran = run(world, plugin, format).await?;
+        added.push(ran.end.saturating_sub(served(&mut world.audit, pages).await?));
         let found = if format == "table" {
             ran.lines - 1
         } else {
@@ -72,7 +82,7 @@ async fn in_turn(
         peak = peak.max(ran.peak);
         shown.push(ran);
     }
-    let added = alone
+    let over_bare = alone
         .iter()
         .zip(&shown)
         .map(|(alone, ran)| ran.end.saturating_sub(*alone));
@@ -80,7 +90,8 @@ async fn in_turn(
     Ok(Listing {
         polecats,
         format,
-        added: all(added.collect())?,
+        added: all(added)?,
+        over_bare: all(over_bare.collect())?,
         plugin: all(shown.iter().map(|ran| ran.end).collect())?,
         first_row: all(shown.iter().map(|ran| ran.first).collect())?,
         bare: all(alone)?,
@@ -89,7 +100,7 @@ async fn in_turn(
 }
 
 /// Reads every page as the plugin asks for it, and looks only for where the next one starts.
-async fn bare(world: &World, format: &str) -> Result<Duration> {
+async fn bare(world: &World, format: &str, pages: usize) -> Result<Duration> {
     let client = world.cluster.client();
     let (accept, more) = if format == "table" {
         (
@@ -100,27 +111,64 @@ async fn bare(world: &World, format: &str) -> Result<Duration> {
         ("application/json", "")
     };
     let start = Instant::now();
-    let mut token = String::new();
+    let (mut token, mut read) = (String::new(), 0);
     loop {
-        let path = format!("{}?limit=500{more}{token}", polecats());
+        let path = format!("{}?limit={PAGE}{more}{token}", polecats());
         let request = Request::get(path).header("accept", accept).body(Vec::new())?;
         let page = client
             .request_text(request)
             .await
             .context("failed to read a page")?;
+        read += 1;
         match continued(&page) {
             Some(next) => token = format!("&continue={next}"),
-            None => return Ok(start.elapsed()),
+            None => break,
         }
     }
+    let took = start.elapsed();
+    ensure!(read == pages, "the bare client read {read} of {pages} pages");
+    Ok(took)
 }
 
-/// The token of the next page; it stands in the metadata, before the items.
+/// The token of the next page: a table has it in its head, a list of objects in its tail.
 fn continued(page: &str) -> Option<&str> {
-    let head = page.get(..2000).unwrap_or(page);
-    let (_, rest) = head.split_once("\"continue\":\"")?;
-    let (token, _) = rest.split_once('"')?;
-    Some(token).filter(|token| !token.is_empty())
+    const ENDS: usize = 2000;
+    let head = page.get(..ENDS).unwrap_or(page);
+    let tail = page.len().checked_sub(ENDS).and_then(|start| page.get(start..));
+    [Some(head), tail].into_iter().flatten().find_map(|end| {
+        let (_, rest) = end.split_once("\"continue\":\"")?;
+        let (token, _) = rest.split_once('"')?;
+        Some(token).filter(|token| !token.is_empty())
+    })
+}
+
+/// How long the API server took for the pages that the plugin asked it for, one after another.
+async fn served(log: &mut Log, pages: usize) -> Result<Duration> {
+    let limit = Instant::now() + Duration::from_secs(10);
+    let mut answered: Vec<Answered> = Vec::new();
+    loop {
+        let requests = log.read()?.into_iter();
+        answered.extend(
+            requests
+                .filter(|request| !request.own && request.verb == "list" && request.resource == "polecats"),
+        );
+        if answered.len() >= pages {
+            break;
+        }
+        ensure!(
+            Instant::now() < limit,
+            "the API server logged {} of {pages} pages that the plugin read",
+            answered.len()
+        );
+        // The server writes its log after the answer.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    ensure!(
+        answered.len() == pages,
+        "the plugin read {} pages instead of {pages}",
+        answered.len()
+    );
+    Ok(answered.iter().map(Answered::took).sum())
 }
 
 /// One run of the plugin.
@@ -178,7 +226,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_page_is_found_in_the_metadata_only() {
+    fn the_next_page_is_found_in_the_metadata_of_tables_and_lists() {
+        let list = format!(
+            r#"{{"apiVersion":"v1","items":["{}"],"kind":"List","metadata":{{"continue":"abc"}}}}"#,
+            "x".repeat(3000)
+        );
+        assert_eq!(continued(&list), Some("abc"));
         let page = r#"{"kind":"Table","metadata":{"resourceVersion":"7","continue":"abc"},"rows":[]}"#;
         assert_eq!(continued(page), Some("abc"));
         assert_eq!(continued(r#"{"metadata":{"continue":""}}"#), None);
