@@ -1,9 +1,9 @@
 //! Lists in pages, so that ten thousand objects neither fill the memory nor delay the first row.
 
 use http::Request;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use super::resource::encode;
 use super::{Call, Cluster, Resource};
@@ -20,9 +20,35 @@ pub(super) const AS_TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,
 pub struct Page {
     #[serde(default)]
     metadata: PageMetadata,
-    /// The objects.
-    #[serde(default)]
+    /// The objects, without their managed fields.
+    #[serde(default, deserialize_with = "objects")]
     pub items: Vec<Value>,
+}
+
+/// An object as it is read. Nobody looks at the managed fields of a list, and they are most of it.
+#[derive(Deserialize)]
+struct Object {
+    #[serde(default)]
+    metadata: ObjectMetadata,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+#[derive(Default, Deserialize)]
+struct ObjectMetadata {
+    #[serde(default, rename = "managedFields")]
+    _managed_fields: IgnoredAny,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+fn objects<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Value>, D::Error> {
+    let objects = Vec::<Object>::deserialize(deserializer)?.into_iter();
+    let whole = |Object { metadata, mut rest }| {
+        rest.insert("metadata".to_owned(), metadata.rest.into());
+        Value::Object(rest)
+    };
+    Ok(objects.map(whole).collect())
 }
 
 /// One page as the API server prints it: the columns of the definition.
@@ -180,16 +206,15 @@ mod tests {
     use crate::cluster::testing;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn the_next_page_is_asked_for_before_one_is_printed() {
+    async fn the_next_page_is_asked_for_before_one_is_printed_and_nothing_is_kept_that_nobody_reads() {
         let (asked, requests) = mpsc::channel();
         let cluster = testing::answering(move |request| {
             let is_next = request.uri().to_string().contains("&continue=more");
             asked.send(is_next).unwrap();
             let token = if is_next { "" } else { "more" };
-            (
-                200,
-                json!({"metadata": {"continue": token}, "items": [{"next": is_next}]}),
-            )
+            let metadata = json!({"name": is_next, "managedFields": [{"manager": "kubectl"}]});
+            let items = json!([{"metadata": metadata, "spec": {}}]);
+            (200, json!({"metadata": {"continue": token}, "items": items}))
         });
         let mut seen = Vec::new();
         let see = |page: Page| {
@@ -203,6 +228,7 @@ mod tests {
         };
         let selection = Selection::default();
         cluster.each_page(Resource::RIGS, &selection, see).await.unwrap();
-        assert_eq!(seen, [json!({"next": false}), json!({"next": true})]);
+        let object = |name: bool| json!({"metadata": {"name": name}, "spec": {}});
+        assert_eq!(seen, [object(false), object(true)]);
     }
 }
