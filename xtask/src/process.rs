@@ -23,9 +23,19 @@ enum Input {
 
 impl Command {
     /// A command that runs `program`, found on the `PATH` unless it is a path.
+    ///
+    /// What the cargo that runs xtask says of xtask stays here: a cargo below would hand it to build scripts, and those
+    /// that watch it (ring's) would run, and all above them be compiled, again with each change from this cargo to one
+    /// that a shell starts, and back.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
+        let mut inner = std::process::Command::new(program);
+        for (name, _) in std::env::vars_os() {
+            if describes_a_package(&name) {
+                inner.env_remove(name);
+            }
+        }
         Self {
-            inner: std::process::Command::new(program),
+            inner,
             input: Input::Nothing,
         }
     }
@@ -173,6 +183,14 @@ impl fmt::Display for Command {
     }
 }
 
+/// What cargo sets for a program of the package that it describes:
+/// <https://doc.rust-lang.org/cargo/reference/environment-variables.html#environment-variables-cargo-sets-for-crates>.
+fn describes_a_package(variable: &OsStr) -> bool {
+    variable
+        .to_str()
+        .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+}
+
 fn quote(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
@@ -198,6 +216,16 @@ mod tests {
             "from a file"
         );
         assert_eq!(cat().text().unwrap(), "");
+    }
+
+    #[test]
+    fn a_program_is_not_told_of_the_package_whose_program_starts_it() {
+        // Cargo tells its tests of their package just as it tells xtask.
+        assert!(std::env::var_os("CARGO_PKG_NAME").is_some());
+        let environment = Command::new("env").text().unwrap();
+        let told = |line: &&str| line.starts_with("CARGO_PKG_") || line.starts_with("CARGO_MANIFEST_");
+        assert_eq!(environment.lines().find(told), None);
+        assert!(environment.lines().any(|line| line.starts_with("PATH=")));
     }
 
     #[test]
