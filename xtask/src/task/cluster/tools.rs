@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
 use crate::process::Command;
@@ -84,6 +84,9 @@ impl Tool {
 }
 
 impl Module {
+    /// All of them, in the order in which the tests come to need them.
+    const ALL: [Self; 4] = [Self::Kubernetes, Self::Kind, Self::Coredns, Self::Helm];
+
     fn name(self) -> &'static str {
         match self {
             Self::Kubernetes => "kubernetes",
@@ -100,6 +103,14 @@ impl Module {
             Self::Coredns => "github.com/coredns/coredns",
             Self::Kind => "sigs.k8s.io/kind",
             Self::Helm => "helm.sh/helm/v4",
+        }
+    }
+
+    /// What `go build` is asked for: the tools that the `go.mod` lists, or a program of ours.
+    fn packages(self) -> &'static str {
+        match self {
+            Self::Coredns => ".",
+            Self::Kubernetes | Self::Kind | Self::Helm => "tool",
         }
     }
 
@@ -126,11 +137,16 @@ impl Module {
             .into())
     }
 
-    /// Identifies what a build of this module makes: its pins, flags, compiler and target.
+    /// Identifies what a build of this module makes: its own program, its pins, flags, compiler and target.
     pub fn key(self) -> Result<String> {
         let compiler = go(self).args(["env", "GOVERSION", "GOOS", "GOARCH"]).text()?;
         let sums = fs_err::read_to_string(self.folder().join("go.sum"))?;
+        let program = match self {
+            Self::Coredns => fs_err::read_to_string(self.folder().join("main.go"))?,
+            Self::Kubernetes | Self::Kind | Self::Helm => String::new(),
+        };
         Ok(key(&[
+            &program,
             &self.manifest()?,
             &sums,
             &linker_flags(self, &self.version()?),
@@ -150,6 +166,17 @@ pub fn ensure<const N: usize>(tools: [Tool; N]) -> Result<[PathBuf; N]> {
         *path = folder.join(tool.file());
     }
     Ok(paths)
+}
+
+/// Builds all tools that are not in the cache yet, with what other work leaves of the processors.
+///
+/// Lowers the priority of the calling thread for good: give it one of its own.
+pub fn ensure_all() -> Result<()> {
+    rustix::process::nice(10).context("failed to lower the priority of a thread")?;
+    for module in Module::ALL {
+        ensure_module(module)?;
+    }
+    ensure_pause().map(drop)
 }
 
 /// Identifies what `inputs` make: 16 hexadecimal digits that change with any of them.
@@ -183,7 +210,7 @@ fn ensure_module(module: Module) -> Result<PathBuf> {
                         "-o",
                     ])
                     .arg(folder)
-                    .arg("tool")
+                    .arg(module.packages())
                     .output()
                     .map(drop)
             },
