@@ -2,11 +2,14 @@
 
 mod count;
 
+use std::thread;
+
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use self::count::Count;
 use super::cluster::api_tier::Options;
+use super::cluster::tools;
 use super::{cluster, deploy};
 use crate::process::Command;
 use crate::{progress, workspace};
@@ -50,19 +53,19 @@ pub fn run(args: Args) -> Result<()> {
     } else {
         args.suites
     };
-    let mut total = Count::default();
-    let mut broken = Vec::new();
-    for suite in suites {
-        let name = suite
-            .to_possible_value()
-            .map_or_else(String::new, |value| value.get_name().to_owned());
-        match progress::step(format!("run the {name} tests"), || {
-            suite.run(args.only.as_deref())
-        }) {
-            Ok(count) => total += count,
-            Err(error) => broken.push(format!("{error:#}")),
+    let (total, broken) = thread::scope(|scope| {
+        // Minutes of compilation on a new machine, which the other suites leave processors for.
+        let tools = suites
+            .contains(&Suite::E2e)
+            .then(|| scope.spawn(tools::ensure_all));
+        let (total, mut broken) = run_suites(&suites, args.only.as_deref());
+        match tools.map(thread::ScopedJoinHandle::join) {
+            Some(Ok(Err(error))) => broken.push(format!("{error:#}")),
+            Some(Err(_)) => broken.push("building the tools of the cluster panicked".to_owned()),
+            Some(Ok(Ok(()))) | None => {}
         }
-    }
+        (total, broken)
+    });
     for error in &broken {
         eprintln!("error: {error}");
     }
@@ -72,6 +75,22 @@ pub fn run(args: Args) -> Result<()> {
         bail!("not all tests passed");
     }
     Ok(())
+}
+
+/// How many tests of `suites` passed and failed, and what kept a suite from its end.
+fn run_suites(suites: &[Suite], only: Option<&str>) -> (Count, Vec<String>) {
+    let mut total = Count::default();
+    let mut broken = Vec::new();
+    for suite in suites {
+        let name = suite
+            .to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned());
+        match progress::step(format!("run the {name} tests"), || suite.run(only)) {
+            Ok(count) => total += count,
+            Err(error) => broken.push(format!("{error:#}")),
+        }
+    }
+    (total, broken)
 }
 
 impl Suite {
