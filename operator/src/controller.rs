@@ -4,14 +4,16 @@ pub mod polecat;
 pub mod rig;
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use gastown_api::rig::Rig;
 use kube::runtime::reflector::Store;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::cache::{Census, Scope, Wakes};
 use crate::cluster::Cluster;
@@ -21,6 +23,9 @@ use polecat::validate::Settings;
 
 /// The most objects of one kind that are worked on at once: it bounds connections and memory.
 const CONCURRENCY: u16 = 48;
+/// How long what is under way may take when the process is told to stop. With the release of the Lease it is less than
+/// the grace that the chart gives the pod.
+const LAST_CALLS: Duration = Duration::from_secs(5);
 
 /// What every controller is given.
 pub struct Context {
@@ -42,23 +47,63 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
 }
 
-/// Runs the controllers while this replica leads.
-pub async fn run(context: Arc<Context>, facts: Arc<Facts>, mut leads: watch::Receiver<bool>) {
-    if !synced(&context).await {
+impl Context {
+    /// Nobody is looked at from now on.
+    fn close_wakes(&self) {
+        self.rig_wakes.close();
+        self.scopes.iter().for_each(|scope| scope.wakes.close());
+    }
+}
+
+/// Runs the controllers while this replica leads, until the process `stops`.
+pub async fn run(
+    context: Arc<Context>,
+    facts: Arc<Facts>,
+    mut leads: watch::Receiver<bool>,
+    mut stops: watch::Receiver<bool>,
+) {
+    let synced = tokio::select! {
+        _ = stops.wait_for(|stops| *stops) => return,
+        synced = synced(&context) => synced,
+    };
+    if !synced {
         tracing::error!("a watch ended; the process has to be restarted");
         return;
     }
     facts.synced.store(true, Ordering::Relaxed);
     tracing::info!("caches are filled");
-    while leads.wait_for(|leads| *leads).await.is_ok() {
-        context.metrics.lead(true);
+    loop {
         tokio::select! {
-            () = lead(&context) => {}
-            _ = leads.wait_for(|leads| !*leads) => {}
+            biased;
+            _ = stops.wait_for(|stops| *stops) => return,
+            leads = leads.wait_for(|leads| *leads) => if leads.is_err() { return },
         }
+        context.metrics.lead(true);
+        lead_for_a_term(&context, &mut leads, &mut stops).await;
         context.metrics.lead(false);
-        context.rig_wakes.close();
-        context.scopes.iter().for_each(|scope| scope.wakes.close());
+        context.close_wakes();
+    }
+}
+
+/// Leads until another replica may. When the process is told to stop, nothing new is begun, and what is under way comes
+/// to its end: a status that is written without its event would never be told of.
+async fn lead_for_a_term(
+    context: &Arc<Context>,
+    leads: &mut watch::Receiver<bool>,
+    stops: &mut watch::Receiver<bool>,
+) {
+    let mut leading = pin!(lead(context));
+    let mut lost = pin!(leads.wait_for(|leads| !*leads));
+    tokio::select! {
+        () = &mut leading => return,
+        _ = &mut lost => return,
+        _ = stops.wait_for(|stops| *stops) => {}
+    }
+    context.close_wakes();
+    tokio::select! {
+        () = leading => {}
+        _ = lost => {}
+        () = sleep(LAST_CALLS) => tracing::warn!("stops before all that was under way has come to its end"),
     }
 }
 

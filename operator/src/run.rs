@@ -64,8 +64,8 @@ pub async fn run(args: Args) -> Result<(), Run> {
     run_until(&args, client, told_to_stop()).await
 }
 
-/// Runs until `end`; then the Lease is let go, so that another replica leads at once. Who drops this instead leaves
-/// everything as it is, as a killed process does.
+/// Runs until `end`; then what is under way comes to its end and the Lease is let go, so that another replica leads at
+/// once. Who drops this instead leaves everything as it is, as a killed process does.
 pub async fn run_until(
     args: &Args,
     client: Client,
@@ -84,7 +84,8 @@ pub async fn run_until(
         metrics: context.metrics.clone(),
         synced: AtomicBool::new(false),
     });
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stops) = watch::channel(false);
+    let (step_down, told_to_step_down) = watch::channel(false);
     let (elector, leads) = Elector::new(
         &context.cluster,
         &args.leader_election_namespace,
@@ -101,18 +102,22 @@ pub async fn run_until(
         parts.spawn(ending(watches::pods(context.clone(), scope, pods)));
     }
     parts.spawn(ending(watches::rigs(context.clone(), writers.rigs)));
-    parts.spawn(ending(controller::run(context, facts.clone(), leads)));
-    let serving = server::serve(args.listen, facts);
+    let serving = server::serve(args.listen, facts.clone());
     parts.spawn(async move { serving.await.map_err(Run::from) });
+    let mut controllers = JoinSet::new();
+    controllers.spawn(controller::run(context, facts, leads, stops));
     let mut election = JoinSet::new();
-    election.spawn(elector.run(stopped));
+    election.spawn(elector.run(told_to_step_down));
 
     let outcome = tokio::select! {
         outcome = end => outcome,
         Some(ended) = parts.join_next() => ended.unwrap_or(Err(Run::PartEnded)),
+        Some(_) = controllers.join_next() => Err(Run::PartEnded),
     };
-    parts.shutdown().await;
     stop.send_replace(true);
+    controllers.join_next().await;
+    parts.shutdown().await;
+    step_down.send_replace(true);
     match election.join_next().await {
         Some(Ok(())) => outcome,
         Some(Err(_)) | None => Err(Run::PartEnded),

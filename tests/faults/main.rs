@@ -12,5 +12,6 @@ mod leaders;
 mod nodes;
 mod proxy;
 mod scene;
+mod stops;
 mod watches;
 mod writes;

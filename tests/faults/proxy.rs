@@ -30,6 +30,8 @@ pub enum What {
     CreatePod,
     /// A status of a polecat.
     WriteStatus,
+    /// An event.
+    Tell,
     /// The finalizer of a pod.
     ReleasePod,
     /// Any other.
@@ -240,6 +242,7 @@ fn what(method: &Method, path: &str) -> What {
     let parts: Vec<_> = path.split('/').skip_while(|part| *part != "namespaces").collect();
     match (method.as_str(), parts.get(2..)) {
         ("POST", Some(["pods"])) => What::CreatePod,
+        ("POST", Some(["events"])) => What::Tell,
         ("PATCH", Some(["pods", _])) => What::ReleasePod,
         ("PATCH", Some(["polecats", _])) => What::Claim,
         ("PATCH", Some(["polecats", _, "status"])) => What::WriteStatus,

@@ -21,7 +21,7 @@ use kube::runtime::wait::{await_condition, conditions};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 use tokio::task::JoinSet;
 
 use crate::proxy::{Proxy, Trap};
@@ -52,7 +52,8 @@ pub struct Scene {
 /// An operator of one scene; dropped, it is as good as killed.
 pub struct Operator {
     pub proxy: Proxy,
-    _running: JoinSet<()>,
+    stop: Arc<Notify>,
+    running: JoinSet<()>,
 }
 
 impl Scene {
@@ -101,15 +102,14 @@ impl Scene {
         ]
         .map(str::to_owned);
         let way = proxy.client();
+        let stop = Arc::new(Notify::new());
+        let told_to_stop = stop.clone();
         let mut running = JoinSet::new();
         running.spawn(async move {
-            let ended = embedded::run(&arguments, way).await;
-            panic!("the operator ended: {ended:?}");
+            let ended = embedded::run(&arguments, way, told_to_stop.notified()).await;
+            assert_eq!(ended, Ok(()), "the operator ended");
         });
-        Operator {
-            proxy,
-            _running: running,
-        }
+        Operator { proxy, stop, running }
     }
 
     pub fn polecats(&self) -> Api<Polecat> {
@@ -239,6 +239,16 @@ impl Scene {
 }
 
 impl Operator {
+    /// Tells it to stop, lets pass what was held, and waits until it has ended.
+    pub async fn stops(mut self) {
+        self.stop.notify_one();
+        // It begins to stop while the request is still under way.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.proxy.open_gate();
+        let ended = tokio::time::timeout(PATIENCE, self.running.join_next()).await;
+        ended.unwrap().unwrap().unwrap();
+    }
+
     /// Waits until it leads, and has seen what there is.
     pub async fn leads(&self, scene: &Scene) {
         let leases = Api::<Lease>::namespaced(scene.client.clone(), &scene.namespace);

@@ -64,7 +64,7 @@ pub struct PolecatContext {
     errands: Errands,
 }
 
-/// Looks at every polecat of the scope, and then at each that changes.
+/// Looks at every polecat of the scope, and then at each that changes, until nobody asks for a look any more.
 pub async fn run(shared: Arc<Context>, scope: Arc<Scope>) {
     let wakes = scope.wakes.listen();
     scope.wakes.send_all(scope.every_polecat());
@@ -78,7 +78,7 @@ pub async fn run(shared: Arc<Context>, scope: Arc<Scope>) {
         errands,
     });
     let config = controller::Config::default().concurrency(CONCURRENCY);
-    let looks = applier(
+    let all_looks = applier(
         |polecat, context| Box::pin(reconcile(polecat, context)),
         |polecat, error, _| error_policy(&polecat, error),
         context.clone(),
@@ -99,6 +99,10 @@ pub async fn run(shared: Arc<Context>, scope: Arc<Scope>) {
             }
         }
     });
+    let looks = async {
+        all_looks.await;
+        context.errands.close();
+    };
     let errands = context.errands.run(arriving, &context.shared.cluster, &scope);
     futures::join!(looks, errands);
 }

@@ -85,7 +85,12 @@ impl Errands {
         self.releasing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs what arrives, until dropped.
+    /// Takes no more; [`Self::run`] ends with what it has.
+    pub fn close(&self) {
+        self.queue.close_channel();
+    }
+
+    /// Runs what arrives, until no more is taken and all is done.
     pub async fn run(&self, arriving: UnboundedReceiver<Errand>, cluster: &Cluster, scope: &Scope) {
         let run = |errand| self.run_one(errand, cluster, scope);
         arriving.for_each_concurrent(None, run).await;
