@@ -6,12 +6,17 @@ use kube::core::Status;
 
 use crate::controller::polecat::validate::Refusal;
 
+/// What is said while a namespace or a quota is so young that its controllers have not filled it in: of the account
+/// `default` (Kubernetes' plugin/pkg/admission/serviceaccount) and of the quota's status (apiserver's resourcequota).
+const TOO_YOUNG: [&str; 2] = ["error looking up service account ", "status unknown for quota: "];
+
 /// Why the pod was refused for good; none: the call may succeed when it is repeated.
 #[must_use]
 pub fn classify_forbidden(status: &Status) -> Option<Refusal> {
     let reason = match status.code {
         // Not authenticated, no such namespace, timed out, exists or conflicts, too many requests.
         401 | 404 | 408 | 409 | 429 => return None,
+        403 if TOO_YOUNG.iter().any(|words| status.message.contains(words)) => return None,
         403 if status.message.contains("exceeded quota: ") => Reason::QuotaExceeded,
         400..=499 => Reason::AdmissionRefused,
         _ => return None,
@@ -57,6 +62,12 @@ mod tests {
     fn what_may_pass_is_no_refusal() {
         for code in [401, 404, 408, 409, 429, 500, 503, 504] {
             assert_eq!(classify_forbidden(&status(code, "")), None, "{code}");
+        }
+        for message in [
+            "pods \"polecat-a\" is forbidden: error looking up service account a/default: serviceaccount \"default\" not found",
+            "pods \"polecat-a\" is forbidden: status unknown for quota: q, resources: pods",
+        ] {
+            assert_eq!(classify_forbidden(&status(403, message)), None, "{message}");
         }
     }
 }
