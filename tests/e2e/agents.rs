@@ -39,7 +39,7 @@ async fn codex(world: &World, remote: &Remote, name: &str, model: &str, script: 
     assert_eq!(usage.requests, u64::try_from(asked.len()).unwrap(), "{usage:?}");
     assert_eq!(usage.output_tokens, 80 * usage.requests, "{usage:?}");
     assert_eq!(status.agent_model.as_deref(), Some(model));
-    let log = world.log(name, "claude").await;
+    let log = world.log_holds(name, "claude", "[end] the agent is done").await;
     for part in ["[start] Codex", "[shell] ", "[end] the agent is done"] {
         assert!(log.contains(part), "{part} not in {log}");
     }

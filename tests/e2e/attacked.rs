@@ -17,19 +17,14 @@ const WITNESS: &str = "#!/usr/bin/bash\nwhile read -r old new ref; do\n  env -u 
 /// The most memory that the broker's own process may ever have had, in kilobytes.
 const MOST_RESIDENT: u64 = 64 * 1024;
 
-/// The lines of the agent, without the label that its output gets.
-async fn report(world: &World, name: &str) -> Vec<String> {
-    let log = world.log(name, "claude").await;
+/// Waits until the script has tried everything, and gives what it says of each try: the lines of the agent, without the
+/// label that its output gets.
+async fn tried(world: &World, name: &str) -> Vec<String> {
+    let log = world.log_holds(name, "claude", "all is tried").await;
     log.lines()
         .filter_map(|line| line.strip_prefix("[output] "))
         .map(str::to_owned)
         .collect()
-}
-
-/// Waits until the script has tried everything, and gives what it says of each try.
-async fn tried(world: &World, name: &str) -> Vec<String> {
-    world.log_holds(name, "claude", "all is tried").await;
-    report(world, name).await
 }
 
 /// Checks how much memory the broker of a polecat that is still at work has used so far, and that nothing in its
@@ -102,7 +97,7 @@ async fn evidence(world: &World) {
     let status = polecat.status.unwrap();
     assert!(status.head.is_none() || status.head == status.base, "{status:?}");
     // No line of the agent looks like one of ours: but for its own two, each has a label or is indented.
-    let log = world.log("forger", "claude").await;
+    let log = world.words("forger", "claude").await;
     let bare: Vec<_> = log.lines().filter(|line| !line.starts_with(['[', ' '])).collect();
     assert!(
         bare.iter().all(|line| line.starts_with("polecat run: ")),
@@ -250,7 +245,7 @@ async fn streams(world: &World, remote: &Remote) {
 async fn crowd(world: &World, name: &str, script: &str, said: &str) -> String {
     let mut object = stand_in(name, script);
     object["spec"]["backoffLimit"] = json!(0);
-    object["spec"]["kubernetes"]["activeDeadlineSeconds"] = json!(45);
+    object["spec"]["kubernetes"]["activeDeadlineSeconds"] = json!(90);
     object["spec"]["kubernetes"]["resources"] =
         json!({"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}});
     world.sling(object).await;

@@ -6,7 +6,7 @@ use gastown_api::condition::{DELIVERED, RIG_FOUND};
 use gastown_api::pod::pod_name;
 use gastown_api::polecat::{Polecat, PolecatPhase};
 use gastown_api::rig::Rig;
-use gastown_tests::harness::{Remote, World, condition, operator, polecat, with_world};
+use gastown_tests::harness::{PATIENCE, Remote, World, condition, operator, polecat, with_world};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
@@ -54,7 +54,7 @@ async fn work_over_ssh_is_done_once_the_remote_has_it() {
         assert!(usage.tokens() > 0, "{usage:?}");
         assert!(status.cost.unwrap().starts_with('$'));
         assert_eq!(status.attempts.len(), 1);
-        let events = world.events_of("furiosa").await;
+        let events = world.told("furiosa", |reason, _| reason == "Delivered").await;
         let reasons: Vec<_> = events.iter().map(|(reason, _)| reason.as_str()).collect();
         assert_eq!(reasons, ["Delivered"], "an ordinary life has one event");
         let requests = remote.model_requests().await;
@@ -124,12 +124,9 @@ async fn done_survives_the_loss_of_its_pod_and_a_restart_of_the_operator() {
                 .unwrap();
         }
         world
-            .until(
-                &name,
-                Duration::from_mins(1),
-                "its pod is gone",
-                |pod: Option<&Pod>| pod.is_none(),
-            )
+            .until(&name, PATIENCE, "its pod is gone", |pod: Option<&Pod>| {
+                pod.is_none()
+            })
             .await;
         operator::restart(&world.client).await;
         // Any change makes the operator look at it again.

@@ -18,8 +18,7 @@ async fn went_on(world: &World, name: &str, parked: &Pod) -> Polecat {
     let attempts = &polecat.status.as_ref().unwrap().attempts;
     assert_eq!(attempts.len(), 1);
     assert_eq!(attempts[0].pod_uid, parked.metadata.uid, "the same pod went on");
-    let told = world.events_of(name).await;
-    assert!(told.iter().any(|(why, _)| why == "Resumed"), "{told:?}");
+    world.told(name, |reason, _| reason == "Resumed").await;
     polecat
 }
 
@@ -83,7 +82,7 @@ async fn a_rate_limit_parks_the_pod_and_the_agent_never_knows() {
             .await;
         assert_eq!(parked(&polecat).unwrap().0, "RateLimited");
         world.ends("morsov", PolecatPhase::Done).await;
-        let log = world.log("morsov", "claude").await;
+        let log = world.log_holds("morsov", "claude", "[end] ").await;
         assert!(!log.contains("429"), "{log}");
     })
     .await;
@@ -157,12 +156,11 @@ async fn a_used_up_window_parks_the_pod_until_it_resets() {
         );
         let polecat = world.ends("coma", PolecatPhase::Done).await;
         assert_eq!(polecat.status.unwrap().attempts.len(), 1);
-        let told = world.events_of("coma").await;
-        assert!(
-            told.iter()
-                .any(|(why, note)| why == "UsageLimitReached" && note.contains("expected to go on at 20")),
-            "{told:?}"
-        );
+        world
+            .told("coma", |reason, note| {
+                reason == "UsageLimitReached" && note.contains("expected to go on at 20")
+            })
+            .await;
     })
     .await;
 }

@@ -293,7 +293,7 @@ async fn the_agent_sees_the_skill_and_settings_that_were_synced_and_nothing_else
             seen,
             "motto: witness me\nBe kind to the calculator.\n/.claude/hooks/ran.sh\n/.claude/skills/review/SKILL.md\n/.claude/skills/review/deep/er/notes.md\nthe hook ran\n"
         );
-        let log = world.log("toast", "claude").await;
+        let log = world.words("toast", "claude").await;
         assert!(log.contains("nested notes"), "{log}");
     })
     .await;

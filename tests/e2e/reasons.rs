@@ -3,7 +3,7 @@
 use gastown_api::condition::{FIELDS_IGNORED, PARKED, READY, RIG_FOUND};
 use gastown_api::polecat::{Polecat, PolecatPhase};
 use gastown_api::rig::Rig;
-use gastown_tests::harness::{World, condition, polecat, reason, stand_in, with_world};
+use gastown_tests::harness::{PATIENCE, World, condition, polecat, reason, stand_in, with_world};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
@@ -224,14 +224,8 @@ async fn a_key_that_is_none_parks_and_a_deleted_pod_is_followed_by_another_and_a
             .polecat_until("odd-key", "its second attempt is Done", done)
             .await;
         assert_eq!(polecat.status.unwrap().attempts.len(), 2);
-        let told: Vec<_> = world
-            .events_of("odd-key")
-            .await
-            .into_iter()
-            .map(|(why, _)| why)
-            .collect();
         for wanted in ["SecretInvalid", "PodDeleted", "Retrying", "Delivered"] {
-            assert!(told.iter().any(|why| why == wanted), "{wanted} in {told:?}");
+            world.told("odd-key", |reason, _| reason == wanted).await;
         }
     })
     .await;
@@ -298,21 +292,17 @@ async fn a_rig_is_ready_and_found_by_its_polecats() {
                     .any(|c| c.type_ == READY && c.status == "True" && c.reason == "RigReady")
             })
         };
-        gastown_tests::harness::within(
-            std::time::Duration::from_secs(30),
-            "the rig is ready",
-            async || {
-                let rig = rigs
-                    .get(&world.namespace)
-                    .await
-                    .map_err(|error| error.to_string())?;
-                if ready(&rig) {
-                    Ok(())
-                } else {
-                    Err(format!("{:?}", rig.status))
-                }
-            },
-        )
+        gastown_tests::harness::within(PATIENCE, "the rig is ready", async || {
+            let rig = rigs
+                .get(&world.namespace)
+                .await
+                .map_err(|error| error.to_string())?;
+            if ready(&rig) {
+                Ok(())
+            } else {
+                Err(format!("{:?}", rig.status))
+            }
+        })
         .await;
         rigs.delete(&world.namespace, &DeleteParams::default())
             .await

@@ -1,16 +1,40 @@
 //! What the cluster does not let in.
 
 use gastown_api::polecat::{Polecat, PolecatPhase};
-use gastown_tests::harness::{World, condition, operator, polecat, reason, with_world};
-use k8s_openapi::api::core::v1::ResourceQuota;
-use kube::api::DeleteParams;
+use gastown_tests::harness::{PATIENCE, World, condition, operator, polecat, reason, with_world, within};
+use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
+use kube::api::{DeleteParams, PostParams};
 use serde_json::json;
+
+/// What the API server says to a pod that every world may have; none is made.
+async fn say_to_a_pod(world: &World) -> kube::Result<Pod> {
+    let pod = json!({"metadata": {"name": "never-made"}, "spec": {
+        "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [{"name": "x", "image": "none", "securityContext": {
+            "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}],
+    }});
+    let dry = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    world
+        .api::<Pod>()
+        .create(&dry, &serde_json::from_value(pod).unwrap())
+        .await
+}
 
 #[tokio::test]
 async fn a_quota_that_forbids_the_pod_is_stuck_and_says_so() {
     with_world("quota", async |world: &World| {
         world
             .create::<ResourceQuota>(json!({"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}))
+            .await;
+        let in_force = |quota: Option<&ResourceQuota>| {
+            let status = quota.and_then(|quota| quota.status.as_ref());
+            status.is_some_and(|status| status.hard.as_ref().is_some_and(|hard| hard.contains_key("pods")))
+        };
+        world
+            .until("none", PATIENCE, "the quota is in force", in_force)
             .await;
         world.sling(polecat("bearclaw", "unused")).await;
         let (_, message) = world.is_stuck("bearclaw", "QuotaExceeded").await;
@@ -47,7 +71,13 @@ async fn an_admission_policy_that_forbids_the_pod_is_stuck_with_its_words() {
         operator::apply(&world.client, POLICIES, &policy).await;
         operator::apply(&world.client, BINDINGS, &binding).await;
         // A policy takes effect a moment after it is stored.
-        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        within(PATIENCE, "the policy is in force", async || {
+            match say_to_a_pod(world).await {
+                Err(kube::Error::Api(refusal)) if refusal.message.contains("no pods on Sundays") => Ok(()),
+                answer => Err(format!("the answer to a pod is {answer:?}")),
+            }
+        })
+        .await;
         world.sling(polecat("coma", "unused")).await;
         let stuck = world.is_stuck("coma", "AdmissionRefused").await;
         operator::remove(&world.client, GROUP, BINDINGS, name).await;
@@ -93,12 +123,9 @@ async fn a_pod_that_no_node_can_take_says_why_and_is_not_stuck() {
             .await;
         deleted.unwrap();
         world
-            .until(
-                "rictus",
-                std::time::Duration::from_mins(1),
-                "it is gone",
-                |polecat: Option<&Polecat>| polecat.is_none(),
-            )
+            .until("rictus", PATIENCE, "it is gone", |polecat: Option<&Polecat>| {
+                polecat.is_none()
+            })
             .await;
     })
     .await;

@@ -66,12 +66,11 @@ async fn deleting_a_polecat_saves_what_it_had_not_committed() {
         let (remote, wip) = half_way_through(world, "angharad").await;
         world.delete_polecat("angharad").await;
         let sha = holds_the_work(&remote, &wip).await;
-        let events = world.events_of("angharad").await;
-        let named = |note: &String| note.contains(&wip) && note.contains(&sha[..8]);
-        assert!(
-            events.iter().any(|(_, note)| named(note)),
-            "{wip} {sha} in {events:?}"
-        );
+        world
+            .told("angharad", |_, note| {
+                note.contains(&wip) && note.contains(&sha[..8])
+            })
+            .await;
         world.pods_are_gone("angharad").await;
     })
     .await;

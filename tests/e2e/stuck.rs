@@ -114,7 +114,7 @@ async fn a_wrong_token_over_https_is_stuck_and_not_shown() {
         object["spec"]["kubernetes"]["gitSecretRef"]["name"] = json!("git-token");
         world.sling(object).await;
         let (polecat, _) = world.is_stuck("splendid", "GitCredentialRefused").await;
-        let shown = serde_json::to_string(&polecat).unwrap() + &world.log("splendid", "broker").await;
+        let shown = serde_json::to_string(&polecat).unwrap() + &world.words("splendid", "broker").await;
         assert!(!shown.contains("gastown-token-wrong"), "{shown}");
     })
     .await;
@@ -190,7 +190,7 @@ async fn a_model_key_that_the_provider_refuses_is_stuck_and_not_shown() {
             .await;
         world.sling(polecat("buzzard", "fix-bug")).await;
         let (polecat, _) = world.is_stuck("buzzard", "ModelCredentialRefused").await;
-        let shown = serde_json::to_string(&polecat).unwrap() + &world.log("buzzard", "broker").await;
+        let shown = serde_json::to_string(&polecat).unwrap() + &world.words("buzzard", "broker").await;
         assert!(!shown.contains("sk-ant-test-wrong"), "{shown}");
     })
     .await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gastown_api::polecat::{AttemptOutcome, Polecat, PolecatPhase};
 use gastown_tests::harness::{
-    Remote, World, condition, node, operator, polecat, reason, stand_in, with_quiet_world, within,
+    PATIENCE, Remote, World, condition, node, operator, polecat, reason, stand_in, with_quiet_world, within,
 };
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -262,7 +262,7 @@ async fn an_operator_that_was_away_finds_what_was_done_and_says_what_was_lost() 
             })
         };
         world
-            .until("polecat-busy", Duration::from_mins(1), "its pod has ended", over)
+            .until("polecat-busy", PATIENCE, "its pod has ended", over)
             .await;
         // Nobody but an administrator takes the finalizer off; then nothing is left to read.
         world

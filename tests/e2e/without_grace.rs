@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gastown_api::polecat::{Attempt, Polecat};
-use gastown_tests::harness::{Remote, World, condition, node, stand_in, with_world};
+use gastown_tests::harness::{PATIENCE, Remote, World, condition, node, stand_in, with_world};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 use serde_json::json;
@@ -155,11 +155,13 @@ async fn a_volume_over_its_limit_evicts_the_pod_and_the_object_says_what_may_be_
         let fill = format!("{HALF_WAY}\nhead -c 400M /dev/zero > /tmp/fill; exec sleep 600");
         world.sling(stand_in("full", &fill)).await;
         // The kubelet looks at volumes every ten seconds: after it has, the pod may be gone before its log is read.
-        let minute = Duration::from_mins(1);
         let _pod = world
-            .until("polecat-full", minute, "its pod is there", |pod: Option<&Pod>| {
-                pod.is_some()
-            })
+            .until(
+                "polecat-full",
+                PATIENCE,
+                "its pod is there",
+                |pod: Option<&Pod>| pod.is_some(),
+            )
             .await;
         let wip = wip_of(world, "full").await;
         let (polecat, attempt) = world.attempt_ends("full", 1).await;

@@ -102,4 +102,4 @@ answer = raw(request(plain, headers=mine))
 print("allowed:", answer.split(b" ", 2)[1].decode() if answer else "nothing", flush=True)
 PYTHON
 echo "all is tried"
-sleep 8
+sleep 30

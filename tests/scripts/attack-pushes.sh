@@ -171,4 +171,4 @@ done
 wait
 git ls-remote -q origin > /dev/null && echo "the host serves on"
 echo "all is tried"
-sleep 8
+sleep 30

@@ -13,4 +13,4 @@ for number in range(10):
 time.sleep(10)
 PYTHON
 echo "all is tried"
-sleep 8
+sleep 30

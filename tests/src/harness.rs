@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
 use serde::Serialize;
@@ -40,7 +40,7 @@ use tokio::sync::RwLock;
 
 pub use keys::Keys;
 pub use own_image::own_image;
-pub use polecats::{condition, polecat, reason};
+pub use polecats::{PATIENCE, condition, polecat, reason};
 pub use remote::{Entry, Remote};
 pub use shell::Shell;
 pub use stand_in::stand_in;
@@ -141,11 +141,17 @@ impl World {
             .create(&PostParams::default(), &object)
             .await
             .unwrap_or_else(|error| panic!("failed to create namespace {namespace:?}: {error}"));
-        Self {
+        let world = Self {
             client,
             namespace,
             keys: Keys::make().await,
-        }
+        };
+        // Without it no pod is admitted that a test makes itself.
+        let is_there = |account: Option<&ServiceAccount>| account.is_some();
+        world
+            .until("default", PATIENCE, "the namespace has its account", is_there)
+            .await;
+        world
     }
 
     /// The objects of one kind in this world.

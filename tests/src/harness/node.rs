@@ -1,13 +1,12 @@
 //! The kind node from inside: what no API tells, and what no API would do.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::time::Duration;
 
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::process::Command;
 
-use super::{World, polecats, within};
+use super::{PATIENCE, World, polecats, within};
 
 /// A process of a container, as the node sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +49,7 @@ pub async fn without_kubelet(test: impl AsyncFnOnce()) {
 /// The node's id of a running container of a polecat.
 pub async fn container(world: &World, polecat: &str, name: &str) -> String {
     let what = format!("container {name} of {polecat:?} runs");
-    within(Duration::from_mins(1), &what, async || {
+    within(PATIENCE, &what, async || {
         let pod = world.pod_of(polecat).await.ok_or("it has no pod")?;
         running(&pod, name).ok_or_else(|| "it does not run".to_owned())
     })
@@ -60,7 +59,7 @@ pub async fn container(world: &World, polecat: &str, name: &str) -> String {
 /// The node's id of the container that runs in the place of `before`, once there is one.
 pub async fn container_after(world: &World, polecat: &str, name: &str, before: &str) -> String {
     let what = format!("container {name} of {polecat:?} runs again");
-    within(Duration::from_mins(1), &what, async || {
+    within(PATIENCE, &what, async || {
         let pod = world.pod_of(polecat).await.ok_or("it has no pod")?;
         let now = running(&pod, name).filter(|now| now != before);
         now.ok_or_else(|| "it does not".to_owned())

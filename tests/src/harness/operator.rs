@@ -1,7 +1,6 @@
 //! The operator that the tests watch, and what a cluster may do around it.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::time::Duration;
 
 use futures::FutureExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -10,7 +9,7 @@ use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-use super::{MANAGER, polecats, within};
+use super::{MANAGER, PATIENCE, polecats, within};
 
 /// Where the chart is installed.
 pub const NAMESPACE: &str = "gastown-system";
@@ -41,7 +40,7 @@ async fn end(client: &Client, how: &DeleteParams) {
         // One that is gone already is as good as deleted.
         let _ = api.delete(&pod.name_any(), how).await;
     }
-    within(Duration::from_mins(1), "another operator is ready", async || {
+    within(PATIENCE, "another operator is ready", async || {
         let now = api.list(&labelled).await.map_err(|error| error.to_string())?;
         let fresh = |pod: &&Pod| pod.uid().is_some_and(|uid| !old.contains(&uid));
         let ready = now
@@ -71,7 +70,7 @@ pub async fn scale(client: &Client, replicas: i32) {
         .await
         .unwrap_or_else(|error| panic!("failed to scale the operator: {error}"));
     let api = Api::<Pod>::namespaced(client.clone(), NAMESPACE);
-    within(Duration::from_mins(1), "the operator is scaled", async || {
+    within(PATIENCE, "the operator is scaled", async || {
         let pods = api
             .list(&ListParams::default().labels(PODS))
             .await

@@ -88,11 +88,18 @@ impl World {
             + 'static,
         <K as Resource>::DynamicType: Default,
     {
-        let waiting = await_condition(self.api::<K>(), name, &holds);
-        tokio::time::timeout(limit, waiting)
+        let seen = async {
+            loop {
+                match await_condition(self.api::<K>(), name, &holds).await {
+                    Ok(seen) => return seen,
+                    Err(error) => eprintln!("the watch of {name:?} begins anew: {error}"),
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::time::timeout(limit, seen)
             .await
             .unwrap_or_else(|_| panic!("{name:?} not within {} s: {what}", limit.as_secs()))
-            .unwrap_or_else(|error| panic!("failed to watch {name:?}: {error}"))
     }
 
     /// Waits until `holds` of a polecat.
@@ -178,18 +185,14 @@ impl World {
 
     /// Waits until no pod of a polecat is left.
     pub async fn pods_are_gone(&self, polecat: &str) {
-        within(
-            Duration::from_secs(30),
-            &format!("no pod of {polecat:?} is left"),
-            async || {
-                let left = self.pods_of(polecat).await.len();
-                if left == 0 {
-                    Ok(())
-                } else {
-                    Err(format!("{left} are"))
-                }
-            },
-        )
+        within(PATIENCE, &format!("no pod of {polecat:?} is left"), async || {
+            let left = self.pods_of(polecat).await.len();
+            if left == 0 {
+                Ok(())
+            } else {
+                Err(format!("{left} are"))
+            }
+        })
         .await;
     }
 
@@ -207,8 +210,13 @@ impl World {
         .await
     }
 
+    /// The log of a container of a polecat that has said something.
+    pub async fn words(&self, polecat: &str, container: &str) -> String {
+        self.log_holds(polecat, container, "\n").await
+    }
+
     /// The log of a container of a polecat; empty while it has none.
-    pub async fn log(&self, polecat: &str, container: &str) -> String {
+    async fn log(&self, polecat: &str, container: &str) -> String {
         let which = LogParams {
             container: Some(container.to_owned()),
             ..LogParams::default()
@@ -222,8 +230,26 @@ impl World {
         dump::whole(self).await
     }
 
+    /// Waits until `holds` of the reason and note of an event about a polecat; gives all events about it, oldest first.
+    /// The operator tells of a transition only after it has written it, so that a status seen is no event made.
+    pub async fn told(&self, polecat: &str, holds: impl Fn(&str, &str) -> bool) -> Vec<(String, String)> {
+        within(
+            PATIENCE,
+            &format!("the event about {polecat:?} is there"),
+            async || {
+                let told = self.events_of(polecat).await;
+                if told.iter().any(|(reason, note)| holds(reason, note)) {
+                    Ok(told)
+                } else {
+                    Err(format!("there are {told:?}"))
+                }
+            },
+        )
+        .await
+    }
+
     /// The events about a polecat: reason and note, oldest first.
-    pub async fn events_of(&self, polecat: &str) -> Vec<(String, String)> {
+    async fn events_of(&self, polecat: &str) -> Vec<(String, String)> {
         let all = self.api::<Event>().list(&ListParams::default()).await.unwrap();
         let about = |event: &Event| {
             let regarding = event.regarding.as_ref();

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-use super::{Remote, World, node, polecats, within};
+use super::{PATIENCE, Remote, World, node, polecats, within};
 
 /// The names of the objects that hold polecats' credentials; see [`World::credentials`].
 const GIT_SECRET: &str = "git-ssh-key";
@@ -45,7 +44,7 @@ impl World {
         }
         self.apply_manifest().await;
         let ready = |pod: Option<&Pod>| pod.is_some_and(|pod| polecats::pod_condition(pod, "Ready"));
-        self.until("testbed", Duration::from_secs(90), "the testbed is ready", ready)
+        self.until("testbed", PATIENCE, "the testbed is ready", ready)
             .await;
         self.service_leads_to_testbed().await;
         Remote::open(self).await
@@ -59,15 +58,11 @@ impl World {
         let service = service.unwrap_or_else(|error| panic!("failed to get the Service testbed: {error}"));
         let address = service.spec.and_then(|spec| spec.cluster_ip).unwrap();
         let ask = format!("curl --silent --max-time 2 http://{address}:8080/requests || true");
-        within(
-            Duration::from_mins(1),
-            "the Service leads to the testbed",
-            async || {
-                let answer = node::run(&ask).await;
-                let requests: Result<Vec<Value>, _> = serde_json::from_str(&answer);
-                requests.map(drop).map_err(|error| format!("{error}: {answer:?}"))
-            },
-        )
+        within(PATIENCE, "the Service leads to the testbed", async || {
+            let answer = node::run(&ask).await;
+            let requests: Result<Vec<Value>, _> = serde_json::from_str(&answer);
+            requests.map(drop).map_err(|error| format!("{error}: {answer:?}"))
+        })
         .await;
     }
 
