@@ -46,6 +46,10 @@ pub struct Evidence {
     /// The model that answered last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Whether the work order has a budget and an agent that cannot work without a model: an end without a metered call
+    /// then means that it called another endpoint than the broker.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub calls_expected: bool,
     /// Seconds this attempt was parked.
     #[serde(default)]
     pub parked_seconds: u64,
@@ -142,8 +146,15 @@ impl Evidence {
             usage: Usage::default(),
             cost_micros: Some(0),
             model: None,
+            calls_expected: false,
             parked_seconds: 0,
         }
+    }
+
+    /// Whether the agent worked without a call that the budget was charged for.
+    #[must_use]
+    pub fn is_unmetered(&self) -> bool {
+        self.calls_expected && self.usage.requests == 0
     }
 
     /// The JSON of at most [`MAX_BYTES`]: texts that people read are cut first, then left out.

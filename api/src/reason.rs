@@ -176,6 +176,8 @@ reasons! {
     PodLost => "retry; what was saved is on the ref named in status",
     /// The agent ended well and changed nothing.
     NothingChanged => "make the task more precise, and retry",
+    /// The polecat has a budget, and its agent worked without a model call that the broker metered.
+    NothingMetered => "remove what leads the agent to another model endpoint (settings of the repository, spec.kubernetes.image), or remove spec.budget, and retry",
     /// A push to the remote was refused.
     PushRefused => "read the message for the rule or the host's words, cure it, and retry",
     /// The budget is spent.

@@ -68,6 +68,12 @@ pub struct AgentOrder {
 }
 
 impl AgentOrder {
+    /// Whether a command of the polecat's own runs in the agent's place.
+    #[must_use]
+    pub fn is_custom(&self) -> bool {
+        !self.command.is_empty()
+    }
+
     /// What works, as the spec calls it: the command in the agent's place, or the agent.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -206,7 +212,22 @@ pub struct DiskOrder {
     pub broker: u64,
 }
 
+impl WorkOrder {
+    /// Whether an agent that ends without a metered model call has gone past the budget: each agent but a command of the
+    /// polecat's own calls a model.
+    #[must_use]
+    pub fn expects_calls(&self) -> bool {
+        !self.agent.is_custom() && self.model.has_budget()
+    }
+}
+
 impl ModelOrder {
+    /// Whether tokens or dollars are limited.
+    #[must_use]
+    pub fn has_budget(&self) -> bool {
+        self.tokens_left.is_some() || self.micros_left.is_some()
+    }
+
     /// Whether `model` may be called.
     #[must_use]
     pub fn allows(&self, model: &str) -> bool {

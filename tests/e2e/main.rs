@@ -16,6 +16,7 @@ mod broken;
 mod confined;
 mod done;
 mod ends;
+mod money;
 mod parked;
 mod plugin;
 mod reasons;

@@ -82,7 +82,7 @@ impl Record {
         let now = Instant::now();
         let ledger = match journal::load(dir)? {
             Some(saved) if saved.evidence.attempt == order.attempt => Ledger::resume(saved, now),
-            _ => Ledger::start(order.attempt, now),
+            _ => Ledger::start(order, now),
         };
         let journal = Journal::begin(dir, &ledger.saved())?;
         let (states, _) = watch::channel(ledger.evidence().state);
@@ -266,6 +266,22 @@ mod tests {
         let (spent, micros) = open(dir.path()).spent();
         assert_eq!((spent.input_tokens, spent.requests, micros), (21, 3, None));
         assert_eq!(said(dir.path()).model.as_deref(), Some("claude-x"));
+    }
+
+    #[test]
+    fn calls_are_expected_of_an_agent_with_a_budget_and_of_no_command_in_its_place() {
+        let expected = |tokens: Option<u64>, micros: Option<u64>, command: &[&str]| {
+            let dir = tempfile::tempdir().unwrap();
+            let mut order = fixture::order();
+            (order.model.tokens_left, order.model.micros_left) = (tokens, micros);
+            order.agent.command = command.iter().map(|&word| word.to_owned()).collect();
+            for _ in 0..2 {
+                drop(Record::open(dir.path(), dir.path().join("termination-log"), &order).unwrap());
+            }
+            said(dir.path()).is_unmetered()
+        };
+        assert!(expected(Some(9), None, &[]) && expected(None, Some(9), &[]));
+        assert!(!expected(None, None, &[]) && !expected(Some(9), None, &["sh"]));
     }
 
     #[test]

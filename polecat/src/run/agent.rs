@@ -107,6 +107,7 @@ pub(crate) fn may_set(name: &OsStr) -> bool {
         "API_TIMEOUT_MS",
         "API_FORCE_IDLE_TIMEOUT",
         "BUN_CONFIG_HTTP_IDLE_TIMEOUT",
+        "CLAUDE_CODE_EXTRA_BODY",
         "HOME",
         "PATH",
         "TMPDIR",
@@ -123,6 +124,8 @@ fn passes(name: &OsStr) -> bool {
     let reserved = [
         "CLAUDE_CODE_USE_",
         "CLAUDE_CODE_OAUTH",
+        "CLAUDE_CODE_PROVIDER_",
+        "CLAUDE_CODE_HOST_",
         "CODEX_",
         "OPENAI_",
         "GIT_",

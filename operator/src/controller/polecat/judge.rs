@@ -118,13 +118,14 @@ pub fn judge(pod: &PodView, question: &Question<'_>) -> Verdict {
     }
 }
 
-/// Ended well, and the head that was re-read is another than the base.
+/// Ended well, and the head that was re-read is another than the base; with a budget, by calls that it was charged for.
 fn delivered(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> Option<String> {
     let ended_well = pod.terminated(pod::CLAUDE)?.exit_code == 0;
     let evidence = evidence?;
     let head = evidence.head.as_ref()?;
     let moved = base_of(evidence, base).is_some_and(|base| base != head.as_str());
-    (ended_well && moved).then(|| format!("{} is on the remote branch", head.as_str()))
+    (ended_well && moved && !evidence.is_unmetered())
+        .then(|| format!("{} is on the remote branch", head.as_str()))
 }
 
 fn base_of<'a>(evidence: &'a Evidence, base: Option<&'a str>) -> Option<&'a str> {
@@ -313,6 +314,12 @@ fn agent_end(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> 
     };
     if let Some(refused) = refused {
         return (Reason::PushRefused, refused);
+    }
+    if evidence.is_unmetered() {
+        return (
+            Reason::NothingMetered,
+            "the agent exited with 0 without a single model call through the broker".to_owned(),
+        );
     }
     let remote = evidence
         .head

@@ -60,7 +60,7 @@ pub fn retry(reason: Reason) -> Retry {
         // The same task has the same need of memory, time and tokens, and would spend them again.
         | Reason::OutOfMemory | Reason::DiskFull | Reason::DeadlineExceeded | Reason::BudgetSpent
         // The agent had its say: asking it once more without a word of advice costs the same for the same.
-        | Reason::AgentFailed | Reason::NothingChanged
+        | Reason::AgentFailed | Reason::NothingChanged | Reason::NothingMetered
         // The rule that refused the push refuses it again.
         | Reason::PushRefused
         // No failure.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use gastown_api::evidence::{BrokerState, Evidence};
 use gastown_api::usage::Usage;
+use gastown_api::work_order::WorkOrder;
 use serde::{Deserialize, Serialize};
 
 use super::Elapsed;
@@ -27,9 +28,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub fn start(attempt: u32, now: Instant) -> Self {
+    pub fn start(order: &WorkOrder, now: Instant) -> Self {
         Self {
-            evidence: Evidence::starting(attempt),
+            evidence: Evidence {
+                calls_expected: order.expects_calls(),
+                ..Evidence::starting(order.attempt)
+            },
             elapsed: Elapsed {
                 unparked: Duration::ZERO,
                 parked: Duration::ZERO,
@@ -132,7 +136,7 @@ mod tests {
     fn parked_time_counts_apart_and_goes_on_after_a_restart() {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        let mut ledger = Ledger::start(1, start);
+        let mut ledger = Ledger::start(&crate::broker::fixture::order(), start);
         ledger.tick(after(10));
         ledger.enter(BrokerState::Parked {
             reason: Reason::RateLimited,
@@ -154,7 +158,7 @@ mod tests {
     fn silence_ends_with_a_sign_of_life_and_does_not_grow_while_parked() {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        let mut ledger = Ledger::start(1, start);
+        let mut ledger = Ledger::start(&crate::broker::fixture::order(), start);
         ledger.enter(BrokerState::Serving);
         ledger.tick(after(10));
         assert_eq!(ledger.elapsed().silent.as_secs(), 10);

@@ -2,6 +2,7 @@
 
 mod transcript;
 
+use gastown_api::pod::REPO_DIR;
 use gastown_api::work_order::WorkOrder;
 
 use super::{Adapter, base_url, longest_wait};
@@ -41,7 +42,8 @@ pub fn adapter(order: &WorkOrder) -> Adapter {
 }
 
 /// The broker as the one provider, which may be slow and is not asked twice; nothing that the provider runs or that
-/// calls home. In TOML.
+/// calls home. The repository's `.codex` is not trusted: it could ask for what the broker refuses, or for an approval
+/// that nobody gives. In TOML.
 fn settings(order: &WorkOrder) -> Vec<String> {
     let url = format!("{}/v1", base_url());
     let wait = longest_wait(order) * 1000;
@@ -50,6 +52,8 @@ fn settings(order: &WorkOrder) -> Vec<String> {
         format!(
             r#"model_providers.broker={{name="broker",base_url="{url}",env_key="{KEY_VARIABLE}",wire_api="responses",request_max_retries=2,stream_max_retries=5,stream_idle_timeout_ms={wait}}}"#
         ),
+        format!(r#"projects={{"{REPO_DIR}"={{trust_level="untrusted"}}}}"#),
+        r#"service_tier="default""#.to_owned(),
         r#"web_search="disabled""#.to_owned(),
         "check_for_update_on_startup=false".to_owned(),
         "analytics.enabled=false".to_owned(),

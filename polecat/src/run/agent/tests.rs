@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::order;
 
 /// What the pod gives the container `claude`, and what a Polecat's own `env` might try.
-const INHERITED: [&str; 14] = [
+const INHERITED: [&str; 16] = [
     "HOME",
     "PATH",
     "TMPDIR",
@@ -14,6 +14,8 @@ const INHERITED: [&str; 14] = [
     "ANTHROPIC_BASE_URL",
     "CLAUDE_CODE_OAUTH_TOKEN",
     "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST",
+    "CLAUDE_CODE_HOST_CREDS_FILE",
     "CODEX_API_KEY",
     "OPENAI_BASE_URL",
     "GIT_DIR",
@@ -76,12 +78,13 @@ fn common() -> Vec<&'static str> {
     ]
 }
 
-const CLAUDE: [&str; 5] = [
+const CLAUDE: [&str; 6] = [
     "ANTHROPIC_API_KEY=sk-ant-none-the-broker-holds-the-key",
     "ANTHROPIC_BASE_URL=http://127.0.0.1:8418",
     "API_FORCE_IDLE_TIMEOUT=0",
     "API_TIMEOUT_MS=4200000",
     "BUN_CONFIG_HTTP_IDLE_TIMEOUT=4200",
+    "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST=1",
 ];
 
 const CODEX: [&str; 2] = [
@@ -140,6 +143,29 @@ fn claude_code_is_told_its_model_and_what_the_polecat_adds() {
 }
 
 #[test]
+fn what_chooses_where_claude_codes_calls_go_stands_on_its_command_line() {
+    let order = order();
+    let (words, environment) = started(&order);
+    let at = words.iter().position(|word| word == "--settings").unwrap();
+    let settings: serde_json::Value = serde_json::from_str(&words[at + 1]).unwrap();
+    for variable in CLAUDE {
+        let (name, value) = variable.split_once('=').unwrap();
+        assert_eq!(settings["env"][name], value);
+        assert!(environment.contains(&(name.to_owned(), value.to_owned())));
+    }
+    for emptied in ["ANTHROPIC_BETAS", "CLAUDE_CODE_EXTRA_BODY"] {
+        assert_eq!(settings["env"][emptied], "");
+    }
+    let allowed = settings["permissions"]["allow"].as_array().unwrap();
+    assert!(
+        ["Bash", "Edit", "Write"]
+            .iter()
+            .all(|tool| allowed.contains(&json!(tool)))
+    );
+    assert_eq!(settings["sandbox"], json!({"enabled": false}));
+}
+
+#[test]
 fn codex_speaks_to_the_broker_alone_and_reads_its_prompt_from_standard_input() {
     let mut order = order();
     with(
@@ -160,6 +186,8 @@ fn codex_speaks_to_the_broker_alone_and_reads_its_prompt_from_standard_input() {
         r#"base_url="http://127.0.0.1:8418/v1""#,
         "stream_idle_timeout_ms=4200000",
         r#"web_search="disabled""#,
+        r#"service_tier="default""#,
+        r#"projects={"/workspace/repo"={trust_level="untrusted"}}"#,
     ] {
         assert!(all.contains(part), "{part}: {all}");
     }

@@ -60,6 +60,22 @@ fn done_needs_a_good_end_and_a_head_that_moved() {
 }
 
 #[test]
+fn a_budget_that_was_charged_for_no_call_withholds_done() {
+    let ends = |calls_expected: bool, requests: u32, head: &str| {
+        let usage = json!({"requests": requests});
+        of(&ended(
+            0,
+            &evidence(json!({"head": head, "callsExpected": calls_expected, "usage": usage})),
+        ))
+        .reason
+    };
+    assert_eq!(ends(true, 0, HEAD), Reason::NothingMetered);
+    assert_eq!(ends(true, 0, BASE), Reason::NothingMetered);
+    assert_eq!(ends(true, 1, HEAD), Reason::Delivered);
+    assert_eq!(ends(false, 0, HEAD), Reason::Delivered);
+}
+
+#[test]
 fn the_base_of_the_first_attempt_counts() {
     let ended = pod(json!({"status": ended(0, &evidence(json!({})))}));
     let verdict = ask(&ended, Some(HEAD), Wanted::Work);
