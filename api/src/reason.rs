@@ -84,7 +84,7 @@ reasons! {
     CredentialExpired => "renew it with `kubectl gt auth sync`; the pod goes on by itself",
     /// The usage window of the model subscription is used up.
     UsageLimitReached => "wait: the pod goes on by itself when the window resets; or put another credential into the secret",
-    /// The model endpoint cannot be reached, or its certificate is not trusted.
+    /// The model endpoint cannot be reached or fails, or its certificate is not trusted.
     ModelUnreachable => "check the endpoint, the network, the chart's proxy and ca.crt in the secret; the pod goes on by itself",
     /// A key of a secret cannot be used as it is.
     SecretInvalid => "repair the key that the message names; the pod goes on by itself",

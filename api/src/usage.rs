@@ -42,17 +42,65 @@ impl Usage {
 }
 
 /// What a model costs, in US dollars for a million tokens; one row of the chart's price table.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Price {
     /// A million input tokens.
     pub input: f64,
     /// A million output tokens.
     pub output: f64,
-    /// A million tokens written to the cache.
+    /// A million tokens written to the cache, for five minutes.
     pub cache_write: f64,
     /// A million tokens read from the cache.
     pub cache_read: f64,
+    /// A million tokens written to the cache for an hour; without it, twice the price of input, as Anthropic bills it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_one_hour: Option<f64>,
+    /// The prices of calls with a long prompt; without it, all prompts have the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub long_context: Option<LongContext>,
+}
+
+/// What all tokens of a call cost whose prompt is longer than a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LongContext {
+    /// The most tokens of a prompt, cached ones included, that has the usual prices.
+    pub above_tokens: u64,
+    /// A million input tokens.
+    pub input: f64,
+    /// A million output tokens.
+    pub output: f64,
+    /// A million tokens written to the cache, for five minutes.
+    pub cache_write: f64,
+    /// A million tokens read from the cache.
+    pub cache_read: f64,
+}
+
+/// What a provider said of a call that makes it dearer than the price table has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Surcharge {
+    /// How many of the tokens written to the cache stay there for an hour.
+    pub one_hour_tokens: u64,
+    /// Searches that the provider made.
+    pub web_searches: u64,
+    /// Whether the call was kept within the United States.
+    pub us_only: bool,
+    /// Whether it ran in Anthropic's fast mode.
+    pub fast: bool,
+    /// Whether it ran in `OpenAI`'s priority tier.
+    pub priority: bool,
+}
+
+impl Surcharge {
+    /// Anthropic's published price of one search.
+    const MICROS_OF_A_SEARCH: f64 = 10_000.0;
+
+    /// The published factors; of the fast mode and the priority tier, which differ by model, the highest.
+    fn factor(self) -> f64 {
+        let of = |holds: bool, factor: f64| if holds { factor } else { 1.0 };
+        of(self.us_only, 1.1) * of(self.fast, 6.0) * of(self.priority, 2.0)
+    }
 }
 
 impl Price {
@@ -66,12 +114,50 @@ impl Price {
         clippy::cast_sign_loss,
         reason = "token counts stay far below 2^52, and a float cast saturates"
     )]
-    pub fn micros(&self, usage: &Usage) -> u64 {
-        let cost = self.input * usage.input_tokens as f64
-            + self.output * usage.output_tokens as f64
-            + self.cache_write * usage.cache_write_tokens as f64
-            + self.cache_read * usage.cache_read_tokens as f64;
-        cost.ceil() as u64
+    pub fn micros(&self, usage: &Usage, surcharge: Surcharge) -> u64 {
+        let prompt = usage
+            .input_tokens
+            .saturating_add(usage.cache_write_tokens)
+            .saturating_add(usage.cache_read_tokens);
+        let rates = self.of_prompt(prompt);
+        let one_hour = surcharge.one_hour_tokens.min(usage.cache_write_tokens);
+        let tokens = rates.input * usage.input_tokens as f64
+            + rates.output * usage.output_tokens as f64
+            + rates.cache_write * (usage.cache_write_tokens - one_hour) as f64
+            + rates.one_hour() * one_hour as f64
+            + rates.cache_read * usage.cache_read_tokens as f64;
+        let searches = Surcharge::MICROS_OF_A_SEARCH * surcharge.web_searches as f64;
+        (tokens * surcharge.factor() + searches).ceil() as u64
+    }
+
+    /// The most that the same tokens can cost when nothing is known of the prompt's caching.
+    #[must_use]
+    pub fn dearest(self) -> Self {
+        let prompt = |input: f64, cache_write: f64, one_hour: f64| input.max(cache_write).max(one_hour);
+        Self {
+            input: prompt(self.input, self.cache_write, self.one_hour()),
+            long_context: self.long_context.map(|long| LongContext {
+                input: prompt(long.input, long.cache_write, 2.0 * long.input),
+                ..long
+            }),
+            ..self
+        }
+    }
+
+    fn of_prompt(self, tokens: u64) -> Self {
+        let long = self.long_context.filter(|long| tokens > long.above_tokens);
+        long.map_or(self, |long| Self {
+            input: long.input,
+            output: long.output,
+            cache_write: long.cache_write,
+            cache_read: long.cache_read,
+            cache_write_one_hour: None,
+            long_context: None,
+        })
+    }
+
+    fn one_hour(&self) -> f64 {
+        self.cache_write_one_hour.unwrap_or(2.0 * self.input)
     }
 }
 
@@ -79,26 +165,126 @@ impl Price {
 mod tests {
     use super::*;
 
+    const PRICE: Price = Price {
+        input: 3.0,
+        output: 15.0,
+        cache_write: 3.75,
+        cache_read: 0.3,
+        cache_write_one_hour: None,
+        long_context: Some(LongContext {
+            above_tokens: 200_000,
+            input: 6.0,
+            output: 22.5,
+            cache_write: 7.5,
+            cache_read: 0.6,
+        }),
+    };
+
+    fn micros(usage: Usage, surcharge: Surcharge) -> u64 {
+        PRICE.micros(&usage, surcharge)
+    }
+
     #[test]
-    fn a_million_tokens_cost_what_the_table_says() {
-        let price = Price {
-            input: 3.0,
-            output: 15.0,
-            cache_write: 3.75,
-            cache_read: 0.3,
-        };
+    fn tokens_cost_what_the_table_says() {
         let usage = Usage {
-            input_tokens: 1_000_000,
+            input_tokens: 100_000,
             output_tokens: 100_000,
             ..Usage::default()
         };
-        assert_eq!(price.micros(&usage), 4_500_000);
+        assert_eq!(micros(usage, Surcharge::default()), 1_800_000);
+        let one = Usage {
+            cache_read_tokens: 1,
+            ..Usage::default()
+        };
+        assert_eq!(micros(one, Surcharge::default()), 1, "rounded up");
+    }
+
+    #[test]
+    fn a_cache_for_an_hour_costs_twice_the_input_unless_the_table_says_otherwise() {
+        let usage = Usage {
+            cache_write_tokens: 100_000,
+            ..Usage::default()
+        };
+        let of = |one_hour_tokens| Surcharge {
+            one_hour_tokens,
+            ..Surcharge::default()
+        };
+        assert_eq!(micros(usage, of(0)), 375_000);
+        assert_eq!(micros(usage, of(40_000)), 225_000 + 240_000);
+        assert_eq!(micros(usage, of(u64::MAX)), 600_000);
+        let own = Price {
+            cache_write_one_hour: Some(4.0),
+            ..PRICE
+        };
+        assert_eq!(own.micros(&usage, of(100_000)), 400_000);
+    }
+
+    #[test]
+    fn all_tokens_of_a_long_prompt_have_its_prices() {
+        let usage = |cache_read_tokens| Usage {
+            input_tokens: 100_000,
+            output_tokens: 1000,
+            cache_read_tokens,
+            ..Usage::default()
+        };
         assert_eq!(
-            price.micros(&Usage {
-                cache_read_tokens: 1,
-                ..Usage::default()
-            }),
-            1
+            micros(usage(100_000), Surcharge::default()),
+            300_000 + 15_000 + 30_000
         );
+        assert_eq!(
+            micros(usage(100_001), Surcharge::default()),
+            600_000 + 22_500 + 60_001
+        );
+    }
+
+    #[test]
+    fn modes_that_the_provider_names_are_charged() {
+        let usage = Usage {
+            output_tokens: 1_000,
+            ..Usage::default()
+        };
+        for (surcharge, expected) in [
+            (
+                Surcharge {
+                    us_only: true,
+                    ..Surcharge::default()
+                },
+                16_500,
+            ),
+            (
+                Surcharge {
+                    fast: true,
+                    ..Surcharge::default()
+                },
+                90_000,
+            ),
+            (
+                Surcharge {
+                    priority: true,
+                    ..Surcharge::default()
+                },
+                30_000,
+            ),
+            (
+                Surcharge {
+                    web_searches: 2,
+                    ..Surcharge::default()
+                },
+                35_000,
+            ),
+        ] {
+            assert_eq!(micros(usage, surcharge), expected, "{surcharge:?}");
+        }
+    }
+
+    #[test]
+    fn no_caching_makes_a_prompt_dearer_than_the_dearest_price() {
+        for (tokens, expected) in [(100_000, 600_000), (300_000, 3_600_000)] {
+            let usage = Usage {
+                input_tokens: tokens,
+                ..Usage::default()
+            };
+            assert_eq!(PRICE.dearest().micros(&usage, Surcharge::default()), expected);
+        }
     }
 }

@@ -231,7 +231,7 @@ impl ModelOrder {
     /// Whether `model` may be called.
     #[must_use]
     pub fn allows(&self, model: &str) -> bool {
-        is_name(model) && self.allowed_models.iter().any(|pattern| fits(pattern, model))
+        is_allowed(&self.allowed_models, model)
     }
 
     /// The price of `model`, by the longest key that fits.
@@ -250,16 +250,31 @@ pub fn price_of(prices: &BTreeMap<String, Price>, model: &str) -> Option<Price> 
         .map(|(_, price)| *price)
 }
 
-/// A name as the schema has it: what the agent calls a model stands in status afterwards.
-fn is_name(model: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._:/@[]-".contains(&b);
-    model.len() <= 128 && model.starts_with(|c: char| c.is_ascii_alphanumeric()) && model.bytes().all(plain)
+/// Whether one of `patterns` stands for `model`.
+#[must_use]
+pub fn is_allowed(patterns: &[String], model: &str) -> bool {
+    is_name(model) && patterns.iter().any(|pattern| fits(pattern, model))
 }
 
+/// A name as the schema has it: what the agent calls a model stands in status afterwards. A gateway may take it for a
+/// path, in which `..` leads to another model.
+fn is_name(model: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._:/@[]-".contains(&b);
+    let is_segment = |part: &str| !part.is_empty() && !part.bytes().all(|b| b == b'.');
+    model.len() <= 128
+        && model.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && model.bytes().all(plain)
+        && model.split('/').all(is_segment)
+}
+
+/// A star stands for the rest of a name, and for no slash: what comes before the last slash says whose model it is. Alone
+/// it stands for every name.
 fn fits(pattern: &str, model: &str) -> bool {
-    pattern
-        .strip_suffix('*')
-        .map_or_else(|| pattern == model, |prefix| model.starts_with(prefix))
+    match pattern.strip_suffix('*') {
+        None => pattern == model,
+        Some("") => true,
+        Some(prefix) => model.strip_prefix(prefix).is_some_and(|rest| !rest.contains('/')),
+    }
 }
 
 #[cfg(test)]
@@ -281,6 +296,11 @@ mod tests {
             "claude-a b",
             "claude-\u{202e}",
             "-x",
+            "claude-haiku-4-5/../claude-opus-4",
+            "claude-/./x",
+            "claude-//x",
+            "claude-x/",
+            "claude-x/...",
             &"a".repeat(129),
         ] {
             assert!(!order.allows(model), "{model:?}");
@@ -288,12 +308,23 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_stands_for_no_other_owners_models() {
+        let allowed = |patterns: &[&str], model: &str| {
+            let patterns: Vec<_> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+            is_allowed(&patterns, model)
+        };
+        assert!(allowed(&["openai/*"], "openai/gpt-5"));
+        assert!(!allowed(&["openai/*"], "openai/x/gpt-5"));
+        assert!(!allowed(&["claude-haiku-*"], "claude-haiku-4/claude-opus-4"));
+        assert!(!allowed(&["claude-x"], "claude-x-pro"));
+        assert!(allowed(&["*"], "a/b/c"));
+    }
+
+    #[test]
     fn the_longest_pattern_that_fits_gives_the_price() {
         let price = |input| Price {
             input,
-            output: 0.0,
-            cache_write: 0.0,
-            cache_read: 0.0,
+            ..Price::default()
         };
         let prices = BTreeMap::from([
             ("claude-*".to_owned(), price(1.0)),

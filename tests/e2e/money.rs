@@ -1,7 +1,8 @@
 //! What model calls cost, who is asked, and what a budget holds.
 
-use gastown_api::polecat::PolecatPhase;
-use gastown_tests::harness::{World, polecat, stand_in, with_world};
+use gastown_api::condition::PARKED;
+use gastown_api::polecat::{Polecat, PolecatPhase};
+use gastown_tests::harness::{World, condition, polecat, stand_in, with_world};
 use serde_json::json;
 
 #[tokio::test]
@@ -60,6 +61,32 @@ async fn work_without_a_metered_call_is_not_done_where_there_is_a_budget() {
         let (_, message) = world.is_stuck("limited", "NothingMetered").await;
         assert!(message.contains("without a single model call"), "{message}");
         world.ends("unlimited", PolecatPhase::Done).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_for_a_while_parks_the_pod_and_the_agent_never_knows() {
+    with_world("server-error", async |world: &World| {
+        world.testbed().await;
+        world.credentials().await;
+        world.sling(polecat("outage", "server-error")).await;
+        let parked = |polecat: &Polecat| condition(polecat, PARKED).is_some_and(|(holds, ..)| holds);
+        let polecat = world.polecat_until("outage", "it is parked", parked).await;
+        let (_, reason, message) = condition(&polecat, PARKED).unwrap();
+        assert_eq!(reason, "ModelUnreachable");
+        assert!(
+            message.contains("answered 500 Internal Server Error"),
+            "{message}"
+        );
+        let polecat = world.ends("outage", PolecatPhase::Done).await;
+        assert_eq!(
+            polecat.status.unwrap().usage.unwrap().requests,
+            2,
+            "failed calls cost nothing"
+        );
+        let log = world.log_holds("outage", "claude", "[end] ").await;
+        assert!(!log.contains("500"), "{log}");
     })
     .await;
 }

@@ -126,8 +126,15 @@ fn model(pattern: &str) -> Result<(), &'static str> {
 }
 
 fn price_of(price: &Price) -> Result<(), &'static str> {
-    let dollars = [price.input, price.output, price.cache_write, price.cache_read];
-    if dollars.iter().all(|price| price.is_finite() && *price >= 0.0) {
+    let long = price.long_context;
+    let dollars = [price.input, price.output, price.cache_write, price.cache_read]
+        .into_iter()
+        .chain(price.cache_write_one_hour)
+        .chain(
+            long.into_iter()
+                .flat_map(|l| [l.input, l.output, l.cache_write, l.cache_read]),
+        );
+    if dollars.into_iter().all(|price| price.is_finite() && price >= 0.0) {
         Ok(())
     } else {
         Err("a price is a number of US dollars, 0 or more")

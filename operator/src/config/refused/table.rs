@@ -21,6 +21,7 @@ pub const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("volumes: {cache: 1Gi}", "volumes.cache", "unknown field", KEYS),
     ("prices: {m: {input: 1, output: 1, cacheWrite: 1, cacheRead: 1, batch: 1}}", "prices.m.batch", "unknown field", KEYS),
     ("prices: {m: {input: 1, output: 1}}", "prices.m", "cacheWrite", KEYS),
+    ("prices: {m: {input: 1, output: 1, cacheWrite: 1, cacheRead: 1, longContext: {input: 2}}}", "prices.m.longContext", "aboveTokens", KEYS),
     // Values of another kind.
     ("modelEndpoints: https://x", "modelEndpoints", "https://x", KEYS),
     ("modelEndpoints: {a: b}", "modelEndpoints", "map", KEYS),
@@ -69,6 +70,8 @@ pub const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("allowedModels: ['two words']", "allowedModels", "two words", "letters"),
     ("prices: {'a*b': {input: 1, output: 1, cacheWrite: 1, cacheRead: 1}}", "prices", "a*b", "at the end"),
     ("prices: {m: {input: -1, output: 2, cacheWrite: 0, cacheRead: 0}}", "prices", "\"m\"", "0 or more"),
+    ("prices: {m: {input: 1, output: 2, cacheWrite: 0, cacheRead: 0, cacheWriteOneHour: -1}}", "prices", "\"m\"", "0 or more"),
+    ("prices: {m: {input: 1, output: 2, cacheWrite: 0, cacheRead: 0, longContext: {aboveTokens: 1, input: .inf, output: 1, cacheWrite: 1, cacheRead: 1}}}", "prices", "\"m\"", "0 or more"),
     ("prices: {m: {input: 1, output: .inf, cacheWrite: 0, cacheRead: 0}}", "prices", "\"m\"", "0 or more"),
     ("prices: {m: {input: 1, output: .nan, cacheWrite: 0, cacheRead: 0}}", "prices", "\"m\"", "0 or more"),
     // Git hosts and their keys.

@@ -2,9 +2,9 @@
 
 use gastown_api::evidence::BrokerState;
 use gastown_api::reason::Reason;
-use gastown_api::usage::{Price, Usage};
+use gastown_api::usage::{Price, Surcharge, Usage};
 
-use super::body;
+use super::body::{self, Call};
 use super::budget::Reservation;
 use super::sse::Told;
 use crate::broker::record::Record;
@@ -16,6 +16,8 @@ pub(super) struct Bill {
     record: Record,
     model: String,
     price: Option<Price>,
+    /// Whether the call asked to be cached for an hour.
+    one_hour: bool,
     reservation: Option<Reservation>,
 }
 
@@ -29,25 +31,45 @@ pub(super) enum Ending {
 }
 
 impl Bill {
-    pub(super) fn open(
-        record: Record,
-        model: String,
-        price: Option<Price>,
-        reservation: Reservation,
-    ) -> Self {
-        let reservation = Some(reservation);
+    pub(super) fn open(record: Record, call: &Call, price: Option<Price>, reservation: Reservation) -> Self {
         Self {
             record,
-            model,
+            model: call.model.clone(),
             price,
-            reservation,
+            one_hour: call.one_hour,
+            reservation: Some(reservation),
         }
     }
 
-    /// Charges what an answer cost.
+    /// Charges what an answer cost; nothing, if no provider wrote it.
     pub(super) fn settle(mut self, told: &Told, ending: Ending) {
-        if let Some(reservation) = self.reservation.take() {
-            self.charge(charge(told, ending, &reservation.usage));
+        let Some(reservation) = self.reservation.take() else {
+            return;
+        };
+        if told.foreign && told.usage.is_none() && ending == Ending::Provider {
+            return;
+        }
+        let usage = charge(told, ending, &reservation.usage);
+        let price = match told.usage {
+            Some(_) => self.price,
+            None => self.price.map(Price::dearest),
+        };
+        self.charge(
+            usage,
+            price.map(|price| price.micros(&usage, self.surcharge(told, &usage))),
+        );
+    }
+
+    /// A gateway may tell what was written to the cache, and not for how long.
+    fn surcharge(&self, told: &Told, usage: &Usage) -> Surcharge {
+        let unknown = self.one_hour && !told.tells_cache_times;
+        Surcharge {
+            one_hour_tokens: if unknown {
+                usage.cache_write_tokens
+            } else {
+                told.surcharge.one_hour_tokens
+            },
+            ..told.surcharge
         }
     }
 
@@ -56,8 +78,7 @@ impl Bill {
         self.reservation = None;
     }
 
-    fn charge(&self, usage: Usage) {
-        let micros = self.price.map(|price| price.micros(&usage));
+    fn charge(&self, usage: Usage, micros: Option<u64>) {
         if let Err(error) = self.record.settle(&self.model, usage, micros) {
             self.record.enter(BrokerState::Stopped {
                 reason: Reason::EvidenceMissing,
@@ -70,7 +91,12 @@ impl Bill {
 impl Drop for Bill {
     fn drop(&mut self) {
         if let Some(reservation) = self.reservation.take() {
-            self.charge(reservation.usage);
+            let usage = reservation.usage;
+            let price = self.price.map(Price::dearest);
+            self.charge(
+                usage,
+                price.map(|price| price.micros(&usage, Surcharge::default())),
+            );
         }
     }
 }
@@ -100,7 +126,6 @@ fn charge(told: &Told, ending: Ending, reserved: &Usage) -> Usage {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::body::Call;
     use super::super::budget::{Amount, Budget};
     use super::*;
     use crate::broker::fixture;
@@ -121,7 +146,10 @@ mod tests {
         });
         Told {
             usage,
+            surcharge: Surcharge::default(),
+            tells_cache_times: false,
             whole,
+            foreign: false,
             bytes: 90,
         }
     }
@@ -158,12 +186,13 @@ mod tests {
             model: "claude-x".to_owned(),
             max_tokens: 100,
             stream: true,
+            one_hour: false,
             input_estimate: 10,
         };
         let nothing = || Amount { tokens: 0, micros: 0 };
         for vanish in [false, true] {
             let reservation = budget.reserve(&call, &order.model, nothing).await.unwrap();
-            let bill = Bill::open(record.clone(), "claude-x".to_owned(), None, reservation);
+            let bill = Bill::open(record.clone(), &call, None, reservation);
             if vanish {
                 drop(bill);
             } else {

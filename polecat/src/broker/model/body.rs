@@ -24,6 +24,8 @@ pub(super) struct Call {
     pub max_tokens: u64,
     /// Whether the answer is a stream of events.
     pub stream: bool,
+    /// Whether a part of it is to stay in the provider's cache for longer than the usual five minutes.
+    pub one_hour: bool,
     /// Tokens that the request is taken for before the provider has counted them.
     pub input_estimate: u64,
 }

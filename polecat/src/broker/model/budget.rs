@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gastown_api::usage::{Price, Usage};
+use gastown_api::usage::{Surcharge, Usage};
 use gastown_api::work_order::ModelOrder;
 use tokio::sync::Notify;
 
@@ -71,7 +71,7 @@ impl Budget {
             tokens: usage.tokens(),
             micros: order
                 .price(&call.model)
-                .map_or(0, |price| dearest(price).micros(&usage)),
+                .map_or(0, |price| price.dearest().micros(&usage, Surcharge::default())),
         };
         loop {
             let released = self.released.notified();
@@ -126,14 +126,6 @@ impl Drop for Reservation {
     }
 }
 
-/// All input may have to be written to the provider's cache.
-fn dearest(price: Price) -> Price {
-    Price {
-        input: price.input.max(price.cache_write),
-        ..price
-    }
-}
-
 fn dollars(micros: u64) -> String {
     format!("${}.{:04}", micros / 1_000_000, micros % 1_000_000 / 100)
 }
@@ -156,6 +148,7 @@ mod tests {
             model: "claude-x".to_owned(),
             max_tokens: 100,
             stream: true,
+            one_hour: false,
             input_estimate: 10,
         }
     }

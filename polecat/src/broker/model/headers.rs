@@ -21,12 +21,12 @@ const REQUEST: &[&str] = &[
 const REQUEST_PREFIXES: &[&str] = &["x-stainless-"];
 
 /// Betas that pass, by their names without the date: those that Claude Code 2.1.330 was seen to send or names for the
-/// Messages API, and that let the provider neither fetch, run, store nor remember anything. Others are dropped.
+/// Messages API, and that let the provider neither fetch, run, store nor remember anything, nor bill by another price
+/// than the answer's usage tells (a cache for an hour is told there). Others are dropped.
 const BETAS: &[&str] = &[
     "adaptive-thinking",
     "advanced-tool-use",
     "claude-code",
-    "context-1m",
     "context-management",
     "effort",
     "extended-cache-ttl",
@@ -49,6 +49,10 @@ const BETAS: &[&str] = &[
     "token-counting",
     "token-efficient-tools",
 ];
+
+/// The beta that serves prompts of more than 200,000 tokens, to older models at other prices: it passes where the price
+/// table has them, or no price at all.
+const LONG_CONTEXT: &str = "context-1m-2025-08-07";
 
 /// Response headers that pass.
 const RESPONSE: &[&str] = &["content-type", "request-id", "retry-after", "cache-control"];
@@ -79,8 +83,8 @@ pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The headers of the upstream request, without the key.
-pub(super) fn request(headers: &HeaderMap) -> HeaderMap {
+/// The headers of the upstream request, without the key. `long_context` says whether a long prompt can be charged.
+pub(super) fn request(headers: &HeaderMap, long_context: bool) -> HeaderMap {
     let mut passed = HeaderMap::new();
     for (name, value) in headers {
         let known = REQUEST.contains(&name.as_str());
@@ -92,7 +96,7 @@ pub(super) fn request(headers: &HeaderMap) -> HeaderMap {
             passed.append(name.clone(), value.clone());
         }
     }
-    if let Some(betas) = betas(headers) {
+    if let Some(betas) = betas(headers, long_context) {
         passed.insert(HeaderName::from_static(BETA), betas);
     }
     passed
@@ -113,7 +117,7 @@ pub(super) fn add_beta(headers: &mut HeaderMap, beta: &'static str) {
     }
 }
 
-fn betas(headers: &HeaderMap) -> Option<HeaderValue> {
+fn betas(headers: &HeaderMap, long_context: bool) -> Option<HeaderValue> {
     let all = headers
         .get_all(BETA)
         .iter()
@@ -122,7 +126,8 @@ fn betas(headers: &HeaderMap) -> Option<HeaderValue> {
         .flat_map(|value| value.split(','))
         .map(str::trim)
         .filter(|name| !name.is_empty());
-    let passed: Vec<&str> = names.filter(|name| BETAS.contains(&undated(name))).collect();
+    let may_pass = |name: &&str| BETAS.contains(&undated(name)) || (long_context && *name == LONG_CONTEXT);
+    let passed: Vec<&str> = names.filter(may_pass).collect();
     HeaderValue::try_from(passed.join(","))
         .ok()
         .filter(|value| !value.is_empty())
@@ -156,7 +161,7 @@ mod tests {
             ("anthropic-version", "2023-06-01"),
             ("x-stainless-lang", "js"),
         ]);
-        let passed = request(&sent);
+        let passed = request(&sent, true);
         let names: Vec<_> = passed.keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["anthropic-version", "x-stainless-lang"]);
     }
@@ -166,19 +171,20 @@ mod tests {
         const SEEN: &str = "claude-code-20250219,interleaved-thinking-2025-05-14,context-management-2025-06-27,\
             per-turn-control-2026-07-01,mid-conversation-tool-changes-2026-07-01,thinking-token-count-2026-05-13,\
             advanced-tool-use-2025-11-20,effort-2025-11-24,thinking-display-updates-2026-08-18,context-1m-2025-08-07";
-        assert_eq!(
-            request(&map(&[("anthropic-beta", SEEN)])).get(BETA).unwrap(),
-            SEEN
-        );
+        let seen = map(&[("anthropic-beta", SEEN)]);
+        assert_eq!(request(&seen, true).get(BETA).unwrap(), SEEN);
+        let priced = SEEN.replace(",context-1m-2025-08-07", "");
+        assert_eq!(request(&seen, false).get(BETA).unwrap(), &priced);
         let sent = map(&[(
             "anthropic-beta",
-            "mcp-client-2025-04-04, effort-2025-11-24 ,web-fetch-2025-09-10,advisor-tool-2026-03-01,effort-x",
+            "mcp-client-2025-04-04, effort-2025-11-24 ,web-fetch-2025-09-10,advisor-tool-2026-03-01,effort-x,context-1m-2027-01-01",
         )]);
-        assert_eq!(request(&sent).get(BETA).unwrap(), "effort-2025-11-24");
-        let none = request(&map(&[(
+        assert_eq!(request(&sent, true).get(BETA).unwrap(), "effort-2025-11-24");
+        let priced_otherwise = map(&[(
             "anthropic-beta",
-            "files-api-2025-04-14,fast-mode-2026-02-01",
-        )]));
+            "files-api-2025-04-14,fast-mode-2026-02-01,server-side-fallback-2026-07-01",
+        )]);
+        let none = request(&priced_otherwise, true);
         assert!(none.get(BETA).is_none());
     }
 

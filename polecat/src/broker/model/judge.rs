@@ -59,29 +59,57 @@ pub(super) fn judge(
     tries: u32,
     now: Timestamp,
 ) -> Verdict {
-    let busy = |reason| Verdict::Wait {
+    let held = |reason, message| Verdict::Wait {
         reason,
-        message: format!("the model endpoint answered {status}"),
+        message,
         wait: told(headers, now).unwrap_or_else(|| guess(tries)),
     };
+    let busy = |reason| held(reason, format!("the model endpoint answered {status}"));
     match status.as_u16() {
         // A compressed answer would hide its usage; it was not asked for.
         200..=299 if headers.contains_key(header::CONTENT_ENCODING) => Verdict::Fail(Refusal::upstream(
             "the model endpoint compresses its answers unasked",
         )),
-        200..=299 => Verdict::Pass,
+        200..=299 => match strange_kind(headers) {
+            None => Verdict::Pass,
+            Some(kind) => held(
+                Reason::ModelUnreachable,
+                format!("the model endpoint answered {status} with {kind}, as no model provider does"),
+            ),
+        },
         401 if matches!(credential, Credential::Oauth(_)) => Verdict::Renew,
         401 | 403 => Verdict::Stop {
             message: format!("the model endpoint answered {status} to the credential"),
         },
         429 => used_up(headers, tries, now).unwrap_or_else(|| busy(Reason::RateLimited)),
         503 | 529 => busy(Reason::Overloaded),
+        // What asks for more than HTTP/1.1 or a call that does not exist stays an error.
+        501 | 505 => Verdict::Fail(Refusal::passed_on(status, kind(status), "")),
+        408 | 500..=599 => busy(Reason::ModelUnreachable),
         // A redirect is not followed: it could lead the key anywhere.
         300..=399 => Verdict::Fail(Refusal::upstream(format!(
             "the model endpoint answered {status}; redirects are not followed"
         ))),
         _ => Verdict::Fail(Refusal::passed_on(status, kind(status), "")),
     }
+}
+
+/// Whether an answer is a stream of events or a document, whatever was asked for; none: it does not say.
+pub(super) fn is_stream(headers: &HeaderMap) -> Option<bool> {
+    let kind = text(headers, header::CONTENT_TYPE.as_str())?.to_ascii_lowercase();
+    let kinds = [("event-stream", true), ("json", false)];
+    kinds
+        .into_iter()
+        .find_map(|(part, stream)| kind.contains(part).then_some(stream))
+}
+
+/// The type of an answer that something between wrote: the page of a proxy, a portal or a firewall.
+fn strange_kind(headers: &HeaderMap) -> Option<&str> {
+    let kind = text(headers, header::CONTENT_TYPE.as_str())?;
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let lower = kind.to_ascii_lowercase();
+    let is_page = lower.contains("html") || lower.contains("xml") || lower.starts_with("image/");
+    is_page.then_some(kind)
 }
 
 /// A subscription whose window is used up: Anthropic says which and when it resets.
@@ -113,21 +141,22 @@ pub(super) fn is_used_up(body: &[u8]) -> bool {
     codes.iter().flatten().any(|code| used_up.contains(code))
 }
 
-/// The upstream's error in our words: its message only from the place where the API puts it, cut, and without
-/// anything that could be the key.
+/// The upstream's error in our words.
 pub(super) fn redact(status: StatusCode, body: &[u8], key: &str) -> Refusal {
+    let message = words(body, key).unwrap_or_else(|| "no reason was given".to_owned());
+    Refusal::passed_on(status, kind(status), message)
+}
+
+/// What the upstream says in the place where the API puts it, cut, and without anything that could be the key.
+pub(super) fn words(body: &[u8], key: &str) -> Option<String> {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
-    let message = json
-        .pointer("/error/message")
-        .and_then(Value::as_str)
-        .unwrap_or("no reason was given");
+    let message = json.pointer("/error/message").and_then(Value::as_str)?;
     let message: String = message.chars().filter(|c| !c.is_control()).take(500).collect();
-    let message = if leaks(&message, key) {
+    Some(if leaks(&message, key) {
         "the reason is withheld: it contains a part of the API key".to_owned()
     } else {
         message
-    };
-    Refusal::passed_on(status, kind(status), message)
+    })
 }
 
 /// Some gateways show a key's first or last characters.
@@ -291,6 +320,31 @@ mod tests {
             waits(&judged(529, &[], u32::MAX)),
             (Reason::Overloaded, 60, false)
         );
+    }
+
+    #[test]
+    fn a_provider_that_fails_and_a_page_in_its_place_are_outages() {
+        for status in [408, 500, 502, 504, 520, 524, 599] {
+            assert_eq!(
+                waits(&judged(status, &[], 1)),
+                (Reason::ModelUnreachable, 4, false),
+                "{status}"
+            );
+        }
+        assert_eq!(
+            waits(&judged(502, &[("retry-after", "9")], 1)),
+            (Reason::ModelUnreachable, 9, true)
+        );
+        for status in [400, 404, 413, 501, 505] {
+            assert!(matches!(judged(status, &[], 0), Verdict::Fail(_)), "{status}");
+        }
+        for page in ["text/html; charset=utf-8", "Application/XHTML+xml", "image/png"] {
+            let verdict = judged(200, &[("content-type", page)], 0);
+            assert_eq!(waits(&verdict).0, Reason::ModelUnreachable, "{page}");
+        }
+        for answer in ["application/json", "text/event-stream; charset=utf-8"] {
+            assert_eq!(judged(200, &[("content-type", answer)], 0), Verdict::Pass);
+        }
     }
 
     /// What Anthropic answers a subscription that has nothing left of its five hours.

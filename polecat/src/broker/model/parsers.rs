@@ -37,7 +37,7 @@ pub fn request(head: &Parts, body: &[u8], order: &ModelOrder) -> Result<Passed, 
         let call = body::check(body, endpoint, order)?;
         Ok(Passed {
             path: endpoint.path(head.uri.query() == Some("beta=true")),
-            headers: headers::request(&head.headers),
+            headers: headers::request(&head.headers, true),
             model: call.model,
             stream: call.stream,
             max_tokens: call.max_tokens,

@@ -35,7 +35,7 @@ pub(super) const CALLS: usize = 8;
 const MAX_ERROR: usize = 64 * 1024;
 const READ_ERROR: Duration = Duration::from_secs(10);
 
-/// How often a call is tried again whose connection broke before an answer.
+/// How often a call whose connection broke before an answer is tried again before it is held.
 const RETRIES: u32 = 3;
 
 /// How long the upstream may take to begin its answer. Without a stream that is the whole answer; the API itself gives
@@ -90,6 +90,20 @@ enum Outcome {
     Fail(Refusal),
 }
 
+impl Outcome {
+    /// A connection that breaks again and again is an endpoint that is away.
+    fn after(self, failures: u32, waits: u32) -> Self {
+        match self {
+            Self::Broken(message) if failures >= RETRIES => Self::Wait {
+                reason: Reason::ModelUnreachable,
+                message,
+                wait: judge::guess(waits),
+            },
+            other => other,
+        }
+    }
+}
+
 impl Proxy {
     pub(super) fn new(order: ModelOrder, record: Record, upstream: Upstream, places: Places) -> Self {
         let budget = Arc::new(Budget::new(&order));
@@ -125,12 +139,18 @@ impl Proxy {
         let checked = Checked {
             endpoint,
             beta: parts.uri.query() == Some("beta=true"),
-            headers: headers::request(&parts.headers),
+            headers: headers::request(&parts.headers, self.may_be_long(&call)),
             body,
             call,
             _room: room,
         };
         self.ask(Arc::new(checked), Arc::new(slot)).await
+    }
+
+    /// Whether a prompt of more than 200,000 tokens can be charged; without a price nothing is.
+    fn may_be_long(&self, call: &Call) -> bool {
+        let price = self.order.price(&call.model);
+        price.is_none_or(|price| price.long_context.is_some())
     }
 
     async fn read(&self, body: Body) -> Result<(Bytes, OwnedSemaphorePermit), Refusal> {
@@ -179,12 +199,11 @@ impl Proxy {
             let task =
                 tokio::spawn(async move { proxy.attempt(checked, credential, bill, waits, slot).await });
             let outcome = task.await.map_err(|_| Refusal::over("the broker is ending"))?;
-            match outcome {
+            match outcome.after(failures, waits) {
                 Outcome::Answer(response) => return Ok(response),
                 Outcome::Fail(refusal) => return Err(refusal),
                 Outcome::Stop(message) => return Err(self.stop(Reason::ModelCredentialRefused, message)),
                 Outcome::Renew => refused = Some(used),
-                Outcome::Broken(message) if failures >= RETRIES => return Err(Refusal::upstream(message)),
                 Outcome::Broken(message) => {
                     failures += 1;
                     tracing::warn!(%message, failures, "a model call broke off");
@@ -241,7 +260,8 @@ impl Proxy {
         if verdict == Verdict::Pass {
             return Outcome::Answer(pass(checked.call.stream, response, bill, slot));
         }
-        if !status.is_success() {
+        // What a provider answered is charged, whatever is wrong with it; a page in its place it did not answer.
+        if !status.is_success() || matches!(verdict, Verdict::Wait { .. }) {
             waive(bill);
         }
         match verdict {
@@ -249,11 +269,14 @@ impl Proxy {
                 reason,
                 message,
                 wait,
-            } => Outcome::Wait {
-                reason: refine(reason, response).await,
-                message,
-                wait,
-            },
+            } => {
+                let (reason, message) = refine(reason, message, response, &credential).await;
+                Outcome::Wait {
+                    reason,
+                    message,
+                    wait,
+                }
+            }
             Verdict::Renew => Outcome::Renew,
             Verdict::Stop { message } => Outcome::Stop(self.credential_words(&message)),
             Verdict::Fail(refusal) => Outcome::Fail(explain(refusal, response, &credential).await),
@@ -297,8 +320,7 @@ impl Proxy {
         };
         self.check_still_on()?;
         let price = self.order.price(&call.model);
-        Ok(reservation
-            .map(|reservation| Bill::open(self.record.clone(), call.model.clone(), price, reservation)))
+        Ok(reservation.map(|reservation| Bill::open(self.record.clone(), call, price, reservation)))
     }
 
     fn check_still_on(&self) -> Result<(), Refusal> {
@@ -339,6 +361,7 @@ fn pass(
     slot: Arc<OwnedSemaphorePermit>,
 ) -> Response {
     let (parts, answer) = response.into_parts();
+    let stream = judge::is_stream(&parts.headers).unwrap_or(stream);
     let mut passed = Response::new(stream::pass(answer, stream, bill, slot));
     *passed.status_mut() = parts.status;
     *passed.headers_mut() = headers::response(&parts.headers);
@@ -359,12 +382,32 @@ fn unreached_outcome(unreached: Unreached, waits: u32) -> Outcome {
     }
 }
 
-/// A limit of the rate that is none: what was bought is used up, as only the body tells.
-async fn refine(reason: Reason, response: http::Response<Incoming>) -> Reason {
-    if reason == Reason::RateLimited && judge::is_used_up(&error_body(response).await) {
-        Reason::UsageLimitReached
-    } else {
-        reason
+/// What only the body tells: a limit of the rate that is none, since what was bought is used up; why an endpoint fails.
+async fn refine(
+    reason: Reason,
+    message: String,
+    response: http::Response<Incoming>,
+    credential: &Credential,
+) -> (Reason, String) {
+    if response.status().is_success() {
+        return (reason, message);
+    }
+    match reason {
+        Reason::RateLimited => {
+            let used_up = judge::is_used_up(&error_body(response).await);
+            let reason = if used_up {
+                Reason::UsageLimitReached
+            } else {
+                reason
+            };
+            (reason, message)
+        }
+        Reason::ModelUnreachable => {
+            let words = judge::words(&error_body(response).await, credential.reveal());
+            let shown = words.map(|words| format!("{message}: {words}"));
+            (reason, shown.unwrap_or(message))
+        }
+        _ => (reason, message),
     }
 }
 

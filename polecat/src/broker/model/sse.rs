@@ -1,6 +1,6 @@
 //! Reads the usage out of an answer while it passes: a stream of server-sent events, or one JSON document.
 
-use gastown_api::usage::Usage;
+use gastown_api::usage::{Surcharge, Usage};
 use serde::Deserialize;
 
 /// The longest line that is looked at; a longer one is passed and not read. The last event of the Responses API repeats
@@ -27,8 +27,14 @@ const MOST_TOKENS: u64 = 1 << 40;
 pub struct Told {
     /// The figures it told.
     pub usage: Option<Usage>,
-    /// Whether they are the last ones.
+    /// What makes them dearer than the price table has them.
+    pub surcharge: Surcharge,
+    /// Whether it told how long what was written to the cache stays there.
+    pub tells_cache_times: bool,
+    /// Whether the figures are the last ones.
     pub whole: bool,
+    /// Whether nothing in it can be of a model provider, such as an error page of something between.
+    pub foreign: bool,
     /// Bytes of the answer.
     pub bytes: usize,
 }
@@ -56,6 +62,18 @@ struct Events {
     found: Option<Figures>,
     /// Whether the last event was there.
     ended: bool,
+    content: Content,
+}
+
+/// What there was besides empty lines and names of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Content {
+    #[default]
+    Nothing,
+    /// Lines that no stream of events has.
+    Foreign,
+    /// Data.
+    Data,
 }
 
 /// The provider's figures, by its names; those of a later event replace those of an earlier one.
@@ -65,6 +83,13 @@ struct Figures {
     output_tokens: Option<u64>,
     cache_creation_input_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
+    cache_creation: Option<CacheTimes>,
+    server_tool_use: Option<ServerTools>,
+    inference_geo: Option<Geo>,
+    speed: Option<Speed>,
+    /// Stands beside the usage in the Responses API.
+    #[serde(skip)]
+    tier: Option<Tier>,
     /// Of the Responses API, which counts these among the input tokens.
     input_tokens_details: Option<Details>,
 }
@@ -72,6 +97,45 @@ struct Figures {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 struct Details {
     cached_tokens: Option<u64>,
+}
+
+/// The cache writes by how long they stay.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+struct CacheTimes {
+    ephemeral_1h_input_tokens: Option<u64>,
+}
+
+/// What the provider did besides.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+struct ServerTools {
+    web_search_requests: Option<u64>,
+}
+
+/// Where the model ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Geo {
+    Us,
+    #[serde(other)]
+    Other,
+}
+
+/// In which mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Speed {
+    Fast,
+    #[serde(other)]
+    Other,
+}
+
+/// In which of `OpenAI`'s tiers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Tier {
+    Priority,
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Deserialize)]
@@ -83,11 +147,25 @@ struct Event {
     /// Of the Responses API.
     response: Option<Answer>,
     usage: Option<Figures>,
+    service_tier: Option<Tier>,
 }
 
 #[derive(Deserialize)]
 struct Answer {
     usage: Option<Figures>,
+    service_tier: Option<Tier>,
+}
+
+impl Event {
+    fn figures(self) -> Option<Figures> {
+        let answer = self.message.or(self.response);
+        let tier = answer.as_ref().and_then(|answer| answer.service_tier);
+        let usage = self.usage.or_else(|| answer.and_then(|answer| answer.usage));
+        usage.map(|figures| Figures {
+            tier: tier.or(self.service_tier),
+            ..figures
+        })
+    }
 }
 
 impl UsageReader {
@@ -119,18 +197,20 @@ impl UsageReader {
 
     /// What the answer told.
     pub(super) fn finish(&self) -> Told {
-        let (figures, whole) = match &self.kind {
-            Kind::Events(events) => (events.found, events.ended),
-            Kind::Document(kept) => {
-                let document = kept
-                    .as_ref()
-                    .and_then(|kept| serde_json::from_slice::<Event>(kept).ok());
-                (document.and_then(|document| document.usage), true)
-            }
+        let (figures, whole, foreign) = match &self.kind {
+            Kind::Events(events) => (events.found, events.ended, events.is_foreign()),
+            Kind::Document(Some(kept)) => match serde_json::from_slice::<Event>(kept) {
+                Ok(document) => (document.figures(), true, false),
+                Err(error) => (None, true, kept.is_empty() || error.is_syntax()),
+            },
+            Kind::Document(None) => (None, true, false),
         };
         Told {
             usage: figures.map(Figures::usage),
+            surcharge: figures.map(Figures::surcharge).unwrap_or_default(),
+            tells_cache_times: figures.is_some_and(|figures| figures.cache_creation.is_some()),
             whole,
+            foreign,
             bytes: self.bytes,
         }
     }
@@ -153,11 +233,23 @@ impl Events {
         }
     }
 
+    fn is_foreign(&self) -> bool {
+        match self.content {
+            Content::Nothing => !is_of_events(&self.line),
+            Content::Foreign => true,
+            Content::Data => false,
+        }
+    }
+
     /// Most lines are deltas of text: those are not parsed.
     fn read_line(&mut self) {
         let Some(json) = self.line.strip_prefix(b"data:") else {
+            if self.content == Content::Nothing && !is_of_events(&self.line) {
+                self.content = Content::Foreign;
+            }
             return;
         };
+        self.content = Content::Data;
         let holds = |word: &[u8]| json.windows(word.len()).any(|window| window == word);
         if !holds(b"\"usage\":") && !LAST.iter().any(|kind| holds(kind.as_bytes())) {
             return;
@@ -166,9 +258,7 @@ impl Events {
             return;
         };
         self.ended |= event.kind.as_deref().is_some_and(|kind| LAST.contains(&kind));
-        let answer = event.message.or(event.response);
-        let told = event.usage.or_else(|| answer.and_then(|answer| answer.usage));
-        if let Some(new) = told {
+        if let Some(new) = event.figures() {
             self.found = Some(self.found.unwrap_or_default().followed_by(new));
         }
     }
@@ -183,12 +273,30 @@ impl Figures {
                 .cache_creation_input_tokens
                 .or(self.cache_creation_input_tokens),
             cache_read_input_tokens: new.cache_read_input_tokens.or(self.cache_read_input_tokens),
+            cache_creation: new.cache_creation.or(self.cache_creation),
+            server_tool_use: new.server_tool_use.or(self.server_tool_use),
+            inference_geo: new.inference_geo.or(self.inference_geo),
+            speed: new.speed.or(self.speed),
+            tier: new.tier.or(self.tier),
             input_tokens_details: new.input_tokens_details.or(self.input_tokens_details),
         }
     }
 
+    fn surcharge(self) -> Surcharge {
+        let one_hour = self
+            .cache_creation
+            .and_then(|times| times.ephemeral_1h_input_tokens);
+        let searches = self.server_tool_use.and_then(|tools| tools.web_search_requests);
+        Surcharge {
+            one_hour_tokens: tokens(one_hour),
+            web_searches: tokens(searches),
+            us_only: self.inference_geo == Some(Geo::Us),
+            fast: self.speed == Some(Speed::Fast),
+            priority: self.tier == Some(Tier::Priority),
+        }
+    }
+
     fn usage(self) -> Usage {
-        let tokens = |told: Option<u64>| told.unwrap_or_default().min(MOST_TOKENS);
         let cached = self
             .input_tokens_details
             .and_then(|details| details.cached_tokens);
@@ -203,6 +311,17 @@ impl Figures {
             requests: 1,
         }
     }
+}
+
+/// Whether a stream of events may have this line, or one that begins so.
+fn is_of_events(line: &[u8]) -> bool {
+    let fields = ["data:", "event:", "id:", "retry:"].map(str::as_bytes);
+    let begins = |field: &[u8]| line.starts_with(field) || field.starts_with(line);
+    line.trim_ascii().is_empty() || line.starts_with(b":") || fields.into_iter().any(begins)
+}
+
+fn tokens(told: Option<u64>) -> u64 {
+    told.unwrap_or_default().min(MOST_TOKENS)
 }
 
 #[cfg(test)]
@@ -242,15 +361,15 @@ mod tests {
         let bytes = STREAM.as_bytes();
         for cut in 0..=bytes.len() {
             let told = read(&[&bytes[..cut], &bytes[cut..]]);
-            assert_eq!(
-                told,
-                Told {
-                    usage: Some(expected()),
-                    whole: true,
-                    bytes: bytes.len()
-                },
-                "cut at {cut}"
-            );
+            let expected = Told {
+                usage: Some(expected()),
+                surcharge: Surcharge::default(),
+                tells_cache_times: false,
+                whole: true,
+                foreign: false,
+                bytes: bytes.len(),
+            };
+            assert_eq!(told, expected, "cut at {cut}");
         }
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
         assert_eq!(read(&single).usage, Some(expected()));
@@ -316,6 +435,57 @@ mod tests {
             let told = read(&[bytes]);
             assert_eq!((told.usage, told.whole), (None, false), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn what_makes_a_call_dearer_is_read() {
+        let usage = r#"{"input_tokens":1,"output_tokens":2,"cache_creation_input_tokens":9,"cache_creation":
+            {"ephemeral_5m_input_tokens":2,"ephemeral_1h_input_tokens":7},"server_tool_use":{"web_search_requests":3},
+            "service_tier":"standard","inference_geo":"us","speed":"fast"}"#;
+        let mut reader = UsageReader::new(false);
+        reader.feed(format!("{{\"usage\":{usage}}}").as_bytes());
+        let told = reader.finish();
+        let expected = Surcharge {
+            one_hour_tokens: 7,
+            web_searches: 3,
+            us_only: true,
+            fast: true,
+            priority: false,
+        };
+        assert_eq!((told.surcharge, told.tells_cache_times), (expected, true));
+        let start = format!(
+            "data: {{\"message\":{{\"usage\":{}}}}}\n",
+            usage.replace('\n', " ")
+        );
+        let told = read(&[
+            start.as_bytes(),
+            b"data: {\"usage\":{\"output_tokens\":5,\"speed\":null}}\n",
+        ]);
+        assert_eq!(told.surcharge, expected, "an earlier event told it");
+        let priority = br#"data: {"type":"response.completed","response":{"service_tier":"priority","usage":{"input_tokens":1}}}
+"#;
+        assert!(read(&[priority]).surcharge.priority);
+        let usual = br#"data: {"message":{"usage":{"input_tokens":1,"speed":"standard","inference_geo":"not_available"}}}
+"#;
+        assert_eq!(read(&[usual]).surcharge, Surcharge::default());
+    }
+
+    #[test]
+    fn an_answer_that_no_provider_wrote_is_known() {
+        let page = b"<html><body>502 Bad Gateway</body></html>";
+        for stream in [true, false] {
+            let mut reader = UsageReader::new(stream);
+            reader.feed(page);
+            assert!(reader.finish().foreign, "stream {stream}");
+        }
+        for stream in [&b""[..], b"\n", b": ping\n\n", b"eve", b"event: ping\n"] {
+            assert!(!read(&[stream]).foreign, "{stream:?}: it broke off");
+        }
+        assert!(UsageReader::new(false).finish().foreign, "an empty document");
+        let mut other = UsageReader::new(false);
+        other.feed(br#"{"id":"m"}"#);
+        assert!(!other.finish().foreign);
+        assert!(!read(&[STREAM.as_bytes()]).foreign);
     }
 
     #[test]

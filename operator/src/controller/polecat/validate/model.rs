@@ -4,7 +4,7 @@ use gastown_api::polecat::{AgentConfig, AgentKind, KubernetesSpec, Polecat, Prov
 use gastown_api::reason::Reason;
 use gastown_api::reference::SecretKeyRef;
 use gastown_api::rig::Rig;
-use gastown_api::work_order::{AgentOrder, ApiKeyOrder, ModelApi, price_of};
+use gastown_api::work_order::{AgentOrder, ApiKeyOrder, ModelApi, is_allowed, price_of};
 
 use super::{Refusal, incomplete, text};
 use crate::config::Config;
@@ -150,11 +150,7 @@ pub fn model(agent: &AgentConfig, config: &Config) -> Result<Option<String>, Ref
     let Some(model) = text(agent.model.as_ref()) else {
         return Ok(None);
     };
-    let fits = |pattern: &String| match pattern.strip_suffix('*') {
-        Some(prefix) => model.starts_with(prefix),
-        None => pattern == model,
-    };
-    if config.allowed_models.iter().any(fits) {
+    if is_allowed(&config.allowed_models, model) {
         Ok(Some(model.to_owned()))
     } else {
         Err(Refusal::new(

@@ -9,8 +9,8 @@ use super::super::endpoint::Endpoint;
 use super::super::error::Refusal;
 use super::{Call, check_fields, check_spelling, model, refuse, shown, stream};
 
-/// Top-level fields that pass. Not among them: `mcp_servers`, `container`, `speed` and `service_tier` (they have other
-/// prices than the table), and what a `LiteLLM` proxy would take for itself (`api_base`, `api_key`, `base_url`, …).
+/// Top-level fields that pass. Not among them: `mcp_servers`, `container`, `speed`, `service_tier` and `inference_geo`
+/// (they have other prices than the table), and what a `LiteLLM` proxy would take for itself (`api_base`, `api_key`, `base_url`, …).
 const FIELDS: &[&str] = &[
     "model",
     "messages",
@@ -64,8 +64,21 @@ pub(super) fn check(
         model: model(body, order)?,
         max_tokens: max_tokens(body, endpoint)?,
         stream: stream(body)?,
+        one_hour: body.values().any(stays_an_hour),
         input_estimate,
     })
+}
+
+/// Whether a `cache_control` at any depth, which the parser bounds, asks for more than five minutes.
+fn stays_an_hour(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            let longer = name == "cache_control" && value.get("ttl").is_some_and(|ttl| ttl != "5m");
+            longer || stays_an_hour(value)
+        }),
+        Value::Array(items) => items.iter().any(stays_an_hour),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 /// Without it some servers write as much as they like, which no reservation would cover.
@@ -273,6 +286,7 @@ mod tests {
             model: "claude-x".to_owned(),
             max_tokens: 128_000,
             stream: true,
+            one_hour: false,
             input_estimate: estimate(bytes.len()),
         };
         assert_eq!(call, expected);
@@ -286,6 +300,18 @@ mod tests {
             ("api_key", json!("x"), "\"api_key\""),
             ("container", json!("x"), "\"container\""),
             ("speed", json!("fast"), "\"speed\""),
+            ("service_tier", json!("auto"), "\"service_tier\""),
+            ("inference_geo", json!("us"), "\"inference_geo\""),
+            (
+                "cache_control",
+                json!({"type": "ephemeral", "ttl": "1h"}),
+                "\"cache_control\"",
+            ),
+            (
+                "model",
+                json!("claude-x/../gpt-5"),
+                "model: \"claude-x/../gpt-5\"",
+            ),
             (
                 "metadata",
                 json!({"user_id": "x", "tags": ["y"]}),
@@ -405,6 +431,17 @@ mod tests {
             let error = ask("messages", blocks(&content)).unwrap_err();
             assert!(error.starts_with(named), "{content}: {error}");
         }
+    }
+
+    #[test]
+    fn a_cache_for_an_hour_is_seen_wherever_it_is_asked_for() {
+        let text = |ttl: &str| json!([{"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": ttl}}]);
+        assert!(ask("system", text("1h")).unwrap().one_hour);
+        assert!(!ask("system", text("5m")).unwrap().one_hour);
+        let tool = json!([{"name": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]);
+        assert!(ask("tools", tool).unwrap().one_hour);
+        let result = json!([{"type": "tool_result", "content": text("1h")}]);
+        assert!(ask("messages", blocks(&result)).unwrap().one_hour);
     }
 
     #[test]

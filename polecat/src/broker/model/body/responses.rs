@@ -87,6 +87,7 @@ pub(super) fn check(
         model: model(body, order)?,
         max_tokens: max_tokens(body.get("max_output_tokens"))?,
         stream: stream(body)?,
+        one_hour: false,
         input_estimate,
     })
 }
@@ -293,6 +294,7 @@ mod tests {
             model: "gpt-x".to_owned(),
             max_tokens: UNBOUNDED,
             stream: true,
+            one_hour: false,
             input_estimate: estimate(bytes.len()),
         };
         assert_eq!(call, expected);
@@ -334,6 +336,11 @@ mod tests {
             ("conversation", json!("x"), "\"conversation\": "),
             ("background", json!(true), "\"background\": "),
             ("service_tier", json!("priority"), "\"service_tier\": "),
+            (
+                "prompt_cache_retention",
+                json!("24h"),
+                "\"prompt_cache_retention\": ",
+            ),
             ("api_base", json!("http://evil"), "\"api_base\": "),
             ("model", json!("claude-x"), "model: \"claude-x\""),
             ("max_output_tokens", json!(-1), "max_output_tokens: "),

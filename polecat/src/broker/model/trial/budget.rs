@@ -110,3 +110,70 @@ async fn fifty_calls_at_once_overrun_a_small_budget_by_no_more_than_their_slots(
     };
     assert_eq!(reason, Reason::BudgetSpent);
 }
+
+fn costs(order: &mut ModelOrder) {
+    let price = json!({"input": 3, "output": 15, "cacheWrite": 3.75, "cacheRead": 0.3});
+    order.prices = [("claude-x".to_owned(), serde_json::from_value(price).unwrap())].into();
+}
+
+/// What the body of `one-hour-cache` costs with this usage.
+async fn cost_of_an_hour(usage: Value) -> u64 {
+    let answer = json!({"id": "m", "usage": usage});
+    let trial = Trial::start(costs, move |_, _| {
+        let answer = answer.clone();
+        async move { axum::Json(answer).into_response() }
+    })
+    .await;
+    let mut body = body(false);
+    let control = json!({"type": "ephemeral", "ttl": "1h"});
+    body["system"] = json!([{"type": "text", "text": "x", "cache_control": control}]);
+    drop(trial.begin(&body).await.into_body().collect().await);
+    trial.settled(1).await;
+    trial.record.spent().1.unwrap()
+}
+
+#[tokio::test]
+async fn a_cache_for_an_hour_costs_what_the_provider_bills() {
+    let told = json!({"input_tokens": 0, "output_tokens": 0, "cache_creation_input_tokens": 1000,
+        "cache_creation": {"ephemeral_5m_input_tokens": 400, "ephemeral_1h_input_tokens": 600}});
+    assert_eq!(cost_of_an_hour(told).await, 1500 + 3600);
+    let untold = json!({"input_tokens": 0, "output_tokens": 0, "cache_creation_input_tokens": 1000});
+    assert_eq!(
+        cost_of_an_hour(untold).await,
+        6000,
+        "nobody says that it was less"
+    );
+}
+
+#[tokio::test]
+async fn a_long_context_is_asked_for_only_where_it_has_a_price() {
+    for (price, passes) in [(None, true), (Some(false), false), (Some(true), true)] {
+        let seen = Arc::new(Mutex::new(None));
+        let asked = Arc::clone(&seen);
+        let change = |order: &mut ModelOrder| {
+            if let Some(long) = price {
+                costs(order);
+                let long = long.then(|| json!({"aboveTokens": 200_000, "input": 6, "output": 22.5, "cacheWrite": 7.5, "cacheRead": 0.6}));
+                let price = order.prices.get_mut("claude-x").unwrap();
+                price.long_context = serde_json::from_value(json!(long)).unwrap();
+            }
+        };
+        let trial = Trial::start(change, move |_, request| {
+            *asked.lock().unwrap() = request.headers().get("anthropic-beta").cloned();
+            async { document() }
+        })
+        .await;
+        let request = http::Request::post(format!("http://{}/v1/messages", trial.address))
+            .header("anthropic-beta", "effort-2025-11-24,context-1m-2025-08-07")
+            .body(Full::new(Bytes::from(body(false).to_string())))
+            .unwrap();
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        drop(client.request(request).await.unwrap());
+        let betas = seen.lock().unwrap().take().unwrap();
+        assert_eq!(
+            betas.to_str().unwrap().contains("context-1m"),
+            passes,
+            "{price:?}"
+        );
+    }
+}

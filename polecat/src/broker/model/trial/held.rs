@@ -114,3 +114,83 @@ async fn an_endpoint_that_stays_away_parks_by_name() {
     assert_eq!((reason, until), (Reason::ModelUnreachable, None));
     assert!(message.contains(&address.to_string()), "{message}");
 }
+
+#[tokio::test]
+async fn a_provider_that_fails_is_waited_for_and_costs_nothing() {
+    let trial = Trial::start(
+        |_| {},
+        |number, _| async move {
+            match number {
+                0 => error(500, "Internal server error"),
+                _ => document(),
+            }
+        },
+    )
+    .await;
+    assert_eq!(trial.ask(false).await.0, StatusCode::OK);
+    let usage = trial.settled(1).await;
+    assert_eq!((usage.requests, usage.tokens()), (1, 42));
+}
+
+#[tokio::test]
+async fn a_provider_that_goes_on_failing_parks_with_its_words() {
+    let trial = Trial::start(
+        |_| {},
+        |_, _| async { error(502, "no upstream of sk-ant-0123456789 \u{1b}[2J") },
+    )
+    .await;
+    let (reason, message, until) = trial.parks(trial.ask(true)).await;
+    assert_eq!((reason, until), (Reason::ModelUnreachable, None));
+    assert!(
+        message.starts_with("the model endpoint answered 502 Bad Gateway: "),
+        "{message}"
+    );
+    assert!(!message.contains("sk-ant"), "{message}");
+    assert_eq!(trial.record.spent().0, Usage::default());
+}
+
+/// What a proxy's login page answers to everything.
+fn page(status: u16) -> Response {
+    let mut response = Response::new(Body::from("<html><body>Please log in</body></html>"));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response
+        .headers_mut()
+        .insert("content-type", "text/html".parse().unwrap());
+    response
+}
+
+#[tokio::test]
+async fn a_page_in_the_place_of_an_answer_is_an_outage_and_costs_nothing() {
+    for stream in [true, false] {
+        let trial = Trial::start(
+            |_| {},
+            |number, _| async move {
+                match number {
+                    0 => page(200),
+                    _ => document(),
+                }
+            },
+        )
+        .await;
+        let (status, text) = trial.ask(stream).await;
+        assert!(status == StatusCode::OK && !text.contains("log in"), "{text}");
+        assert_eq!(trial.settled(1).await.requests, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_says_it_is_an_answer_costs_nothing() {
+    let trial = Trial::start(
+        |order| order.tokens_left = Some(1_000_000),
+        |_, _| async {
+            let mut response = page(200);
+            let kind = "application/json".parse().unwrap();
+            response.headers_mut().insert("content-type", kind);
+            response
+        },
+    )
+    .await;
+    assert_eq!(trial.ask(false).await.0, StatusCode::OK);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(trial.record.spent().0, Usage::default());
+}
