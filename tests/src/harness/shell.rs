@@ -9,6 +9,13 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
+/// Where the system's own programs are. What a person has installed beside them, such as a plugin of another version
+/// in `~/.cargo/bin`, is not part of a test.
+const SYSTEM: &str = "/usr/bin:/bin:/usr/sbin:/sbin";
+
+/// What a shell of the tests is told of the machine: where the cluster is. The rest of the environment stays outside.
+const INHERITED: [&str; 1] = ["KUBECONFIG"];
+
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_mins(5);
 
@@ -41,8 +48,7 @@ impl Shell {
         let programs = std::env::var_os("GASTOWN_PROGRAMS").unwrap_or_else(|| {
             panic!("GASTOWN_PROGRAMS is not set: run `cargo xtask test e2e`, which builds the plugin")
         });
-        let rest = std::env::var_os("PATH").unwrap_or_default();
-        let folders = std::env::split_paths(&programs).chain(std::env::split_paths(&rest));
+        let folders = std::env::split_paths(&programs).chain(std::env::split_paths(SYSTEM));
         Self {
             home: tempfile::tempdir().unwrap(),
             path: std::env::join_paths(folders).unwrap(),
@@ -90,12 +96,16 @@ impl Shell {
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
+        let inherited = INHERITED
+            .iter()
+            .filter_map(|name| Some((name, std::env::var_os(name)?)));
         command
+            .env_clear()
+            .envs(inherited)
             .env("PATH", &self.path)
             .env("HOME", self.home())
             .env("TERM", "xterm-256color")
             .env("SHELL", "/bin/bash")
-            .env_remove("CLAUDE_CONFIG_DIR")
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         command
     }
