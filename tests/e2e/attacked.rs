@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use gastown_api::polecat::{AttemptOutcome, Polecat, PolecatPhase};
-use gastown_tests::harness::{Remote, World, node, stand_in, with_quiet_world, with_world};
+use gastown_tests::harness::{Remote, World, node, stand_in, with_world, with_world_alone};
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
@@ -295,7 +295,7 @@ async fn threads(world: &World, remote: &Remote) {
 #[tokio::test]
 async fn agents_that_use_up_processes_and_threads_end_with_a_reason_and_their_work_is_saved() {
     // Alone: what starts processes without end takes the node's time from its neighbours too.
-    with_quiet_world("crowded", async |world: &World| {
+    with_world_alone("crowded", async |world: &World| {
         let remote = world.testbed().await;
         world.credentials().await;
         let main = remote.sha("refs/heads/main").await;

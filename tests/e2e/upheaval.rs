@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use gastown_api::polecat::{AttemptOutcome, Polecat, PolecatPhase};
 use gastown_tests::harness::{
-    PATIENCE, Remote, World, condition, node, operator, polecat, reason, stand_in, with_quiet_world, within,
+    PATIENCE, Remote, World, condition, node, operator, polecat, reason, stand_in, with_quiet_world,
+    with_world_alone, within,
 };
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -56,7 +57,7 @@ async fn all_are_done_once(world: &World, remote: &Remote, names: &[String]) {
 
 #[tokio::test]
 async fn an_api_server_that_stands_still_for_half_a_minute_changes_no_outcome() {
-    with_quiet_world("stopped-api", async |world: &World| {
+    with_world_alone("stopped-api", async |world: &World| {
         let remote = world.testbed().await;
         world.credentials().await;
         // When it stops, they are at different steps: not yet seen, starting, at work, and ending.
@@ -73,7 +74,7 @@ async fn an_api_server_that_stands_still_for_half_a_minute_changes_no_outcome() 
 
 #[tokio::test]
 async fn an_operator_that_is_killed_again_and_again_changes_no_outcome() {
-    with_quiet_world("killed-operator", async |world: &World| {
+    with_world_alone("killed-operator", async |world: &World| {
         let remote = world.testbed().await;
         world.credentials().await;
         let names: Vec<String> = (0..10).map(|number| format!("worker-{number}")).collect();
@@ -125,7 +126,7 @@ async fn an_operator_that_is_killed_again_and_again_changes_no_outcome() {
 
 #[tokio::test]
 async fn a_drained_node_takes_no_work_along() {
-    with_quiet_world("drained-node", async |world: &World| {
+    with_world_alone("drained-node", async |world: &World| {
         let remote = world.testbed().await;
         world.credentials().await;
         world.sling(stand_in("drained", &format!("{HALF_WAY}\nexec sleep 600"))).await;
@@ -146,7 +147,7 @@ async fn a_drained_node_takes_no_work_along() {
 
 #[tokio::test]
 async fn a_proxy_that_does_not_answer_is_stuck_and_named() {
-    with_quiet_world("proxy", async |world: &World| {
+    with_world_alone("proxy", async |world: &World| {
         world.testbed().await;
         world.credentials().await;
         // Nothing listens there.
@@ -168,7 +169,7 @@ async fn a_proxy_that_does_not_answer_is_stuck_and_named() {
 
 #[tokio::test]
 async fn a_node_whose_kubelet_stands_still_never_has_two_pods_of_one_polecat_at_work() {
-    with_quiet_world("stopped-kubelet", async |world: &World| {
+    with_world_alone("stopped-kubelet", async |world: &World| {
         let remote = world.testbed().await;
         world.credentials().await;
         beacon(world, "cut-off").await;
@@ -205,7 +206,7 @@ async fn a_node_whose_kubelet_stands_still_never_has_two_pods_of_one_polecat_at_
 
 #[tokio::test]
 async fn an_object_that_a_laxer_schema_let_in_is_refused_by_the_operator() {
-    with_quiet_world("laxer", async |world: &World| {
+    with_world_alone("laxer", async |world: &World| {
         let definitions = Api::<CustomResourceDefinition>::all(world.client.clone());
         let name = "polecats.gastown.gastown.io";
         let strict = definitions.get(name).await.unwrap();
@@ -244,7 +245,7 @@ async fn an_object_that_a_laxer_schema_let_in_is_refused_by_the_operator() {
 
 #[tokio::test]
 async fn an_operator_that_was_away_finds_what_was_done_and_says_what_was_lost() {
-    with_quiet_world("away", async |world: &World| {
+    with_world_alone("away", async |world: &World| {
         let remote = world.testbed().await;
         world.credentials().await;
         world.sling(worker("busy", 5)).await;

@@ -25,8 +25,9 @@ mod testbed;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use k8s_openapi::ByteString;
@@ -53,8 +54,8 @@ pub const MANAGER: &str = "gastown-tests";
 /// Namespaces of tests carry this label, so that a test that needs quiet can wait until they are gone.
 pub const LABEL: &str = "gastown-tests";
 
-/// What a test does to the whole cluster: most live beside others, one counts what an idle operator does.
-static QUIET: RwLock<()> = RwLock::const_new(());
+/// Most tests live beside others; those that disturb the operator, the API server or the node run alone.
+static ALONE: RwLock<()> = RwLock::const_new(());
 
 /// A world.
 pub struct World {
@@ -83,23 +84,38 @@ pub async fn with_world(name: &str, test: impl AsyncFnOnce(&World)) {
 
 /// Runs `test` in a world of its own with that admission.
 pub async fn with_world_of(name: &str, admission: Admission, test: impl AsyncFnOnce(&World)) {
-    let _beside_others = QUIET.read().await;
+    let _beside_others = ALONE.read().await;
     in_world(name, admission, test).await;
 }
 
-/// Runs `test` in a world of its own while no other test of this program runs, and after the others' worlds are gone.
+/// Runs `test` in a world of its own while no other test of this program runs: for tests that disturb the operator, the
+/// API server or the node. The worlds of tests that have ended may still be going.
+pub async fn with_world_alone(name: &str, test: impl AsyncFnOnce(&World)) {
+    let _alone = ALONE.write().await;
+    in_world(name, Admission::Restricted, test).await;
+}
+
+/// Like [`with_world_alone`], but waits first until the worlds of all other tests are gone: for tests that count what
+/// there is on the whole node or cluster, or take the operator away.
 pub async fn with_quiet_world(name: &str, test: impl AsyncFnOnce(&World)) {
-    let _alone = QUIET.write().await;
+    let _alone = ALONE.write().await;
+    let begun = Instant::now();
     let client = client::from_kubeconfig()
         .await
         .unwrap_or_else(|error| panic!("{error}"));
     others_are_gone(&client).await;
+    eprintln!(
+        "waited {:.1} s for the worlds of other tests",
+        begun.elapsed().as_secs_f64()
+    );
     in_world(name, Admission::Restricted, test).await;
 }
 
 async fn in_world(name: &str, admission: Admission, test: impl AsyncFnOnce(&World)) {
+    let begun = Instant::now();
     let world = World::make(name, admission).await;
     let outcome = AssertUnwindSafe(test(&world)).catch_unwind().await;
+    note_time(begun.elapsed());
     if let Err(panic) = outcome {
         eprintln!("{}", dump::of(&world).await);
         // What is long is cut in the middle by who shows it: why it failed stands at both ends.
@@ -108,6 +124,19 @@ async fn in_world(name: &str, admission: Admission, test: impl AsyncFnOnce(&Worl
         resume_unwind(panic);
     }
     world.end().await;
+}
+
+/// Tells `cargo xtask test` how long this test took, without what it waited for others.
+fn note_time(took: Duration) {
+    let Some(file) = std::env::var_os("GASTOWN_TEST_TIMES") else {
+        return;
+    };
+    // Cargo's harness names the thread of a test by it.
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("unknown");
+    let file = std::fs::OpenOptions::new().append(true).open(file);
+    let written = file.and_then(|mut file| writeln!(file, "{:.1} {name}", took.as_secs_f64()));
+    written.unwrap_or_else(|error| panic!("failed to write the time of {name}: {error}"));
 }
 
 fn words_of(panic: &(dyn Any + Send)) -> &str {
