@@ -1,6 +1,7 @@
 //! Every chore of the project: `cargo xtask --help` lists them.
 
 mod cli;
+mod jobs;
 mod process;
 mod progress;
 mod task;

@@ -5,8 +5,11 @@ use std::fmt;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+
+use crate::progress;
 
 /// A program to run, with its arguments and environment.
 pub struct Command {
@@ -76,10 +79,13 @@ impl Command {
         Ok(self)
     }
 
-    /// Runs with inherited output and fails unless the program succeeds.
+    /// Runs with the output of this thread (see [`progress::output`]) and fails unless the program succeeds.
     pub fn run(mut self) -> Result<()> {
         let stdin = self.stdin();
         self.inner.stdin(stdin);
+        if progress::is_logged() {
+            self.inner.stdout(progress::output()?).stderr(progress::output()?);
+        }
         let mut child = self
             .inner
             .spawn()
@@ -183,6 +189,29 @@ impl fmt::Display for Command {
     }
 }
 
+/// How long ago the command was typed that this program carries out: cargo, once it has compiled it, becomes it, so the
+/// time of compilation counts.
+pub fn since_the_command() -> Result<Duration> {
+    let stat = fs_err::read_to_string("/proc/self/stat")?;
+    let uptime = fs_err::read_to_string("/proc/uptime")?;
+    since_start(&stat, &uptime).context("failed to read when this process started")
+}
+
+/// `proc_pid_stat(5)`: starttime is field 22, in ticks of a hundredth of a second since boot; fields are counted behind the
+/// program's name, which may hold spaces.
+fn since_start(stat: &str, uptime: &str) -> Option<Duration> {
+    let started: u64 = stat
+        .rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(19)?
+        .parse()
+        .ok()?;
+    let now: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+    let now = Duration::try_from_secs_f64(now).ok()?;
+    Some(now.saturating_sub(Duration::from_millis(started * 10)))
+}
+
 /// What cargo sets for a program of the package that it describes:
 /// <https://doc.rust-lang.org/cargo/reference/environment-variables.html#environment-variables-cargo-sets-for-crates>.
 fn describes_a_package(variable: &OsStr) -> bool {
@@ -226,6 +255,14 @@ mod tests {
         let told = |line: &&str| line.starts_with("CARGO_PKG_") || line.starts_with("CARGO_MANIFEST_");
         assert_eq!(environment.lines().find(told), None);
         assert!(environment.lines().any(|line| line.starts_with("PATH=")));
+    }
+
+    #[test]
+    fn the_command_was_typed_when_this_process_started() {
+        let stat = "7 (a) b (c) S 3 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+        let since = since_start(stat, "100.50 200.00\n");
+        assert_eq!(since, Some(Duration::from_millis(58_080)));
+        assert!(since_the_command().unwrap() < Duration::from_hours(1));
     }
 
     #[test]

@@ -13,6 +13,11 @@ pub fn root() -> PathBuf {
     manifest.parent().unwrap_or(manifest).to_path_buf()
 }
 
+/// Where cargo puts what it compiles for this checkout.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Files that outlive a checkout and are keyed by version: built tools, node images, downloads.
 ///
 /// `$XDG_CACHE_HOME/gastown-operator`, by default `~/.cache/gastown-operator`.

@@ -4,15 +4,15 @@
 
 mod table;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use self::table::Row;
-use super::cluster::api_tier::{self, ApiTier};
+use super::cluster::api_tier::{self, ApiTier, Options, Site};
 use super::image::{self, Binary, Profile};
-use super::install::PLUGIN;
+use super::install;
 use crate::process::Command;
 use crate::{progress, workspace};
 
@@ -39,17 +39,14 @@ struct Machine {
 
 /// Measures, prints the bars, and keeps the report. That a bar is missed is no failure.
 pub fn run(args: &Args) -> Result<()> {
-    let operator = compile("gastown-operator", "gastown-operator")?;
-    let model_proxy = compile("gastown-tests", "bench-model-proxy")?;
-    let plugin = compile(PLUGIN, PLUGIN)?;
-    let bench = compile("gastown-tests", "bench")?;
+    let [operator, model_proxy, plugin, bench] = compile()?;
     let folder = workspace::root().join("target/bench");
     fs_err::create_dir_all(&folder)?;
     let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H-%M-%SZ");
     let report = folder.join(format!("{time}.json"));
     // An API server gets slower with what it holds, so this one has held nothing before.
-    api_tier::down()?;
-    let tier = api_tier::ensure_up(api_tier::Options::default())?;
+    api_tier::down(Site::SHARED)?;
+    let tier = api_tier::ensure_up(Site::SHARED, Options::default())?;
     let measured = define(&tier).and_then(|()| {
         let api_server = tier.api_server_pid().context("the api tier has no API server")?;
         let command = Command::new(bench)
@@ -75,20 +72,33 @@ pub fn run(args: &Args) -> Result<()> {
         };
         progress::step("measure", || command.run())
     });
-    api_tier::down()?;
+    api_tier::down(Site::SHARED)?;
     measured?;
     show(&report)
 }
 
+/// The operator, the model proxy, the plugin and the program that measures them, in one build.
+///
 /// The release profile is separate from the one that tests and the demo share: the first run compiles everything again.
-fn compile(package: &str, name: &str) -> Result<std::path::PathBuf> {
-    let binary = Binary {
+fn compile() -> Result<[PathBuf; 4]> {
+    let binary = |package: &str, name: &str| Binary {
         package: package.to_owned(),
         name: name.to_owned(),
     };
-    progress::step(format!("compile {name} for release"), || {
-        image::compile(&binary, Profile::Release)
-    })
+    let binaries = [
+        binary("gastown-operator", "gastown-operator"),
+        binary("gastown-tests", "bench-model-proxy"),
+        install::plugin(),
+        binary("gastown-tests", "bench"),
+    ];
+    let programs = progress::step("compile for release", || {
+        image::compile(&binaries.each_ref(), Profile::Release)
+    })?;
+    let mut paths = [const { PathBuf::new() }; 4];
+    for (path, binary) in paths.iter_mut().zip(&binaries) {
+        *path = programs.get(binary)?.to_path_buf();
+    }
+    Ok(paths)
 }
 
 fn define(tier: &ApiTier) -> Result<()> {

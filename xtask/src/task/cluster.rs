@@ -18,6 +18,7 @@ pub mod tools;
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 
+use self::api_tier::{Options, Site};
 pub use self::engine::runtime_shim;
 pub use self::kind::{Cluster, down, ensure_up, remembered};
 
@@ -84,13 +85,13 @@ pub fn run(args: Args) -> Result<()> {
         Command::Up(up) => bring_up(up),
         Command::Down(down) => match down.tier {
             Tier::Kind => kind::down(down.all),
-            Tier::Api => api_tier::down(),
+            Tier::Api => api_tier::down(Site::SHARED),
         },
         Command::Status => status::show(),
         Command::Kubeconfig(Kubeconfig { tier }) => {
             let file = match tier {
                 Tier::Kind => state::kubeconfig(),
-                Tier::Api => api_tier::kubeconfig(),
+                Tier::Api => Site::SHARED.kubeconfig(),
             };
             println!("{}", file.display());
             Ok(())
@@ -101,9 +102,12 @@ pub fn run(args: Args) -> Result<()> {
 fn bring_up(up: Up) -> Result<()> {
     let kubeconfig = match (up.tier, up.registry) {
         (Tier::Api, _) => {
-            api_tier::ensure_up(api_tier::Options {
-                controller_manager: up.controller_manager,
-            })?
+            api_tier::ensure_up(
+                Site::SHARED,
+                Options {
+                    controller_manager: up.controller_manager,
+                },
+            )?
             .kubeconfig
         }
         (Tier::Kind, Some(registry)) => kind::use_current(&registry)?.kubeconfig,

@@ -8,13 +8,14 @@ mod report;
 mod scene;
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
 use self::scene::{Model, Scene};
-use super::cluster::{self, Cluster};
+use super::cluster;
 use super::deploy::{self, Deployed};
+use crate::process;
 
 /// How to run the demonstration.
 #[derive(Debug, clap::Args)]
@@ -31,12 +32,11 @@ pub struct Args {
 const PATIENCE: Duration = Duration::from_mins(15);
 
 pub fn run(args: &Args) -> Result<()> {
-    let start = Instant::now();
     let model = Model::choose(args.model_key_from.as_deref())?;
     let was_up = cluster::remembered()?.is_some();
     let deployed = deploy::images()?;
     let scene = set_up(&deployed, &model)?;
-    let outcome = play(&deployed.cluster, &scene, start, args.keep);
+    let outcome = play(&deployed, &scene, args.keep);
     if !args.keep {
         scene.strike()?;
         if !was_up {
@@ -58,12 +58,12 @@ fn set_up<'a>(deployed: &'a Deployed, model: &'a Model) -> Result<Scene<'a>> {
     })
 }
 
-fn play(cluster: &Cluster, scene: &Scene<'_>, start: Instant, keep: bool) -> Result<()> {
+fn play(deployed: &Deployed, scene: &Scene<'_>, keep: bool) -> Result<()> {
     scene.sling()?;
     let polecat = follow::to_the_end(scene, PATIENCE)?;
     let report = report::Report::gather(scene, &polecat)?;
-    report.print(start.elapsed());
-    report::print_next_steps(cluster, keep)?;
+    report.print(process::since_the_command()?);
+    report::print_next_steps(deployed, keep)?;
     ensure!(
         report.is_delivered(),
         "the polecat did not deliver; look at it with `cargo xtask demo --keep`"

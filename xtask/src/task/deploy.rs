@@ -1,14 +1,14 @@
 //! Images and chart onto the cluster: what the demo and the end-to-end tests share.
 
 use std::path::Path;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 use anyhow::{Context as _, Result, anyhow};
 use sha2::{Digest as _, Sha256};
 
 use super::cluster::tools::{self, Tool};
 use super::cluster::{self, Cluster};
-use super::image::{self, BuiltImage, Profile};
+use super::image::{self, BuiltImage, Name, Profile, Programs};
 use super::install;
 use crate::{progress, workspace};
 
@@ -17,6 +17,17 @@ const CHART: &str = "helm/gastown-operator";
 const RELEASE: &str = "gastown-operator";
 const NAMESPACE: &str = "gastown-system";
 
+/// The images of a polecat's world.
+const IMAGES: [Name; 3] = [Name::Operator, Name::PolecatAgent, Name::Testbed];
+
+/// The images on disk, and the programs that they were made of.
+pub struct Built {
+    programs: Programs,
+    operator: BuiltImage,
+    agent: BuiltImage,
+    testbed: BuiltImage,
+}
+
 /// A cluster that has the images.
 pub struct Deployed {
     /// The cluster.
@@ -24,46 +35,64 @@ pub struct Deployed {
     /// The image of the git host and the scripted model, by digest.
     pub testbed_image: String,
     agent_image: String,
-    agent: BuiltImage,
     operator_image: String,
+    built: Built,
 }
 
-/// A cluster that has the images, with the chart installed with `values`, a file below the root.
-pub fn ensure(values: &str) -> Result<Deployed> {
-    let deployed = images()?;
-    deployed.install_chart(values)?;
-    Ok(deployed)
-}
-
-/// Brings the cluster up and builds the images at the same time, then gives it them.
+/// Brings the cluster up, builds helm and builds the images at the same time, then gives the cluster the images.
 pub fn images() -> Result<Deployed> {
     let (cluster, images) = thread::scope(|scope| {
-        let cluster = scope.spawn(cluster::ensure_up);
-        let images = build_images();
+        let cluster = progress::spawn(scope, || {
+            let cluster = cluster::ensure_up()?;
+            // Needed last, and minutes of compilation on a new machine.
+            tools::ensure([Tool::Helm])?;
+            Ok(cluster)
+        });
+        let layers = progress::spawn(scope, prepare);
+        let images = compile().and_then(build);
         (
-            cluster
-                .join()
-                .map_err(|_| anyhow!("bringing the cluster up panicked")),
-            images,
+            joined(cluster, "bringing the cluster up"),
+            joined(layers, "making layers").and(images),
         )
     });
-    let (cluster, [operator, agent, testbed]) = (cluster??, images?);
-    Ok(Deployed {
-        operator_image: deliver(&cluster, &operator)?,
-        agent_image: deliver(&cluster, &agent)?,
-        testbed_image: deliver(&cluster, &testbed)?,
-        agent,
-        cluster,
+    deliver_all(cluster?, images?)
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, Result<T>>, what: &str) -> Result<T> {
+    thread.join().map_err(|_| anyhow!("{what} panicked"))?
+}
+
+/// Compiles every program of the workspace as tests do.
+pub fn compile() -> Result<Programs> {
+    progress::step("compile the programs", || image::compile(&[], Profile::Dev))
+}
+
+/// Makes those layers of the images that need no program.
+pub fn prepare() -> Result<()> {
+    IMAGES.into_iter().try_for_each(image::prepare)
+}
+
+/// Puts the images together.
+pub fn build(programs: Programs) -> Result<Built> {
+    let build = |name| image::assemble(name, Profile::Dev, &programs);
+    let [operator, agent, testbed] = IMAGES.map(build);
+    Ok(Built {
+        operator: operator?,
+        agent: agent?,
+        testbed: testbed?,
+        programs,
     })
 }
 
-fn build_images() -> Result<[BuiltImage; 3]> {
-    let build = |name| image::build(name, Profile::Dev);
-    Ok([
-        build(image::Name::Operator)?,
-        build(image::Name::PolecatAgent)?,
-        build(image::Name::Testbed)?,
-    ])
+/// Gives the cluster the images.
+pub fn deliver_all(cluster: Cluster, built: Built) -> Result<Deployed> {
+    Ok(Deployed {
+        operator_image: deliver(&cluster, &built.operator)?,
+        agent_image: deliver(&cluster, &built.agent)?,
+        testbed_image: deliver(&cluster, &built.testbed)?,
+        built,
+        cluster,
+    })
 }
 
 /// Gives the cluster an image it does not have yet, and returns the name by digest.
@@ -86,8 +115,8 @@ fn deliver(cluster: &Cluster, image: &BuiltImage) -> Result<String> {
 
 impl Deployed {
     /// Gives the cluster the agent that end-to-end tests put in the real one's place, and returns its image by digest.
-    pub fn stand_in(&self) -> Result<String> {
-        let image = image::build(image::Name::AgentStandIn, Profile::Dev)?;
+    fn stand_in(&self) -> Result<String> {
+        let image = image::assemble(Name::AgentStandIn, Profile::Dev, &self.built.programs)?;
         deliver(&self.cluster, &image)
     }
 
@@ -107,9 +136,12 @@ impl Deployed {
             ("GASTOWN_TESTBED_IMAGE", self.testbed_image.clone()),
             ("GASTOWN_AGENT_IMAGE", self.agent_image.clone()),
             ("GASTOWN_OPERATOR_IMAGE", self.operator_image.clone()),
-            ("GASTOWN_PROGRAMS", programs()?),
-            ("GASTOWN_AGENT_ARCHIVE", self.agent.archive.display().to_string()),
-            ("GASTOWN_AGENT_TAG", self.agent.tagged()),
+            ("GASTOWN_PROGRAMS", self.programs()?),
+            (
+                "GASTOWN_AGENT_ARCHIVE",
+                self.built.agent.archive.display().to_string(),
+            ),
+            ("GASTOWN_AGENT_TAG", self.built.agent.tagged()),
             ("GASTOWN_AUDIT_LOG", audit.display().to_string()),
         ])
     }
@@ -153,18 +185,18 @@ impl Deployed {
         .output()?;
         Ok(())
     }
-}
 
-/// The folders with the plugin, kubectl and helm, as a PATH: what a person has who follows the README.
-fn programs() -> Result<String> {
-    let plugin = workspace::root().join("target/plugin");
-    install::into(&plugin, Profile::Dev)?;
-    let tools = tools::ensure([Tool::Kubectl, Tool::Helm])?;
-    let folders = tools.iter().filter_map(|tool| tool.parent());
-    let folders = std::iter::once(plugin.as_path()).chain(folders);
-    let path = std::env::join_paths(folders).context("a folder of a program has a colon in its name")?;
-    path.into_string()
-        .map_err(|path| anyhow!("the folders {path:?} of programs are no UTF-8"))
+    /// The folders with the plugin, kubectl and helm, as a PATH: what a person has who follows the README.
+    pub fn programs(&self) -> Result<String> {
+        let plugin = workspace::root().join("target/plugin");
+        install::into(&plugin, &self.built.programs)?;
+        let tools = tools::ensure([Tool::Kubectl, Tool::Helm])?;
+        let folders = tools.iter().filter_map(|tool| tool.parent());
+        let folders = std::iter::once(plugin.as_path()).chain(folders);
+        let path = std::env::join_paths(folders).context("a folder of a program has a colon in its name")?;
+        path.into_string()
+            .map_err(|path| anyhow!("the folders {path:?} of programs are no UTF-8"))
+    }
 }
 
 /// `--set` flags that name an image by digest.

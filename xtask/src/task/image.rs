@@ -21,7 +21,7 @@ use anyhow::{Context as _, Result};
 use clap::{Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-pub use self::binary::{compile, stripped};
+pub use self::binary::{Programs, compile, stripped};
 pub use self::definition::Binary;
 
 /// Arguments of `cargo xtask image`.
@@ -140,9 +140,20 @@ impl BuiltImage {
     }
 }
 
-/// Builds an image, unless what it is made of has not changed since the last time.
-pub fn build(name: Name, profile: Profile) -> Result<BuiltImage> {
-    assemble::build(name, profile).with_context(|| format!("failed to build image {name}"))
+/// Compiles the program of an image and puts the image together.
+fn build(name: Name, profile: Profile) -> Result<BuiltImage> {
+    let definition = definition::Definition::load(name)?;
+    assemble(name, profile, &compile(&[&definition.binary], profile)?)
+}
+
+/// Puts an image together, unless what it is made of has not changed since the last time.
+pub fn assemble(name: Name, profile: Profile, programs: &Programs) -> Result<BuiltImage> {
+    assemble::build(name, profile, programs).with_context(|| format!("failed to build image {name}"))
+}
+
+/// Makes the layers of an image that hold no program of ours, unless they are in the cache.
+pub fn prepare(name: Name) -> Result<()> {
+    assemble::prepare(name).with_context(|| format!("failed to make the layers of image {name}"))
 }
 
 /// Carries out `cargo xtask image`.

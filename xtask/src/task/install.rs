@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::image::{Binary, Profile, compile};
+use super::image::{Binary, Profile, Programs, compile};
 use crate::workspace;
 
 /// The plugin; kubectl finds it by this name.
@@ -27,7 +27,8 @@ pub fn run(args: Args) -> Result<()> {
         Some(folder) => folder,
         None => programs()?,
     };
-    into(&folder, if args.dev { Profile::Dev } else { Profile::Release })?;
+    let profile = if args.dev { Profile::Dev } else { Profile::Release };
+    into(&folder, &compile(&[&plugin()], profile)?)?;
     println!("installed {} and {COMPLETER}", folder.join(PLUGIN).display());
     let path = std::env::var_os("PATH").unwrap_or_default();
     if !std::env::split_paths(&path).any(|on_path| on_path == folder) {
@@ -39,13 +40,17 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Builds the plugin and puts it, under both names, into `folder`.
-pub fn into(folder: &Path, profile: Profile) -> Result<()> {
-    let plugin = Binary {
+/// The plugin's program.
+pub fn plugin() -> Binary {
+    Binary {
         package: PLUGIN.to_owned(),
         name: PLUGIN.to_owned(),
-    };
-    put(&compile(&plugin, profile)?, folder)
+    }
+}
+
+/// Puts the compiled plugin, under both names, into `folder`.
+pub fn into(folder: &Path, programs: &Programs) -> Result<()> {
+    put(programs.get(&plugin())?, folder)
 }
 
 /// Copies `built` and links its second name; a program that is running is replaced, not overwritten.

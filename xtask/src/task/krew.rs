@@ -1,8 +1,6 @@
 //! `cargo xtask krew`: the plugin's archives and the manifest by which `kubectl krew` installs them; beside each archive
 //! the program alone, as the README's `curl` takes it.
 
-use std::path::PathBuf;
-
 use anyhow::{Context as _, Result, bail};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -94,8 +92,10 @@ fn build(target: &str, platform: &Platform) -> Result<Vec<u8>> {
         PLUGIN,
     ]);
     cargo.args(["--target", target]).current_dir(&root).run()?;
-    let target_dir = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let built = target_dir.join(target).join("release").join(platform.program);
+    let built = workspace::target()
+        .join(target)
+        .join("release")
+        .join(platform.program);
     if platform.os == "linux" {
         stripped(&built)
     } else {

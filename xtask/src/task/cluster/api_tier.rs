@@ -21,6 +21,35 @@ pub struct Options {
     pub controller_manager: bool,
 }
 
+/// Which `api` tier of this checkout: each has its own folder and ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Site(&'static str);
+
+impl Site {
+    /// The one that people and benchmarks use.
+    pub const SHARED: Self = Self("api");
+
+    /// The one of a test suite.
+    pub const fn of_suite(folder: &'static str) -> Self {
+        Self(folder)
+    }
+
+    /// The folder with everything of it.
+    fn folder(self) -> PathBuf {
+        state::folder().join(self.0)
+    }
+
+    /// Where its kubeconfig is.
+    pub fn kubeconfig(self) -> PathBuf {
+        self.folder().join("kubeconfig")
+    }
+
+    fn lock(self) -> Result<fs_err::File> {
+        fs_err::create_dir_all(state::folder())?;
+        workspace::lock(&state::folder().join(format!("{}.lock", self.0)))
+    }
+}
+
 /// An `api` tier that is up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiTier {
@@ -70,32 +99,21 @@ impl ApiTier {
 
 const API_SERVER: &str = "kube-apiserver";
 
-/// The folder with everything of this checkout's `api` tier.
-fn folder() -> PathBuf {
-    state::folder().join("api")
-}
-
-/// The kubeconfig of this checkout's `api` tier.
-pub fn kubeconfig() -> PathBuf {
-    folder().join("kubeconfig")
-}
-
 /// The `api` tier of this checkout, brought up empty if it is not up with these `options`.
-pub fn ensure_up(options: Options) -> Result<ApiTier> {
-    fs_err::create_dir_all(state::folder())?;
-    let _alone = workspace::lock(&state::folder().join("api.lock"))?;
+pub fn ensure_up(site: Site, options: Options) -> Result<ApiTier> {
+    let _alone = site.lock()?;
     let recipe = tools::key(&[
         super::tools::Module::Kubernetes.key()?,
         fs_err::read_to_string(audit_policy())?,
     ]);
-    if let Some(tier) = remembered()?
+    if let Some(tier) = remembered(site)?
         && tier.options == options
         && tier.recipe == recipe
         && tier.is_ready()?
     {
         return Ok(tier);
     }
-    stop()?;
+    stop(site)?;
     // Built before the step, so that its time is that of the start alone.
     tools::ensure([
         Tool::Etcd,
@@ -103,19 +121,18 @@ pub fn ensure_up(options: Options) -> Result<ApiTier> {
         Tool::KubeControllerManager,
         Tool::Kubectl,
     ])?;
-    progress::step("start etcd and the API server", || start(options, recipe))
+    progress::step("start etcd and the API server", || start(site, options, recipe))
 }
 
 /// Ends the `api` tier and removes its data.
-pub fn down() -> Result<()> {
-    fs_err::create_dir_all(state::folder())?;
-    let _alone = workspace::lock(&state::folder().join("api.lock"))?;
-    stop()
+pub fn down(site: Site) -> Result<()> {
+    let _alone = site.lock()?;
+    stop(site)
 }
 
 /// The `api` tier that this checkout started last, without a look at whether it answers.
-pub fn remembered() -> Result<Option<ApiTier>> {
-    match std::fs::read(folder().join("state.json")) {
+pub fn remembered(site: Site) -> Result<Option<ApiTier>> {
+    match std::fs::read(site.folder().join("state.json")) {
         Ok(json) => serde_json::from_slice(&json)
             .context("state.json is no state of the api tier")
             .map(Some),
@@ -124,30 +141,30 @@ pub fn remembered() -> Result<Option<ApiTier>> {
     }
 }
 
-fn stop() -> Result<()> {
-    if let Some(tier) = remembered()? {
+fn stop(site: Site) -> Result<()> {
+    if let Some(tier) = remembered(site)? {
         // The API server first: without etcd it would log errors for as long as it lives. What it holds is
         // thrown away, so nothing is asked to end in good order.
         for (_, daemon) in tier.processes.iter().rev() {
             daemon.kill()?;
         }
     }
-    if folder().exists() {
-        fs_err::remove_dir_all(folder())?;
+    if site.folder().exists() {
+        fs_err::remove_dir_all(site.folder())?;
     }
     Ok(())
 }
 
-fn start(options: Options, recipe: String) -> Result<ApiTier> {
-    let folder = folder();
+fn start(site: Site, options: Options, recipe: String) -> Result<ApiTier> {
+    let folder = site.folder();
     let pki = Pki::create(&folder.join("pki"))?;
     let [client, peer, secure] = free_ports()?;
     let etcd = format!("http://127.0.0.1:{client}");
     let server = format!("https://127.0.0.1:{secure}");
-    fs_err::write(kubeconfig(), pki.kubeconfig(&server))?;
+    fs_err::write(site.kubeconfig(), pki.kubeconfig(&server))?;
     let audit_log = folder.join("audit.log");
     let mut tier = ApiTier {
-        kubeconfig: kubeconfig(),
+        kubeconfig: site.kubeconfig(),
         audit_log,
         server,
         options,
@@ -155,12 +172,13 @@ fn start(options: Options, recipe: String) -> Result<ApiTier> {
         processes: Vec::new(),
     };
     spawn(
+        site,
         &mut tier,
         "etcd",
         etcd_command(&folder, &etcd, &format!("http://127.0.0.1:{peer}"))?,
     )?;
     let api_server = api_server_command(&pki, &etcd, secure, &tier)?;
-    spawn(&mut tier, API_SERVER, api_server)?;
+    spawn(site, &mut tier, API_SERVER, api_server)?;
     let limit = Duration::from_mins(1);
     progress::wait_until(
         "the API server's readiness",
@@ -176,7 +194,7 @@ fn start(options: Options, recipe: String) -> Result<ApiTier> {
     )?;
     if options.controller_manager {
         let controller_manager = controller_manager_command(&pki, &tier)?;
-        spawn(&mut tier, "kube-controller-manager", controller_manager)?;
+        spawn(site, &mut tier, "kube-controller-manager", controller_manager)?;
         progress::wait_until(
             "the default service account",
             limit,
@@ -193,10 +211,11 @@ fn start(options: Options, recipe: String) -> Result<ApiTier> {
 }
 
 /// Starts a process and remembers it at once, so that a run that is killed next leaves nothing unknown.
-fn spawn(tier: &mut ApiTier, name: &str, command: Command) -> Result<()> {
-    let daemon = Daemon::start(command, &folder().join(format!("{name}.log")))?;
+fn spawn(site: Site, tier: &mut ApiTier, name: &str, command: Command) -> Result<()> {
+    let folder = site.folder();
+    let daemon = Daemon::start(command, &folder.join(format!("{name}.log")))?;
     tier.processes.push((name.to_owned(), daemon));
-    workspace::write_whole(&folder().join("state.json"), &serde_json::to_vec_pretty(tier)?)
+    workspace::write_whole(&folder.join("state.json"), &serde_json::to_vec_pretty(tier)?)
 }
 
 fn etcd_command(folder: &Path, client: &str, peer: &str) -> Result<Command> {

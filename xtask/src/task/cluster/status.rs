@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 
+use super::api_tier::{self, Site};
 use super::engine::Engine;
+use super::kind;
 use super::state::{self, State};
-use super::{api_tier, kind};
 
 /// Prints what runs, in which version, and for how long.
 pub fn show() -> Result<()> {
@@ -66,7 +67,7 @@ fn cluster() -> Result<String> {
 }
 
 fn api() -> Result<String> {
-    let Some(tier) = api_tier::remembered()? else {
+    let Some(tier) = api_tier::remembered(Site::SHARED)? else {
         return Ok("none".to_owned());
     };
     let running: Vec<String> = tier

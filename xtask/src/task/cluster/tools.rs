@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use sha2::{Digest as _, Sha256};
 
 use crate::process::Command;
@@ -84,9 +84,6 @@ impl Tool {
 }
 
 impl Module {
-    /// All of them, in the order in which the tests come to need them.
-    const ALL: [Self; 4] = [Self::Kubernetes, Self::Kind, Self::Coredns, Self::Helm];
-
     fn name(self) -> &'static str {
         match self {
             Self::Kubernetes => "kubernetes",
@@ -166,17 +163,6 @@ pub fn ensure<const N: usize>(tools: [Tool; N]) -> Result<[PathBuf; N]> {
         *path = folder.join(tool.file());
     }
     Ok(paths)
-}
-
-/// Builds all tools that are not in the cache yet, with what other work leaves of the processors.
-///
-/// Lowers the priority of the calling thread for good: give it one of its own.
-pub fn ensure_all() -> Result<()> {
-    rustix::process::nice(10).context("failed to lower the priority of a thread")?;
-    for module in Module::ALL {
-        ensure_module(module)?;
-    }
-    ensure_pause().map(drop)
 }
 
 /// Identifies what `inputs` make: 16 hexadecimal digits that change with any of them.

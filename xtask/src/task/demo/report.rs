@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::Value;
 
-use super::scene::{NAMESPACE, POLECAT, Scene};
-use crate::task::cluster::Cluster;
+use super::scene::{NAMESPACE, POLECAT, RIG, Scene};
+use crate::task::deploy::Deployed;
 
 /// What the object says, beside what the git host says.
 pub struct Report {
@@ -85,19 +85,19 @@ fn remote_head(scene: &Scene<'_>, branch: &str) -> Result<String> {
     Ok(if sha.is_empty() { "-".to_owned() } else { sha })
 }
 
-/// Prints what a newcomer may try next.
-pub fn print_next_steps(cluster: &Cluster, keep: bool) -> Result<()> {
+/// Prints what a newcomer may type next.
+pub fn print_next_steps(deployed: &Deployed, keep: bool) -> Result<()> {
+    println!("next:");
     if !keep {
-        println!("next: `cargo xtask demo --keep` leaves all of it running to look at");
+        println!("  cargo xtask demo --keep    # leaves all of it running to look at");
         return Ok(());
     }
-    println!("next:");
-    let kubectl = cluster.kubectl()?.args(["--namespace", NAMESPACE]);
-    println!("  alias k={:?}", kubectl.to_string());
-    println!("  k get polecats");
-    println!("  k describe polecat {POLECAT}");
-    println!("  k logs polecat-{POLECAT}");
-    println!("  k exec testbed -c https -- git -C /srv/git/calculator.git log --all --patch");
+    println!("  export KUBECONFIG={:?}", deployed.cluster.kubeconfig);
+    println!("  export PATH=\"{}:$PATH\"", deployed.programs()?);
+    println!("  kubectl gt status");
+    println!("  kubectl gt polecat status {RIG}/{POLECAT} -n {NAMESPACE}");
+    println!("  kubectl gt polecat describe {RIG}/{POLECAT} -n {NAMESPACE}");
+    println!("  kubectl gt polecat logs {RIG}/{POLECAT} -n {NAMESPACE}");
     println!("  cargo xtask cluster down");
     Ok(())
 }

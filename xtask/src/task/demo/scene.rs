@@ -13,6 +13,8 @@ use crate::{progress, workspace};
 
 /// The namespace of the demonstration; it enforces Pod Security `restricted`.
 pub const NAMESPACE: &str = "gastown-demo";
+/// The rig of the demonstration.
+pub const RIG: &str = "calculator";
 /// The polecat of the demonstration.
 pub const POLECAT: &str = "furiosa";
 

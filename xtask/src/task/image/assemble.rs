@@ -2,7 +2,7 @@
 
 use std::io::BufWriter;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use super::layer::{self, Layer};
 use super::lock::Lock;
 use super::oci::{Image, Parts};
 use super::tree::{Tree, TreePath};
-use super::{BuiltImage, Name, Profile, binary, npm, packages};
+use super::{BuiltImage, Name, Profile, Programs, binary, npm, packages};
 use crate::{progress, workspace};
 
 /// The code that decides what a cached layer holds: when it changes, the layer is stale.
@@ -48,20 +48,26 @@ struct Context {
     recipe: String,
 }
 
-/// Builds an image; see [`super::build`].
-pub fn build(name: Name, profile: Profile) -> Result<BuiltImage> {
+/// Makes the layers of packages, which need no compiled program; see [`super::prepare`].
+pub fn prepare(name: Name) -> Result<()> {
     let context = Context::load(name)?;
-    let folder = workspace::root().join("target/image").join(name.as_str());
-    fs_err::create_dir_all(&folder)?;
+    let _lock = workspace::lock(&context.folder()?.join("lock"))?;
+    context.foreign_layers().map(drop)
+}
+
+/// Builds an image; see [`super::assemble`].
+pub fn build(name: Name, profile: Profile, programs: &Programs) -> Result<BuiltImage> {
+    let context = Context::load(name)?;
+    let folder = context.folder()?;
     let _lock = workspace::lock(&folder.join("lock"))?;
-    let binary = binary::compile(&context.definition.binary, profile)?;
+    let binary = programs.get(&context.definition.binary)?;
     let folder = folder.join(profile.as_str());
-    let inputs = context.inputs(&binary)?;
+    let inputs = context.inputs(binary)?;
     if let Some(image) = last(&folder, &inputs) {
         return Ok(image);
     }
     progress::step(format!("put image {name} together"), || {
-        context.assemble(&binary, &folder, inputs)
+        context.assemble(binary, &folder, inputs)
     })
 }
 
@@ -93,11 +99,24 @@ impl Context {
         })
     }
 
-    fn assemble(self, binary: &Path, folder: &Path, inputs: String) -> Result<BuiltImage> {
+    /// The folder of everything that is made for this image.
+    fn folder(&self) -> Result<PathBuf> {
+        let folder = workspace::root().join("target/image").join(self.name.as_str());
+        fs_err::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    /// The layers of packages, and what each holds.
+    fn foreign_layers(&self) -> Result<Vec<(Layer, &'static str)>> {
         let mut layers = vec![(self.packages_layer()?, "Debian packages")];
         if !self.definition.npm.is_empty() {
             layers.push((self.npm_layer()?, "npm packages"));
         }
+        Ok(layers)
+    }
+
+    fn assemble(self, binary: &Path, folder: &Path, inputs: String) -> Result<BuiltImage> {
+        let mut layers = self.foreign_layers()?;
         layers.push((self.own_layer(binary, &inputs)?, "gastown-operator"));
         let image = Image::assemble(Parts {
             definition: &self.definition,

@@ -1,5 +1,6 @@
-//! Compiles the program of an image.
+//! Compiles the programs of images.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -9,28 +10,46 @@ use serde::Deserialize;
 use super::Profile;
 use super::definition::Binary;
 use crate::process::Command;
-use crate::workspace;
+use crate::{progress, workspace};
 
-/// Compiles `binary`, unless it is up to date, and returns where it is, debug information included.
-pub fn compile(binary: &Binary, profile: Profile) -> Result<PathBuf> {
+/// Where compiled programs are, debug information included.
+#[derive(Debug)]
+pub struct Programs(BTreeMap<String, PathBuf>);
+
+impl Programs {
+    /// Where `binary` is.
+    pub fn get(&self, binary: &Binary) -> Result<&Path> {
+        let Binary { package, name } = binary;
+        self.0
+            .get(name)
+            .map(PathBuf::as_path)
+            .with_context(|| format!("cargo built no binary {name:?}; package {package:?} must have one"))
+    }
+}
+
+/// Compiles `binaries`, unless they are up to date, in one build.
+pub fn compile(binaries: &[&Binary], profile: Profile) -> Result<Programs> {
     let cargo = Command::new("cargo").current_dir(workspace::root());
     let cargo = cargo.args(["build", "--locked", "--message-format=json-render-diagnostics"]);
     let cargo = match profile {
         // What `cargo test --workspace` compiles as well, without flags of our own: a dependency is compiled once.
         Profile::Dev => cargo.args(["--workspace", "--bins"]),
-        Profile::Release => cargo
-            .args(["--release", "--package", &binary.package, "--bin", &binary.name])
-            .env("CARGO_ENCODED_RUSTFLAGS", remapping()?),
+        Profile::Release => binaries.iter().fold(
+            cargo
+                .arg("--release")
+                .env("CARGO_ENCODED_RUSTFLAGS", remapping()?),
+            |cargo, binary| cargo.args(["--package", &binary.package, "--bin", &binary.name]),
+        ),
     };
     let shown = cargo.to_string();
     let mut cargo = cargo.into_inner();
-    cargo.stdin(Stdio::null()).stderr(Stdio::inherit());
+    cargo.stdin(Stdio::null()).stderr(progress::output()?);
     let output = cargo
         .output()
         .with_context(|| format!("failed to start `{shown}`"))?;
     ensure!(output.status.success(), "`{shown}` ended with {}", output.status);
     let messages = String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed no UTF-8"))?;
-    executable(&messages, binary)
+    executables(&messages)
 }
 
 /// The binary without what depends on the folder of the checkout: symbols and debug information, which name it, and
@@ -55,7 +74,7 @@ fn remapping() -> Result<String> {
     Ok([flag(&home, "/cargo"), flag(&workspace::root(), "/source")].join("\u{1f}"))
 }
 
-fn executable(messages: &str, binary: &Binary) -> Result<PathBuf> {
+fn executables(messages: &str) -> Result<Programs> {
     #[derive(Deserialize)]
     struct Message {
         target: Option<Target>,
@@ -65,17 +84,15 @@ fn executable(messages: &str, binary: &Binary) -> Result<PathBuf> {
     struct Target {
         name: String,
     }
+    let mut programs = BTreeMap::new();
     for line in messages.lines() {
         let message: Message =
             serde_json::from_str(line).context("cargo printed a message that is not understood")?;
-        if let (Some(target), Some(executable)) = (message.target, message.executable)
-            && target.name == binary.name
-        {
-            return Ok(executable);
+        if let (Some(target), Some(executable)) = (message.target, message.executable) {
+            programs.insert(target.name, executable);
         }
     }
-    let Binary { package, name } = binary;
-    anyhow::bail!("cargo built no binary {name:?}; package {package:?} must have one")
+    Ok(Programs(programs))
 }
 
 #[cfg(test)]
@@ -91,8 +108,10 @@ mod tests {
         let messages = r#"{"reason":"compiler-artifact","target":{"name":"polecat"},"executable":null}
 {"reason":"compiler-artifact","target":{"name":"polecat"},"executable":"/t/polecat"}
 {"reason":"build-finished","success":true}"#;
-        assert_eq!(executable(messages, &binary).unwrap(), Path::new("/t/polecat"));
-        let error = executable(r#"{"reason":"build-finished"}"#, &binary).unwrap_err();
+        let programs = executables(messages).unwrap();
+        assert_eq!(programs.get(&binary).unwrap(), Path::new("/t/polecat"));
+        let programs = executables(r#"{"reason":"build-finished"}"#).unwrap();
+        let error = programs.get(&binary).unwrap_err();
         assert_eq!(
             error.to_string(),
             r#"cargo built no binary "polecat"; package "polecat" must have one"#

@@ -1,0 +1,175 @@
+//! Compiles test programs, to be run without cargo: it would wait for another that compiles.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+
+use crate::process::Command;
+use crate::{progress, workspace};
+
+/// Packages whose unit tests say something else in the FIPS edition: one has the provider of TLS, the other speaks TLS
+/// with servers of its tests. The tests of the other packages would only be repeated.
+const DIFFERING: [&str; 2] = ["gastown_crypto", "polecat"];
+
+/// Selects them and, for its dependencies, the package of the cluster's tests: with it, cargo compiles the libraries with
+/// the features that they have in the whole workspace, and none a second time.
+const SELECTION: [&str; 6] = [
+    "--package",
+    "gastown-crypto",
+    "--package",
+    "polecat",
+    "--package",
+    "gastown-tests",
+];
+
+const FIPS: [&str; 3] = ["--no-default-features", "--features", "fips"];
+
+/// Compiled test programs.
+#[derive(Debug)]
+pub struct Tests(Vec<Test>);
+
+/// A compiled test program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Test {
+    /// Of the library, binary or integration test.
+    name: String,
+    executable: PathBuf,
+    /// The package's folder.
+    folder: PathBuf,
+}
+
+impl Tests {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Test> {
+        self.0.iter()
+    }
+
+    /// Those of this name.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = &Test> {
+        self.0.iter().filter(move |test| test.name == name)
+    }
+}
+
+impl Test {
+    /// A command that runs it as cargo does: in the folder of its package.
+    pub fn command(&self) -> Command {
+        Command::new(&self.executable)
+            .current_dir(&self.folder)
+            .env("CARGO_MANIFEST_DIR", &self.folder)
+    }
+}
+
+/// Compiles the tests that `targets`, flags of `cargo test`, selects in all packages.
+///
+/// Always of the whole workspace, as the programs of the images: of one package alone, cargo would compile the libraries
+/// that it uses a second time, with other features.
+pub fn tests(targets: &[&str]) -> Result<Tests> {
+    selected(&[&["--workspace"], targets].concat())
+}
+
+fn selected(selection: &[&str]) -> Result<Tests> {
+    let cargo = Command::new("cargo")
+        .args([
+            "test",
+            "--no-run",
+            "--locked",
+            "--message-format=json-render-diagnostics",
+        ])
+        .args(selection)
+        .current_dir(workspace::root());
+    let shown = cargo.to_string();
+    let mut cargo = cargo.into_inner();
+    cargo.stdin(Stdio::null()).stderr(progress::output()?);
+    let output = cargo
+        .output()
+        .with_context(|| format!("failed to start `{shown}`"))?;
+    ensure!(output.status.success(), "`{shown}` ended with {}", output.status);
+    let messages = String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed no UTF-8"))?;
+    let tests = parse(&messages)?;
+    ensure!(!tests.0.is_empty(), "`{shown}` compiled no test");
+    Ok(tests)
+}
+
+/// Compiles all programs in the FIPS edition, and the tests of what differs in it.
+pub fn fips() -> Result<Tests> {
+    let target = workspace::target();
+    let build = Command::new("cargo").args(["build", "--locked", "--workspace", "--bins"]);
+    build
+        .args(FIPS)
+        .current_dir(workspace::root())
+        // Libraries are shared with the other edition, but its programs, which tests run, must stay where they are.
+        .env("CARGO_BUILD_BUILD_DIR", &target)
+        .env("CARGO_TARGET_DIR", target.join("fips"))
+        .run()?;
+    let Tests(mut tests) = selected(&[&SELECTION[..], &FIPS[..], &["--lib"]].concat())?;
+    tests.retain(|test| DIFFERING.contains(&test.name.as_str()));
+    Ok(Tests(tests))
+}
+
+/// The tests of the chores: a workspace of their own.
+pub fn of_xtask() -> Command {
+    Command::new("cargo")
+        .args(["test", "--locked", "--no-fail-fast", "--target-dir"])
+        .arg(workspace::root().join("target/xtask"))
+        .current_dir(workspace::root().join("xtask"))
+}
+
+fn parse(messages: &str) -> Result<Tests> {
+    #[derive(Deserialize)]
+    struct Message {
+        manifest_path: Option<PathBuf>,
+        target: Option<Target>,
+        profile: Option<Profile>,
+        executable: Option<PathBuf>,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        name: String,
+    }
+    #[derive(Deserialize)]
+    struct Profile {
+        test: bool,
+    }
+    let mut tests = Vec::new();
+    for line in messages.lines() {
+        let message: Message =
+            serde_json::from_str(line).context("cargo printed a message that is not understood")?;
+        if let (Some(manifest), Some(target), Some(Profile { test: true }), Some(executable)) = (
+            message.manifest_path,
+            message.target,
+            message.profile,
+            message.executable,
+        ) {
+            let folder = manifest.parent().context("a manifest stands in a folder")?;
+            tests.push(Test {
+                name: target.name,
+                executable,
+                folder: folder.to_path_buf(),
+            });
+        }
+    }
+    Ok(Tests(tests))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn test_programs_are_told_from_programs_that_they_run() {
+        let messages = r#"{"reason":"compiler-artifact","manifest_path":"/w/api/Cargo.toml","target":{"name":"gt"},"profile":{"test":false},"executable":"/t/gt"}
+{"reason":"compiler-artifact","manifest_path":"/w/api/Cargo.toml","target":{"name":"api"},"profile":{"test":true},"executable":"/t/deps/api-1"}
+{"reason":"build-script-executed","package_id":"x"}
+{"reason":"build-finished","success":true}"#;
+        let tests = parse(messages).unwrap();
+        let wanted = Test {
+            name: "api".to_owned(),
+            executable: PathBuf::from("/t/deps/api-1"),
+            folder: PathBuf::from("/w/api"),
+        };
+        assert_eq!(tests.all().collect::<Vec<_>>(), [&wanted]);
+        assert_eq!(tests.named("gt").count(), 0);
+    }
+}
