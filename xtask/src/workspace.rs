@@ -13,6 +13,19 @@ pub fn root() -> PathBuf {
     manifest.parent().unwrap_or(manifest).to_path_buf()
 }
 
+/// What the project's `Cargo.toml` says of all its packages under this key, such as `version`.
+pub fn package(key: &str) -> Result<String> {
+    let manifest = fs_err::read_to_string(root().join("Cargo.toml"))?;
+    let manifest: toml::Table = toml::from_str(&manifest).context("Cargo.toml is wrong")?;
+    let package = manifest.get("workspace").and_then(|all| all.get("package"));
+    let value = package
+        .and_then(|package| package.get(key))
+        .and_then(toml::Value::as_str);
+    value
+        .map(str::to_owned)
+        .with_context(|| format!("Cargo.toml has no workspace.package.{key}"))
+}
+
 /// Where cargo puts what it compiles for this checkout.
 pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)

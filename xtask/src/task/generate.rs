@@ -49,10 +49,16 @@ const GENERATED: [Generated; 3] = [
     },
 ];
 
+/// The chart's manifest, which has the version of the project twice.
+const CHART: &str = "helm/gastown-operator/Chart.yaml";
+
 pub fn run(args: &Args) -> Result<()> {
     if args.check {
         return check();
     }
+    let chart = workspace::root().join(CHART);
+    let versioned = with_version(&fs_err::read_to_string(&chart)?, &workspace::package("version")?);
+    workspace::write_whole(&chart, versioned.as_bytes())?;
     for part in &GENERATED {
         let (fresh, committed) = (part.write()?, workspace::root().join(part.at));
         for (name, content) in contents(&fresh)? {
@@ -73,6 +79,10 @@ pub fn run(args: &Args) -> Result<()> {
 /// Fails when a generated file is not what would be written.
 pub fn check() -> Result<()> {
     let mut stale = Vec::new();
+    let chart = fs_err::read_to_string(workspace::root().join(CHART))?;
+    if chart != with_version(&chart, &workspace::package("version")?) {
+        stale.push(CHART.to_owned());
+    }
     for part in &GENERATED {
         let names = differing(&part.write()?, &workspace::root().join(part.at))?;
         stale.extend(names.iter().map(|name| format!("{} {name}", part.at)));
@@ -84,6 +94,17 @@ pub fn check() -> Result<()> {
         "generated files are stale: {}; run `cargo xtask generate` and commit them",
         stale.join(", ")
     )
+}
+
+/// A chart's manifest with `version` as its own and as that of the application.
+fn with_version(manifest: &str, version: &str) -> String {
+    let lines = manifest
+        .split_inclusive('\n')
+        .map(|line| match line.split_once(':') {
+            Some((key @ ("version" | "appVersion"), _)) => format!("{key}: {version}\n"),
+            _ => line.to_owned(),
+        });
+    lines.collect()
 }
 
 impl Generated {
@@ -129,4 +150,19 @@ fn contents(at: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
         }
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chart_has_the_version_of_the_project() {
+        let manifest =
+            "apiVersion: v2\nname: a\nversion: 0.1.0\nappVersion: 0.0.9\nkubeVersion: \">= 1.30\"\n";
+        assert_eq!(
+            with_version(manifest, "1.2.3"),
+            "apiVersion: v2\nname: a\nversion: 1.2.3\nappVersion: 1.2.3\nkubeVersion: \">= 1.30\"\n"
+        );
+    }
 }

@@ -41,7 +41,7 @@ struct Platform {
 
 pub fn run(args: &Args) -> Result<()> {
     let folder = workspace::root().join("target/krew");
-    let version = version()?;
+    let version = workspace::package("version")?;
     let mut platforms = Vec::new();
     for target in &args.targets {
         let platform = platform(target)?;
@@ -145,13 +145,6 @@ fn manifest(version: &str, platforms: &[Value]) -> Value {
             "platforms": platforms,
         },
     })
-}
-
-fn version() -> Result<String> {
-    let text = fs_err::read_to_string(workspace::root().join("Cargo.toml"))?;
-    let manifest: toml::Table = text.parse().context("Cargo.toml is no TOML")?;
-    let version = manifest["workspace"]["package"]["version"].as_str();
-    Ok(version.context("Cargo.toml names no version")?.to_owned())
 }
 
 #[cfg(test)]

@@ -79,22 +79,13 @@ fn last(folder: &Path, inputs: &str) -> Option<BuiltImage> {
 
 impl Context {
     fn load(name: Name) -> Result<Self> {
-        let manifest = fs_err::read_to_string(workspace::root().join("Cargo.toml"))?;
-        let manifest: toml::Table = toml::from_str(&manifest).context("Cargo.toml is wrong")?;
-        let package = &manifest["workspace"]["package"];
-        let field = |name: &str| {
-            let value = package.get(name).and_then(toml::Value::as_str);
-            value
-                .map(str::to_owned)
-                .with_context(|| format!("Cargo.toml has no workspace.package.{name}"))
-        };
         Ok(Self {
             name,
             definition: Definition::load(name)?,
             lock: Lock::load()?,
             repository: name.repository()?,
-            version: field("version")?,
-            source: field("repository")?,
+            version: workspace::package("version")?,
+            source: workspace::package("repository")?,
             recipe: recipe(include_str!("../../../Cargo.lock"))?,
         })
     }
