@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use crate::process::Command;
-use crate::workspace;
+use crate::{progress, workspace};
 
 /// What to do with the generated files.
 #[derive(Debug, clap::Args)]
@@ -115,11 +115,11 @@ impl Generated {
             fs_err::remove_dir_all(&folder)?;
         }
         let cargo = Command::new("cargo").args(["run", "--quiet", "--locked", "--package", self.package]);
-        cargo
+        let cargo = cargo
             .args(["--example", self.example, "--"])
             .arg(&folder)
-            .current_dir(workspace::root())
-            .run()?;
+            .current_dir(workspace::root());
+        progress::step(format!("write {}", self.at), || cargo.run())?;
         Ok(folder.join(self.from))
     }
 }

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::generate;
 use crate::process::Command;
-use crate::workspace;
+use crate::{progress, workspace};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {}
@@ -31,13 +31,18 @@ pub fn run(_: Args) -> Result<()> {
     )?;
     clippy(&xtask, &target, &[])?;
     locked(&root.join("tests/fuzz"))?;
-    dependencies()?;
+    progress::step("check the dependencies", dependencies)?;
     generate::check()?;
     println!("lint passed");
     Ok(())
 }
 
 fn clippy(folder: &Path, target: &Path, packages: &[&str]) -> Result<()> {
+    let what = format!("run clippy in {} {}", folder.display(), packages.join(" "));
+    progress::step(what.trim_end(), || run_clippy(folder, target, packages))
+}
+
+fn run_clippy(folder: &Path, target: &Path, packages: &[&str]) -> Result<()> {
     let command = Command::new("cargo")
         .args(["clippy", "--quiet", "--locked", "--all-targets"])
         .args(packages);
