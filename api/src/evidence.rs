@@ -128,6 +128,9 @@ pub struct RunReport {
     pub pushed: bool,
     /// What went wrong, in words, cut to 500 bytes.
     pub message: String,
+    /// Work that is not on the work branch, in words: refused leftovers, commits of other branches; cut to 400 bytes.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub not_delivered: String,
 }
 
 impl Evidence {

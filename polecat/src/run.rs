@@ -35,6 +35,9 @@ const DELIVER_WHILE_STOPPING: Duration = Duration::from_secs(20);
 /// The exit code after a push that failed: `EX_TEMPFAIL` of `sysexits.h`.
 const PUSH_FAILED: u8 = 75;
 
+/// The most bytes that the report says about work that is not on the branch.
+const MAX_NOT_DELIVERED: usize = 400;
+
 /// What a shell says of a program that it could not start.
 const NOT_STARTED: i32 = 127;
 
@@ -90,6 +93,7 @@ fn attempt() -> Result<ExitCode, Box<dyn Error>> {
         local_head: delivery.local_head.clone(),
         pushed: delivery.pushed,
         message,
+        not_delivered: not_delivered(&delivery),
     });
     Ok(ExitCode::from(code))
 }
@@ -122,8 +126,14 @@ fn message(ended: &Ended, delivery: &Delivery) -> String {
         parts.push("the agent was told to stop".to_owned());
     }
     parts.extend(ended.complaint.clone());
-    parts.extend(delivery.notes.iter().cloned());
+    parts.extend(delivery.notes.iter().chain(&delivery.left).cloned());
     parts.join("; ")
+}
+
+fn not_delivered(delivery: &Delivery) -> String {
+    let mut text = delivery.left.join("; ");
+    gastown_api::evidence::truncate(&mut text, MAX_NOT_DELIVERED);
+    text
 }
 
 #[cfg(test)]

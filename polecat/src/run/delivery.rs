@@ -1,7 +1,11 @@
-//! Delivers the agent's work when it has ended: commits what it left, and pushes the work branch to the broker.
+//! Delivers the agent's work when it has ended: pushes the work branch to the broker, then commits what the agent left
+//! uncommitted and pushes that too. The second push cannot spoil the first: unless the broker takes it, the clone stays
+//! as the agent left it, for the keeper to save.
 //!
 //! The repository is the agent's: its configuration may name programs that git runs. They run in the container where
 //! the agent itself ran and find as little here as it did; they must only not hold the end up.
+
+mod leftovers;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,6 +16,9 @@ use gastown_api::work_order::WorkOrder;
 use crate::clone::mail_address;
 use crate::console::{escape, say};
 use crate::git::{Git, RunGit, patiently};
+
+/// How long the broker may take to say what it has, after a push that failed.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// How many other branches are named.
 const MAX_NAMED: usize = 5;
@@ -40,6 +47,8 @@ pub struct Delivery {
     pub failed: bool,
     /// What a person should know.
     pub notes: Vec<String>,
+    /// Work that is not on the work branch, one sentence for each kind.
+    pub left: Vec<String>,
 }
 
 /// What is to be done about the work branch.
@@ -60,22 +69,19 @@ struct Remote {
 }
 
 impl Context<'_> {
-    /// Saves and pushes; whatever fails is noted, since the keeper's snapshot comes after.
+    /// Pushes and saves; whatever fails is noted, since the keeper's snapshot comes after.
     pub fn deliver(&self, agent_ended_well: bool) -> Delivery {
         let deadline = Instant::now() + self.within;
         let mut delivery = Delivery::default();
-        if agent_ended_well {
-            match self.commit_leftovers(deadline) {
-                Ok(notes) => delivery.notes.extend(notes),
-                Err(error) => delivery.note("the agent's uncommitted changes could not be committed", &error),
-            }
+        self.push_head(deadline, &mut delivery);
+        if agent_ended_well && !delivery.failed {
+            self.deliver_leftovers(deadline, &mut delivery);
         }
-        self.push(deadline, &mut delivery);
         match self.undelivered(deadline) {
-            Ok(notes) => delivery.notes.extend(notes),
+            Ok(left) => delivery.left.extend(left),
             Err(error) => delivery.note("the agent's other branches could not be read", &error),
         }
-        for note in &delivery.notes {
+        for note in delivery.notes.iter().chain(&delivery.left) {
             say(&format!("polecat run: {note}"));
         }
         delivery
@@ -102,64 +108,8 @@ impl Context<'_> {
         git
     }
 
-    fn commit_leftovers(&self, deadline: Instant) -> Result<Option<String>, RunGit> {
-        let git = self.git(deadline);
-        let changes = git.run(&["status", "--porcelain", "-z", "--ignore-submodules=dirty"])?;
-        if changes.is_empty() {
-            return Ok(None);
-        }
-        if let Some(why) = self.unfinished(&git)? {
-            return Ok(Some(format!("uncommitted changes were left as they are: {why}")));
-        }
-        // All that could hold it was killed.
-        let _there_was_none = std::fs::remove_file(self.repository.join(".git/index.lock"));
-        let denied = &self.order.git.denied_paths;
-        let excluded: Vec<_> = denied
-            .iter()
-            .map(|path| format!(":(exclude,top,literal){}", path.trim_end_matches('/')))
-            .collect();
-        let mut add = vec!["add", "--all", "--", ":/"];
-        add.extend(excluded.iter().map(String::as_str));
-        git.run(&add)?;
-        if git.asks(&["diff", "--cached", "--quiet", "--ignore-submodules=dirty"])? {
-            return Ok(Some(
-                "uncommitted changes of paths that may not be pushed were left out".to_owned(),
-            ));
-        }
-        let message = format!("chore: save what {} left uncommitted", self.order.polecat);
-        let bead = self.order.bead.as_ref().map(|bead| format!("Bead: {bead}"));
-        let mut commit = vec!["commit", "--quiet", "--no-verify", "-m", &message];
-        if let Some(bead) = &bead {
-            commit.extend(["-m", bead]);
-        }
-        git.run(&commit)?;
-        Ok(Some("the agent's uncommitted changes were committed".to_owned()))
-    }
-
-    /// Why a commit now would not be what the agent meant.
-    fn unfinished(&self, git: &Git) -> Result<Option<String>, RunGit> {
-        for (name, what) in [
-            ("MERGE_HEAD", "a merge"),
-            ("CHERRY_PICK_HEAD", "a cherry-pick"),
-            ("REVERT_HEAD", "a revert"),
-            ("REBASE_HEAD", "a rebase"),
-        ] {
-            if git.asks(&["rev-parse", "--quiet", "--verify", name])? {
-                return Ok(Some(format!("{what} is unfinished")));
-            }
-        }
-        let work = self.order.git.work_branch.full();
-        let current = match git.text(&["symbolic-ref", "--quiet", "HEAD"]) {
-            Ok(branch) => branch,
-            Err(RunGit::Fail { code: Some(1), .. }) => {
-                return Ok(Some("no branch is checked out".to_owned()));
-            }
-            Err(error) => return Err(error),
-        };
-        Ok((current != work).then(|| format!("{} is checked out", escape(&current))))
-    }
-
-    fn push(&self, deadline: Instant, delivery: &mut Delivery) {
+    /// Pushes the branch as the agent left it.
+    fn push_head(&self, deadline: Instant, delivery: &mut Delivery) {
         let git = self.git(deadline);
         let work = self.order.git.work_branch.full();
         match git.text(&["rev-parse", "--quiet", "--verify", &format!("{work}^{{commit}}")]) {
@@ -214,11 +164,7 @@ impl Context<'_> {
     }
 
     fn step(&self, git: &Git, head: &Sha, remote: &Remote) -> Step {
-        // An object that the clone does not have is no descendant of anything here.
-        let is_part_of = |other: &Sha| {
-            git.asks(&["merge-base", "--is-ancestor", head.as_str(), other.as_str()])
-                .unwrap_or(false)
-        };
+        let is_part_of = |other: &Sha| self.is_part_of(git, head, other);
         let base = self.order.git.base.as_ref();
         if let Some(work) = &remote.work {
             return if work == head || is_part_of(work) {
@@ -249,7 +195,28 @@ impl Context<'_> {
             self.url,
             &refspec,
         ];
-        patiently(deadline, || git.run(&push)).map(|_| ())
+        match patiently(deadline, || git.run(&push)) {
+            Ok(_) => Ok(()),
+            // What the push said, or that it said nothing in time, is no evidence: what the broker has is.
+            Err(_) if self.is_on_remote(git, head) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the broker has `commit` on the work branch.
+    fn is_on_remote(&self, git: &Git, commit: &Sha) -> bool {
+        let deadline = Instant::now() + ASK_AGAIN;
+        let remote = self.remote(&git.clone().limit(ASK_AGAIN), deadline);
+        remote.is_ok_and(|remote| {
+            let work = remote.work.as_ref();
+            work.is_some_and(|work| work == commit || self.is_part_of(git, commit, work))
+        })
+    }
+
+    /// An object that the clone does not have is no descendant of anything here.
+    fn is_part_of(&self, git: &Git, commit: &Sha, other: &Sha) -> bool {
+        git.asks(&["merge-base", "--is-ancestor", commit.as_str(), other.as_str()])
+            .unwrap_or(false)
     }
 
     /// Commits that no push of the work branch takes along.

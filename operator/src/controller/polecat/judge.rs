@@ -124,8 +124,24 @@ fn delivered(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> 
     let evidence = evidence?;
     let head = evidence.head.as_ref()?;
     let moved = base_of(evidence, base).is_some_and(|base| base != head.as_str());
-    (ended_well && moved && !evidence.is_unmetered())
-        .then(|| format!("{} is on the remote branch", head.as_str()))
+    (ended_well && moved && !evidence.is_unmetered()).then(|| {
+        let message = format!("{} is on the remote branch", head.as_str());
+        with_what_is_left(message, &report(pod))
+    })
+}
+
+/// What `polecat run` says. The agent runs as the same user and may have written it: these are words, and no evidence.
+fn report(pod: &PodView) -> RunReport {
+    let message = pod.terminated(pod::CLAUDE).and_then(|end| end.message.as_deref());
+    message.and_then(parse).unwrap_or_default()
+}
+
+fn with_what_is_left(message: String, report: &RunReport) -> String {
+    if report.not_delivered.is_empty() {
+        message
+    } else {
+        format!("{message}; {}", report.not_delivered)
+    }
 }
 
 fn base_of<'a>(evidence: &'a Evidence, base: Option<&'a str>) -> Option<&'a str> {
@@ -284,9 +300,8 @@ fn deletion(pod: &PodView) -> Option<(Reason, String)> {
 }
 
 fn agent_end(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> (Reason, String) {
-    let end = pod.terminated(pod::CLAUDE);
-    let report: RunReport = end.and_then(|t| parse(t.message.as_deref()?)).unwrap_or_default();
-    let Some(end) = end else {
+    let report = report(pod);
+    let Some(end) = pod.terminated(pod::CLAUDE) else {
         return (
             Reason::EvidenceMissing,
             "the pod ended before its agent was started".to_owned(),
@@ -341,7 +356,10 @@ fn agent_end(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> 
         }
         None => (
             Reason::NothingChanged,
-            "the agent exited with 0, and the branch is as it was".to_owned(),
+            with_what_is_left(
+                "the agent exited with 0, and the branch is as it was".to_owned(),
+                &report,
+            ),
         ),
     }
 }

@@ -108,13 +108,130 @@ fn leftovers_of_denied_paths_are_left_out() {
     fs::write(pod.clone().join(".github/workflows/ci.yml"), "x").unwrap();
     let delivery = pod.deliver(true);
     assert!(
-        !delivery.pushed && delivery.notes[0].contains("may not be pushed"),
+        !delivery.pushed && delivery.left[0].contains("may not be pushed"),
         "{delivery:?}"
     );
     fs::write(pod.clone().join("ok"), "x").unwrap();
     assert!(pod.deliver(true).pushed);
     let tree = pod.git().text(&["ls-tree", "-r", "--name-only", "HEAD"]).unwrap();
     assert!(!tree.contains(".github") && tree.contains("ok"), "{tree}");
+}
+
+/// A host that refuses what `condition`, a shell expression over `$new`, says.
+fn refusing(pod: &Pod, condition: &str) {
+    let hook = PathBuf::from(&pod.url).join("hooks/pre-receive");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    let script = format!(
+        "#!/bin/sh\nread -r old new ref\nif {condition}; then echo 'GH001: too large' >&2; exit 1; fi\n"
+    );
+    fs::write(&hook, script).unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+const HAS_CORE: &str = "git ls-tree -r --name-only $new | grep -q core";
+
+#[test]
+fn a_refused_leftover_leaves_the_agents_own_commit_delivered() {
+    let pod = pod();
+    refusing(&pod, HAS_CORE);
+    commit_file(&pod.clone(), "a", b"1", "Work");
+    let own = pod.git().text(&["rev-parse", "HEAD"]).unwrap();
+    fs::write(pod.clone().join("core.4711"), "large").unwrap();
+    fs::write(pod.clone().join("staged"), "x").unwrap();
+    pod.git().run(&["add", "staged"]).unwrap();
+    let before = pod.git().text(&["status", "--porcelain"]).unwrap();
+    let delivery = pod.deliver(true);
+    assert!(delivery.pushed && !delivery.failed, "{delivery:?}");
+    assert_eq!(pod.upstream_tip(), Some(own.clone()));
+    assert_eq!(delivery.local_head.clone().map(String::from), Some(own.clone()));
+    let left = delivery.left.join("; ");
+    assert!(
+        left.contains("core.4711, staged") && left.contains("GH001"),
+        "{left}"
+    );
+    assert_eq!(pod.git().text(&["rev-parse", "HEAD"]).unwrap(), own);
+    assert_eq!(
+        pod.git().text(&["status", "--porcelain"]).unwrap(),
+        before,
+        "as the agent left it"
+    );
+    assert!(!pod.clone().join(".git/index.leftovers").exists());
+}
+
+#[test]
+fn refused_leftovers_of_an_agent_that_committed_nothing_fail_the_end() {
+    let pod = pod();
+    refusing(&pod, HAS_CORE);
+    fs::write(pod.clone().join("core.4711"), "large").unwrap();
+    let delivery = pod.deliver(true);
+    assert!(delivery.failed && !delivery.pushed, "{delivery:?}");
+    assert_eq!(pod.upstream_tip(), None);
+}
+
+#[test]
+fn leftovers_wait_where_the_agents_own_commit_is_refused() {
+    let pod = pod();
+    refusing(&pod, "true");
+    commit_file(&pod.clone(), "a", b"1", "Work");
+    let own = pod.git().text(&["rev-parse", "HEAD"]).unwrap();
+    fs::write(pod.clone().join("b"), "left").unwrap();
+    let delivery = pod.deliver(true);
+    assert!(delivery.failed, "{delivery:?}");
+    assert_eq!(pod.git().text(&["rev-parse", "HEAD"]).unwrap(), own);
+}
+
+#[test]
+fn a_denied_path_in_other_letters_keeps_no_other_leftover_back() {
+    let pod = pod();
+    fs::create_dir_all(pod.clone().join(".GitHub/Workflows")).unwrap();
+    fs::write(pod.clone().join(".GitHub/Workflows/ci.yml"), "x").unwrap();
+    fs::write(pod.clone().join("ok"), "x").unwrap();
+    let delivery = pod.deliver(true);
+    assert!(
+        delivery.pushed && delivery.left[0].contains(".GitHub/"),
+        "{delivery:?}"
+    );
+    let tree = pod.git().text(&["ls-tree", "-r", "--name-only", "HEAD"]).unwrap();
+    assert!(!tree.contains(".GitHub") && tree.contains("ok"), "{tree}");
+}
+
+#[test]
+fn a_push_that_does_not_end_in_time_counts_if_the_remote_has_moved() {
+    let pod = pod();
+    let hook = PathBuf::from(&pod.url).join("hooks/post-receive");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::write(&hook, "#!/bin/sh\nsleep 60\n").unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    commit_file(&pod.clone(), "a", b"1", "Work");
+    let context = Context {
+        order: &pod.order,
+        repository: &pod.clone(),
+        url: &pod.url,
+        within: Duration::from_secs(3),
+    };
+    let delivery = context.deliver(false);
+    assert!(delivery.pushed && !delivery.failed, "{delivery:?}");
+}
+
+#[test]
+fn an_index_that_is_a_pipe_holds_nothing_up() {
+    let pod = pod();
+    commit_file(&pod.clone(), "a", b"1", "Work");
+    fs::write(pod.clone().join("left"), "x").unwrap();
+    let index = pod.clone().join(".git/index");
+    fs::remove_file(&index).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&index).status().unwrap();
+    assert!(made.success());
+    let started = Instant::now();
+    let context = Context {
+        order: &pod.order,
+        repository: &pod.clone(),
+        url: &pod.url,
+        within: Duration::from_secs(3),
+    };
+    let delivery = context.deliver(true);
+    assert!(delivery.pushed && !delivery.left.is_empty(), "{delivery:?}");
+    assert!(started.elapsed() < Duration::from_secs(30));
 }
 
 #[test]
@@ -147,13 +264,13 @@ fn commits_on_another_branch_are_reported_and_not_delivered() {
     let delivery = pod.deliver(true);
     assert!(!delivery.pushed && !delivery.failed, "{delivery:?}");
     assert!(
-        delivery.notes[0].contains("refs/heads/mine is checked out"),
+        delivery.left[0].contains("refs/heads/mine is checked out"),
         "{delivery:?}"
     );
-    assert!(delivery.notes[1].contains("1 commits on mine"), "{delivery:?}");
+    assert!(delivery.left[1].contains("1 commits on mine"), "{delivery:?}");
     pod.git().run(&["checkout", "--quiet", "--detach"]).unwrap();
     commit_file(&pod.clone(), "b", b"1", "Detached");
-    let notes = pod.deliver(true).notes;
+    let notes = pod.deliver(true).left;
     assert!(
         notes.iter().any(|note| note.contains("1 commits on HEAD")),
         "{notes:?}"
@@ -178,10 +295,7 @@ fn an_unfinished_merge_is_not_committed() {
         .run(&["merge", "--quiet", "other"]);
     assert!(merge.is_err());
     let delivery = pod.deliver(true);
-    assert!(
-        delivery.notes[0].contains("a merge is unfinished"),
-        "{delivery:?}"
-    );
+    assert!(delivery.left[0].contains("a merge is unfinished"), "{delivery:?}");
     assert!(delivery.pushed);
 }
 
@@ -200,6 +314,6 @@ fn a_filter_that_hangs_ends_with_the_time() {
         within: Duration::from_secs(2),
     };
     let delivery = context.deliver(true);
-    assert!(delivery.notes[0].contains("was killed"), "{delivery:?}");
+    assert!(delivery.left[0].contains("was killed"), "{delivery:?}");
     assert!(started.elapsed() < Duration::from_secs(30));
 }

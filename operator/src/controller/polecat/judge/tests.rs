@@ -76,6 +76,22 @@ fn a_budget_that_was_charged_for_no_call_withholds_done() {
 }
 
 #[test]
+fn work_that_was_not_delivered_is_named_beside_what_was() {
+    let left = "uncommitted changes (core.4711) were not delivered: GH001";
+    let mut status = ended(0, &evidence(json!({})));
+    merge(
+        &mut status["containerStatuses"][0]["state"]["terminated"],
+        report(json!({"localHead": HEAD, "notDelivered": left})),
+    );
+    let verdict = of(&status);
+    assert_eq!(verdict.reason, Reason::Delivered);
+    assert_eq!(verdict.message, format!("{HEAD} is on the remote branch; {left}"));
+    let verdict = of(&unchanged(0, report(json!({"notDelivered": left}))));
+    assert_eq!(verdict.reason, Reason::NothingChanged);
+    assert!(verdict.message.ends_with(left), "{}", verdict.message);
+}
+
+#[test]
 fn the_base_of_the_first_attempt_counts() {
     let ended = pod(json!({"status": ended(0, &evidence(json!({})))}));
     let verdict = ask(&ended, Some(HEAD), Wanted::Work);
