@@ -26,9 +26,22 @@ pub struct Evidence {
     /// The work branch as it was last re-read from the remote; none: the branch does not exist there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<Sha>,
+    /// The work branch as this attempt found it, and then as its last push left it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed: Option<Sha>,
+    /// Whether `head`, as it was read last, no longer holds `pushed`: another hand deleted the branch or moved it back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dropped: bool,
+    /// What became of the reading at the end, without which nothing is Done; none: a broker of an older version, which
+    /// did not read then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_read: Option<FinalRead>,
     /// The last snapshot that reached the remote and was re-read there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wip: Option<WipRef>,
+    /// Whether another hand deleted or moved the last snapshot, and it could not be pushed again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wip_dropped: bool,
     /// The snapshot of an earlier attempt that this one started from, as the work order names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed: Option<Sha>,
@@ -84,6 +97,27 @@ pub enum BrokerState {
     },
 }
 
+/// The reading of the remote once the agent had ended: a branch may have moved since the push.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "name")]
+pub enum FinalRead {
+    /// The broker has not come to it.
+    Pending,
+    /// [`Evidence::head`] is what the remote said.
+    Read {
+        /// When.
+        at: Timestamp,
+    },
+    /// The remote did not answer; [`Evidence::head`] is what it said before.
+    #[serde(rename_all = "camelCase")]
+    Failed {
+        /// Why.
+        reason: Reason,
+        /// In words.
+        message: String,
+    },
+}
+
 /// A snapshot of the work tree on the remote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -104,6 +138,9 @@ pub struct RefusedPush {
     pub ref_name: String,
     /// The rule, or the remote's words, cut to 300 bytes.
     pub why: String,
+    /// What kept the remote from taking it, where that was no rule: a credential, a network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }
 
 /// The termination message of `git-init` when it fails: no agent has run yet, so it can be believed.
@@ -122,6 +159,9 @@ pub struct InitReport {
 pub struct RunReport {
     /// The agent's exit code, or 128 plus the signal.
     pub agent_exit: i32,
+    /// The agent's own words for how it failed, where it exited with 0 all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
     /// The local head of the work branch at the end.
     pub local_head: Option<Sha>,
     /// Whether the last push succeeded.
@@ -142,7 +182,11 @@ impl Evidence {
             state: BrokerState::Starting,
             base: None,
             head: None,
+            pushed: None,
+            dropped: false,
+            final_read: Some(FinalRead::Pending),
             wip: None,
+            wip_dropped: false,
             resumed: None,
             refused: None,
             refused_count: 0,
@@ -176,6 +220,9 @@ impl Evidence {
 
     fn shorten(&mut self, limit: usize) {
         if let BrokerState::Parked { message, .. } | BrokerState::Stopped { message, .. } = &mut self.state {
+            truncate(message, limit.max(100));
+        }
+        if let Some(FinalRead::Failed { message, .. }) = &mut self.final_read {
             truncate(message, limit.max(100));
         }
         if let Some(refused) = &mut self.refused {
@@ -213,6 +260,11 @@ mod tests {
         evidence.refused = Some(RefusedPush {
             ref_name: "\"".repeat(5000),
             why: "\u{1}".repeat(5000),
+            reason: Some(Reason::GitCredentialRefused),
+        });
+        evidence.final_read = Some(FinalRead::Failed {
+            reason: Reason::GitHostUnreachable,
+            message: "\u{1}".repeat(5000),
         });
         evidence.model = Some("\u{1}".repeat(5000));
         let json = evidence.to_json();

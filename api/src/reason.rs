@@ -180,6 +180,8 @@ reasons! {
     NothingMetered => "remove what leads the agent to another model endpoint (settings of the repository, spec.kubernetes.image), or remove spec.budget, and retry",
     /// A push to the remote was refused.
     PushRefused => "read the message for the rule or the host's words, cure it, and retry",
+    /// The work was pushed, and at the end the remote no longer had it.
+    DeliveryUndone => "find out who or what deleted the branch or moved it back; the work is on the ref named in status; then retry",
     /// The budget is spent.
     BudgetSpent => "raise spec.budget, and retry",
     /// The broker ended without evidence.

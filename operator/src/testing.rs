@@ -117,13 +117,18 @@ pub fn ended(exit: i32, evidence: &Value) -> Value {
     })
 }
 
-/// Evidence of attempt 1 with base and head, with `changes` merged over it.
+/// Evidence of attempt 1 with base and head, with `changes` merged over it; the head is what was pushed, unless they say
+/// otherwise.
 pub fn evidence(changes: Value) -> Value {
     let mut object = json!({
         "attempt": 1, "state": {"name": "serving"}, "base": BASE, "head": HEAD,
         "usage": {"inputTokens": 1000, "outputTokens": 100}, "costMicros": 4500,
+        "finalRead": {"name": "read", "at": "2026-01-01T00:00:00Z"},
     });
     merge(&mut object, changes);
+    if object.get("pushed").is_none() && object.get("head").is_some() {
+        object["pushed"] = object["head"].clone();
+    }
     object
 }
 

@@ -5,6 +5,7 @@ pub mod clone;
 mod console;
 pub mod git;
 pub mod keeper;
+mod limits;
 mod loopback;
 pub mod order;
 #[doc(hidden)]

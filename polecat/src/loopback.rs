@@ -13,10 +13,15 @@ use tokio::net::TcpStream;
 
 /// `GET`: how many model turns there were, as a number.
 pub const TURNS: &str = "/turns";
+/// `GET`: how many calls of the model are under way, held ones included, as a number.
+pub const CALLS: &str = "/calls";
 /// `POST`: the agent wrote something, or the clone goes on.
 pub const ALIVE: &str = "/alive";
 /// `POST` with a [`DiskFull`]: a volume is about to exceed its limit.
 pub const DISK_FULL: &str = "/disk-full";
+
+/// `POST`: the broker reads the remote again, and then serves what that holds.
+pub const REREAD: &str = "/reread";
 
 /// The most bytes of an answer that are read.
 const MAX_BODY: usize = 8 * 1024;
@@ -113,4 +118,19 @@ async fn exchange(
 /// Tells the broker of a sign of life; one that is not heard is followed by another.
 pub async fn alive(port: u16) {
     let _the_next_one_may_be_heard = call(port, Method::POST, ALIVE, Vec::new()).await;
+}
+
+/// Asks the broker to read the remote again and waits for it; the words of why it could not.
+pub async fn reread(port: u16) -> Result<(), String> {
+    match call(port, Method::POST, REREAD, Vec::new()).await {
+        Ok((status, _)) if status.is_success() => Ok(()),
+        Ok((status, words)) => Err(format!("{status}: {}", crate::console::escape(words.trim()))),
+        Err(error) => Err(crate::console::explain(&error)),
+    }
+}
+
+/// Whether the agent waits for an answer of the model; a broker that cannot be asked serves none.
+pub async fn calls_the_model(port: u16) -> bool {
+    let answer = call(port, Method::GET, CALLS, Vec::new()).await;
+    answer.is_ok_and(|(status, calls)| status.is_success() && calls != "0")
 }

@@ -4,6 +4,7 @@
 mod cgi;
 mod child;
 mod classify;
+mod forward;
 mod gateway;
 mod host;
 mod inbound;
@@ -15,6 +16,7 @@ mod policy;
 mod quarantine;
 mod receive;
 mod repository;
+mod reread;
 mod secret;
 mod ssh;
 #[cfg(test)]

@@ -11,9 +11,9 @@ use gastown_api::reason::Reason;
 use gastown_api::work_order::DiskOrder;
 use http::StatusCode;
 
-use super::record::Record;
+use super::record::{MODEL_CALLS, Record};
 use crate::keeper::disk::Disk;
-use crate::loopback::{ALIVE, DISK_FULL, DiskFull, TURNS, Volume};
+use crate::loopback::{ALIVE, CALLS, DISK_FULL, DiskFull, TURNS, Volume};
 
 /// The most bytes of a notice.
 const MAX_NOTICE: usize = 1024;
@@ -28,6 +28,7 @@ struct Desk {
 pub fn router(record: Record, disk: DiskOrder) -> Router {
     Router::new()
         .route(TURNS, get(turns))
+        .route(CALLS, get(calls))
         .route(ALIVE, post(alive))
         .route(DISK_FULL, post(disk_full))
         .layer(DefaultBodyLimit::max(MAX_NOTICE))
@@ -37,6 +38,11 @@ pub fn router(record: Record, disk: DiskOrder) -> Router {
 /// A turn is a call of the model that was answered.
 async fn turns(State(desk): State<Desk>) -> String {
     desk.record.spent().0.requests.to_string()
+}
+
+async fn calls(State(desk): State<Desk>) -> String {
+    let free = desk.record.model_calls().available_permits();
+    MODEL_CALLS.saturating_sub(free).to_string()
 }
 
 async fn alive(State(desk): State<Desk>) -> StatusCode {
@@ -120,6 +126,19 @@ mod tests {
         }
         let get = Request::get(TURNS).body(Body::empty()).unwrap();
         assert_eq!(ask(&record, get).await, (StatusCode::OK, "3".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn calls_under_way_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = Record::open(dir.path(), dir.path().join("t"), &fixture::order()).unwrap();
+        let get = || Request::get(CALLS).body(Body::empty()).unwrap();
+        assert_eq!(ask(&record, get()).await.1, "0");
+        let calls = record.model_calls();
+        let call = calls.acquire().await.unwrap();
+        assert_eq!(ask(&record, get()).await.1, "1");
+        drop(call);
+        assert_eq!(ask(&record, get()).await.1, "0");
     }
 
     #[tokio::test]

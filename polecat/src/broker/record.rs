@@ -10,14 +10,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use gastown_api::evidence::{BrokerState, Evidence, RefusedPush, WipRef};
+use gastown_api::evidence::{BrokerState, Evidence, FinalRead, RefusedPush, WipRef};
 use gastown_api::git::Sha;
 use gastown_api::usage::Usage;
 use gastown_api::work_order::WorkOrder;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use journal::Journal;
 use ledger::Ledger;
+
+/// The most calls of the model at a time.
+pub const MODEL_CALLS: usize = 8;
 
 /// Why the ledger cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +77,7 @@ struct Inner {
     journal: Journal,
     termination_log: PathBuf,
     states: watch::Sender<BrokerState>,
+    model_calls: Arc<Semaphore>,
 }
 
 impl Record {
@@ -92,6 +96,7 @@ impl Record {
                 journal,
                 termination_log,
                 states,
+                model_calls: Arc::new(Semaphore::new(MODEL_CALLS)),
             }),
         };
         record.inner.speak(&record.evidence());
@@ -151,6 +156,12 @@ impl Record {
         ledger.touch();
     }
 
+    /// A permit for each call of the model that may be under way.
+    #[must_use]
+    pub fn model_calls(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.inner.model_calls)
+    }
+
     /// The state and its changes, so that calls can be held while it is `Parked`.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<BrokerState> {
@@ -167,9 +178,35 @@ impl Record {
         self.change(|evidence| evidence.head = head);
     }
 
+    /// What the last push, re-read, made of the work branch.
+    pub fn set_pushed(&self, pushed: Sha) {
+        self.change(|evidence| {
+            evidence.pushed = Some(pushed);
+            evidence.dropped = false;
+        });
+    }
+
+    /// Whether the work branch no longer holds what was pushed.
+    pub fn set_dropped(&self, dropped: bool) {
+        self.change(|evidence| evidence.dropped = dropped);
+    }
+
+    /// What became of the reading at the end.
+    pub fn set_final_read(&self, read: FinalRead) {
+        self.change(|evidence| evidence.final_read = Some(read));
+    }
+
+    /// Whether the last snapshot is gone from the remote.
+    pub fn set_wip_dropped(&self, dropped: bool) {
+        self.change(|evidence| evidence.wip_dropped = dropped);
+    }
+
     /// The snapshot as it was re-read from the remote; none: it was deleted.
     pub fn set_wip(&self, wip: Option<WipRef>) {
-        self.change(|evidence| evidence.wip = wip);
+        self.change(|evidence| {
+            evidence.wip = wip;
+            evidence.wip_dropped = false;
+        });
     }
 
     /// The snapshot of an earlier attempt that is served.
@@ -307,6 +344,7 @@ mod tests {
         record.refuse(RefusedPush {
             ref_name: "refs/tags/x".to_owned(),
             why: "rule".to_owned(),
+            reason: None,
         });
         let evidence = open(dir.path()).evidence();
         assert_eq!(evidence.state, BrokerState::Starting);

@@ -36,6 +36,9 @@ const LEAST: Duration = Duration::from_secs(10);
 /// A look by `stat` gets one part in so many of a checkpoint's time.
 const SHARE_OF_LOOK: u32 = 4;
 
+/// Reading the remote again gets one part in so many of a last snapshot's time.
+const REREAD_SHARE: u32 = 4;
+
 /// The most calls that wait.
 const MAX_CALLS: usize = 16;
 
@@ -308,8 +311,24 @@ impl Keeper {
     ) -> Result<Told, String> {
         let keeper = Arc::clone(self);
         let deadline = self.deadline(purpose, since);
+        if purpose == Purpose::Last {
+            self.reread(deadline).await;
+        }
         let taken = tokio::task::spawn_blocking(move || keeper.take(why, purpose, deadline)).await;
         taken.unwrap_or_else(|error| Err(format!("failed to save the work tree: {error}")))
+    }
+
+    /// A branch may have been moved or deleted on the host since the push; what it dropped must be saved.
+    async fn reread(&self, deadline: Instant) {
+        let share = deadline.saturating_duration_since(Instant::now()) / REREAD_SHARE;
+        let words = match tokio::time::timeout(share, loopback::reread(self.port)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(words)) => words,
+            Err(_) => format!("it took longer than {share:?}"),
+        };
+        say(&format!(
+            "polecat keeper: going by what the broker read before: {words}"
+        ));
     }
 
     fn take(&self, why: &str, purpose: Purpose, deadline: Instant) -> Result<Told, String> {

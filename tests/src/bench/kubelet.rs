@@ -1,7 +1,7 @@
 //! What the kubelet says of a polecat's pod while it lives: no kubelet runs beside this API server.
 
 use anyhow::{Context as _, Result};
-use gastown_api::evidence::{BrokerState, Evidence, RunReport};
+use gastown_api::evidence::{BrokerState, Evidence, FinalRead, RunReport};
 use gastown_api::pod::{BROKER, CLAUDE, GIT_INIT, KEEPER, pod_name};
 use gastown_api::usage::Usage;
 use jiff::Timestamp;
@@ -113,6 +113,10 @@ fn evidence(attempt: u32) -> Result<Evidence> {
         state: BrokerState::Serving,
         base: Some("1".repeat(40).parse().context("forty digits are an object id")?),
         head: Some("2".repeat(40).parse().context("forty digits are an object id")?),
+        pushed: Some("2".repeat(40).parse().context("forty digits are an object id")?),
+        final_read: Some(FinalRead::Read {
+            at: "2026-01-05T09:00:00Z".parse().context("this is a time")?,
+        }),
         usage: Usage {
             input_tokens: 12_000,
             output_tokens: 900,

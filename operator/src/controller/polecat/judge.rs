@@ -3,6 +3,7 @@
 //! Done is granted by the broker's evidence alone; what the agent's container says can only withhold it. Evidence
 //! first, then the pod's own reason, then the containers': restart counts and last states mislead.
 
+mod confirmed;
 mod lost;
 
 use gastown_api::evidence::{BrokerState, Evidence, InitReport, RunReport};
@@ -14,8 +15,10 @@ use gastown_api::text::escape;
 
 use super::plan::cannot_start;
 use crate::pod_view::{ContainerView, PodView, TerminatedView};
+use confirmed::{base_of, delivered, parse, refusal_reason, report, unconfirmed, with_what_is_left};
 use lost::{agent_ran, keeper_failed, keeper_saved, may_be_lost, where_to_look};
 
+pub use confirmed::{evidence_in_log, evidence_of};
 pub use lost::last_snapshot;
 
 const OOM_KILLED: &str = "OOMKilled";
@@ -60,32 +63,6 @@ pub struct Question<'a> {
     pub own_image: bool,
 }
 
-/// The broker's word in a pod, if it speaks of this attempt.
-#[must_use]
-pub fn evidence_of(pod: &PodView, attempt: i32) -> Option<Evidence> {
-    let broker = pod.container(pod::BROKER)?;
-    let ends = [&broker.state, &broker.last_state];
-    let messages = ends
-        .into_iter()
-        .filter_map(|s| s.terminated.as_ref()?.message.as_deref());
-    messages
-        .filter_map(parse)
-        .find(|e: &Evidence| i64::from(e.attempt) == i64::from(attempt))
-}
-
-/// The last line of a broker's log that is evidence of this attempt.
-#[must_use]
-pub fn evidence_in_log(log: &str, attempt: i32) -> Option<Evidence> {
-    let words = log.lines().rev().filter_map(parse);
-    words
-        .into_iter()
-        .find(|e: &Evidence| i64::from(e.attempt) == i64::from(attempt))
-}
-
-fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
-    serde_json::from_str(text.trim()).ok()
-}
-
 /// How the attempt ended.
 #[must_use]
 pub fn judge(pod: &PodView, question: &Question<'_>) -> Verdict {
@@ -103,49 +80,21 @@ pub fn judge(pod: &PodView, question: &Question<'_>) -> Verdict {
         (AttemptOutcome::Failed, reason, message)
     };
     let delivered = outcome == AttemptOutcome::Delivered;
+    let wip_dropped = evidence.as_ref().is_some_and(|evidence| evidence.wip_dropped);
     let supersedes = agent_ran(pod) && keeper_saved(pod);
     Verdict {
         outcome,
         reason,
         // Whoever shows a status must not be steered by the agent, which wrote some of these words.
         message: escape(&message),
-        may_be_lost: may_be_lost(pod, evidence.as_ref()).filter(|_| !delivered || keeper_failed(pod)),
+        may_be_lost: may_be_lost(pod, evidence.as_ref())
+            .filter(|_| !delivered || keeper_failed(pod) || wip_dropped),
         supersedes: evidence
             .as_ref()
             .filter(|_| supersedes)
             .and_then(|e| e.resumed.clone()),
         evidence,
     }
-}
-
-/// Ended well, and the head that was re-read is another than the base; with a budget, by calls that it was charged for.
-fn delivered(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> Option<String> {
-    let ended_well = pod.terminated(pod::CLAUDE)?.exit_code == 0;
-    let evidence = evidence?;
-    let head = evidence.head.as_ref()?;
-    let moved = base_of(evidence, base).is_some_and(|base| base != head.as_str());
-    (ended_well && moved && !evidence.is_unmetered()).then(|| {
-        let message = format!("{} is on the remote branch", head.as_str());
-        with_what_is_left(message, &report(pod))
-    })
-}
-
-/// What `polecat run` says. The agent runs as the same user and may have written it: these are words, and no evidence.
-fn report(pod: &PodView) -> RunReport {
-    let message = pod.terminated(pod::CLAUDE).and_then(|end| end.message.as_deref());
-    message.and_then(parse).unwrap_or_default()
-}
-
-fn with_what_is_left(message: String, report: &RunReport) -> String {
-    if report.not_delivered.is_empty() {
-        message
-    } else {
-        format!("{message}; {}", report.not_delivered)
-    }
-}
-
-fn base_of<'a>(evidence: &'a Evidence, base: Option<&'a str>) -> Option<&'a str> {
-    base.or_else(|| evidence.base.as_ref().map(Sha::as_str))
 }
 
 fn failure(pod: &PodView, evidence: Option<&Evidence>, question: &Question<'_>) -> (Reason, String) {
@@ -309,10 +258,15 @@ fn agent_end(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> 
     };
     let refused = evidence.and_then(|e| e.refused.as_ref());
     let refused = refused.map(|r| format!("push to {} was refused: {}", r.ref_name, r.why));
+    if let (Some(words), true) = (&report.failed, end.exit_code != 0) {
+        let words = format!("the agent exited with 0, but its result says that it failed: {words}");
+        return (Reason::AgentFailed, words);
+    }
     if end.exit_code != 0 {
         let push_failed = report.agent_exit == 0 && !report.pushed && end.message.is_some();
         return if push_failed {
-            (Reason::PushRefused, refused.unwrap_or(report.message))
+            let reason = evidence.map_or(Reason::PushRefused, refusal_reason);
+            (reason, refused.unwrap_or(report.message))
         } else {
             let words = format!("the agent exited with {}: {}", end.exit_code, report.message);
             (Reason::AgentFailed, words.trim_end_matches([':', ' ']).to_owned())
@@ -327,8 +281,11 @@ fn agent_end(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> 
             ),
         );
     };
+    if let Some(unconfirmed) = unconfirmed(evidence, base) {
+        return unconfirmed;
+    }
     if let Some(refused) = refused {
-        return (Reason::PushRefused, refused);
+        return (refusal_reason(evidence), refused);
     }
     if evidence.is_unmetered() {
         return (

@@ -61,8 +61,8 @@ pub fn retry(reason: Reason) -> Retry {
         | Reason::OutOfMemory | Reason::DiskFull | Reason::DeadlineExceeded | Reason::BudgetSpent
         // The agent had its say: asking it once more without a word of advice costs the same for the same.
         | Reason::AgentFailed | Reason::NothingChanged | Reason::NothingMetered
-        // The rule that refused the push refuses it again.
-        | Reason::PushRefused
+        // The rule that refused the push refuses it again, and who dropped the branch had a reason.
+        | Reason::PushRefused | Reason::DeliveryUndone
         // No failure.
         | Reason::Idle | Reason::Terminated | Reason::RigReady | Reason::RigFound | Reason::FieldsIgnored
         | Reason::PodStarting | Reason::AgentRunning | Reason::Stopping | Reason::Retrying

@@ -5,7 +5,6 @@
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -24,13 +23,11 @@ use super::secret::{Credential, GitSecret};
 use crate::broker::outward::{Outward, Tunnelled};
 use crate::broker::serve::serve;
 use crate::broker::tls;
+use crate::limits::HOST_ANSWER;
 
 /// The header by which git proves to the gateway that the broker started it: the agent shares the network, and must
 /// not borrow the credential.
 const GATE: HeaderName = HeaderName::from_static("x-gastown-gate");
-
-/// The longest the upstream may take to begin its answer; hooks of a push run before it.
-const ANSWER: Duration = Duration::from_mins(10);
 
 /// git needs two; strangers are answered 403, and must neither fill the memory nor take all places.
 const CONNECTIONS: usize = 128;
@@ -246,9 +243,9 @@ async fn forward(shared: &Shared, armed: Armed, request: Request) -> Result<Resp
     if let Some(authorization) = armed.authorization {
         upstream.headers_mut().insert(AUTHORIZATION, authorization);
     }
-    let answer = tokio::time::timeout(ANSWER, armed.client.request(upstream))
+    let answer = tokio::time::timeout(HOST_ANSWER, armed.client.request(upstream))
         .await
-        .map_err(|_| unreachable(format!("it did not answer within {} s", ANSWER.as_secs())))?
+        .map_err(|_| unreachable(format!("it did not answer within {} s", HOST_ANSWER.as_secs())))?
         .map_err(|error| cause(&error))?;
     let status = answer.status();
     if status.is_redirection() {

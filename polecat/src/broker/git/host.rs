@@ -17,6 +17,7 @@ use super::inbound::Inbound;
 use super::pkt::MAX_HEAD;
 use super::repository::Repository;
 use crate::broker::record::Record;
+use crate::loopback::REREAD;
 
 /// The most bytes of a request for a fetch: ids of what is wanted and had.
 const MAX_FETCH: u64 = 8 * 1024 * 1024;
@@ -43,6 +44,8 @@ enum Call {
     PushRefs,
     /// Push.
     Push,
+    /// Read the remote again.
+    Reread,
 }
 
 impl Host {
@@ -112,6 +115,7 @@ fn call_of(method: &Method, path: &str, query: Option<&str>) -> Option<Call> {
         (&Method::GET, "/repo.git/info/refs", Some("service=git-receive-pack")) => Some(Call::PushRefs),
         (&Method::POST, "/repo.git/git-upload-pack", None) => Some(Call::Fetch),
         (&Method::POST, "/repo.git/git-receive-pack", None) => Some(Call::Push),
+        (&Method::POST, REREAD, None) => Some(Call::Reread),
         _ => None,
     }
 }
@@ -120,8 +124,9 @@ async fn answer(State(host): State<Host>, request: Request) -> Response {
     let call = call_of(request.method(), request.uri().path(), request.uri().query());
     let repository = host.repository();
     // When the broker has stopped, a clone would wait in vain; snapshots are still taken, where there is a repository.
-    let for_push = matches!(call, Some(Call::PushRefs | Call::Push)) && repository.is_some();
-    if let (Some(why), false) = (host.stopped(), for_push) {
+    let for_snapshots =
+        matches!(call, Some(Call::PushRefs | Call::Push | Call::Reread)) && repository.is_some();
+    if let (Some(why), false) = (host.stopped(), for_snapshots) {
         return (StatusCode::GONE, why).into_response();
     }
     let Some(repository) = repository else {
@@ -136,6 +141,10 @@ async fn answer(State(host): State<Host>, request: Request) -> Response {
         None => StatusCode::NOT_FOUND.into_response(),
         Some(call @ (Call::FetchRefs | Call::Fetch)) => host.fetch(&repository, call, request).await,
         Some(Call::PushRefs) => repository.advertise().await,
+        Some(Call::Reread) => match repository.reread().await {
+            Ok(()) => StatusCode::NO_CONTENT.into_response(),
+            Err(failure) => (StatusCode::BAD_GATEWAY, format!("{failure}\n")).into_response(),
+        },
         Some(Call::Push) => {
             let head = u64::try_from(MAX_HEAD).unwrap_or(u64::MAX);
             let limit = repository.order.max_push_bytes.saturating_add(head);
@@ -162,7 +171,7 @@ async fn detached(work: impl Future<Output = Response> + Send + 'static) -> Resp
 fn backend(repository: &Repository, call: Call, request: &Request) -> Command {
     let mut command = repository.git.command(["http-backend"]);
     let (method, path, query) = match call {
-        Call::FetchRefs | Call::PushRefs => ("GET", "info/refs", "service=git-upload-pack"),
+        Call::FetchRefs | Call::PushRefs | Call::Reread => ("GET", "info/refs", "service=git-upload-pack"),
         Call::Fetch | Call::Push => ("POST", "git-upload-pack", ""),
     };
     let repo = &repository.git.repo;

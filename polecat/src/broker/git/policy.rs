@@ -85,6 +85,16 @@ pub enum Refusal {
     Remote { reason: Reason, words: String },
 }
 
+impl Refusal {
+    /// What kept the remote from taking the push, where that was no rule.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Remote { reason, .. } if *reason != Reason::PushRefused => Some(*reason),
+            _ => None,
+        }
+    }
+}
+
 impl Names {
     /// The names for one pod of one polecat.
     pub fn new(base: &BranchName, work: &BranchName, polecat: &str, pod_uid: &str) -> Self {

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt as _;
@@ -11,9 +10,7 @@ use super::child::{Git, Group, RunGit, read_tail, spawn};
 use super::inbound::{Inbound, ReadBody};
 use super::policy::Refusal;
 use super::receive::{Inspected, Receive};
-
-/// The longest the reading and indexing of one pack may take.
-const INDEX: Duration = Duration::from_mins(10);
+use crate::limits::INDEX;
 
 /// A folder for objects that the repository has not taken; there is one, since one push is taken at a time.
 pub struct Quarantine {

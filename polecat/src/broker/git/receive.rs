@@ -2,27 +2,26 @@
 //! the mirror. So nothing reaches the remote that a rule refuses, and the mirror never says what the remote does not.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
-use gastown_api::evidence::{BrokerState, RefusedPush, WipRef, truncate};
-use gastown_api::git::Sha;
+use gastown_api::evidence::{BrokerState, RefusedPush, truncate};
 use gastown_api::reason::Reason;
 use http::{StatusCode, header};
-use jiff::Timestamp;
 
-use super::child::{Git, RunGit};
-use super::classify::Failure;
+use super::child::RunGit;
 use super::inbound::{Inbound, ReadBody};
 use super::inspect::{Inspect, inspect};
 use super::pkt::{self, MAX_HEAD, Request};
 use super::policy::{Move, Refusal, Target, judge};
 use super::quarantine::Quarantine;
 use super::repository::{Repository, State};
+use crate::limits::INSPECT;
 
-/// How often a push to a host that does not answer is tried again, and after how many seconds.
-const PUSH_PAUSES: [u64; 2] = [2, 5];
+/// How often a push in flight counts as a sign of life: the agent waits for it, and the host for its hooks.
+const ALIVE: Duration = Duration::from_secs(15);
 
 /// Why a push cannot be answered by a report.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +71,8 @@ impl Repository {
 
     /// Takes a push.
     pub async fn receive(&self, mut inbound: Inbound) -> Response {
-        let taken = self.take(&mut inbound).await;
-        match taken {
+        let taken = std::pin::pin!(self.take(&mut inbound));
+        match self.alive_while(taken).await {
             Ok(text) => answer("application/x-git-receive-pack-result", text),
             Err(error) => {
                 let status = match &error {
@@ -87,9 +86,19 @@ impl Repository {
                 };
                 tracing::warn!(%error, "a push could not be read");
                 if !matches!(error, Receive::Refuse(_)) {
-                    self.refuse("", &error.to_string());
+                    self.refuse("", &error.to_string(), None);
                 }
                 (status, format!("{error}\n")).into_response()
+            }
+        }
+    }
+
+    /// A push for which the host takes its time is no silence of the agent.
+    async fn alive_while<T>(&self, mut work: Pin<&mut impl Future<Output = T>>) -> T {
+        loop {
+            match tokio::time::timeout(ALIVE, &mut work).await {
+                Ok(outcome) => return outcome,
+                Err(_) => self.record.touch(),
             }
         }
     }
@@ -138,101 +147,20 @@ impl Repository {
     ) -> Result<(), Inspected> {
         let limit = self.order.max_push_bytes;
         quarantine.index(rest, inbound, limit).await?;
-        inspect(&quarantine.git, step, state, &self.order.denied_paths).await?;
-        let seen = self.forward(state, step, &quarantine.git).await;
-        match seen {
-            Ok(()) => {
-                quarantine.keep(&self.git).map_err(Inspected::Fail)?;
-                self.settle(state, step.target, Some(step.new.clone())).await?;
-                Ok(())
-            }
-            Err(refusal) => Err(refusal.into()),
+        let judged = inspect(&quarantine.git, step, state, &self.order.denied_paths);
+        tokio::time::timeout(INSPECT, judged)
+            .await
+            .map_err(|_| RunGit::AwaitEnd {
+                command: "the inspection of a push".to_owned(),
+                seconds: INSPECT.as_secs(),
+            })??;
+        let seen = self.forward(state, step, &quarantine.git).await?;
+        quarantine.keep(&self.git).map_err(Inspected::Fail)?;
+        if step.target == Target::Work {
+            self.record.set_pushed(step.new.clone());
         }
-    }
-
-    /// Moves the remote and re-reads it: only what is seen there counts, whatever the push itself said.
-    async fn forward(&self, state: &mut State, step: &Move, git: &Git) -> Result<(), Refusal> {
-        let name = self.remote_name(state, step.target);
-        let mut failure = self.push_patiently(git, step, &name).await.err();
-        let mut seen = self.reread(git, &name).await;
-        let unmoved = |seen: &Result<Option<Sha>, Failure>| matches!(seen, Ok(sha) if *sha == step.old);
-        let fallback = &self.names.wip_as_branch;
-        let refused = failure
-            .as_ref()
-            .is_some_and(|failure| failure.reason == Reason::PushRefused);
-        if step.target == Target::Wip && refused && unmoved(&seen) && step.old.is_none() && name != *fallback
-        {
-            tracing::info!(
-                name = fallback,
-                "the remote refuses the WIP ref; the snapshot goes to a branch"
-            );
-            failure = self.push_patiently(git, step, fallback).await.err();
-            seen = self.reread(git, fallback).await;
-            if matches!(&seen, Ok(Some(sha)) if *sha == step.new) {
-                fallback.clone_into(&mut state.wip_name);
-            }
-        }
-        match (seen, failure) {
-            (Ok(Some(sha)), _) if sha == step.new => Ok(()),
-            (Ok(sha), Some(failure)) if sha == step.old => Err(remote(failure)),
-            (Ok(sha), _) => {
-                tracing::warn!(name, ?sha, "the remote moved by another hand");
-                self.follow(state, step.target, sha).await;
-                Err(Refusal::RemoteMoved)
-            }
-            (Err(_), Some(failure)) | (Err(failure), None) => Err(remote(failure)),
-        }
-    }
-
-    async fn push_patiently(&self, git: &Git, step: &Move, name: &str) -> Result<(), Failure> {
-        let mut pauses = PUSH_PAUSES.iter();
-        loop {
-            match (self.upstream.push(git, &step.new, name).await, pauses.next()) {
-                (Err(failure), Some(pause)) if failure.may_pass() => {
-                    tracing::warn!(%failure, "pushing again in {pause} s");
-                    tokio::time::sleep(Duration::from_secs(*pause)).await;
-                }
-                (outcome, _) => return outcome,
-            }
-        }
-    }
-
-    async fn reread(&self, git: &Git, name: &str) -> Result<Option<Sha>, Failure> {
-        Ok(self.upstream.list(git, &[name]).await?.remove(name))
-    }
-
-    /// Another hand moved the remote: the mirror follows, so that the agent can fetch and merge.
-    async fn follow(&self, state: &mut State, target: Target, sha: Option<Sha>) {
-        if sha.is_some() {
-            let refspec = self.refspec(state, target);
-            if let Err(failure) = self.upstream.fetch(&self.git, &[&refspec]).await {
-                tracing::warn!(%failure, "failed to fetch what the remote moved to");
-                return;
-            }
-        }
-        if let Err(error) = self.settle(state, target, sha).await {
-            tracing::error!(%error, "failed to move the mirror");
-        }
-    }
-
-    /// The remote was seen at `sha`: mirror, memory and record say so too.
-    async fn settle(&self, state: &mut State, target: Target, sha: Option<Sha>) -> Result<(), RunGit> {
-        match target {
-            Target::Work => {
-                state.tips.work.clone_from(&sha);
-                self.record.set_head(sha.clone());
-            }
-            Target::Wip => {
-                state.tips.wip.clone_from(&sha);
-                self.record.set_wip(sha.clone().map(|sha| WipRef {
-                    name: state.wip_name.clone(),
-                    sha,
-                    at: Timestamp::now(),
-                }));
-            }
-        }
-        tracing::info!(name = self.names.of(target), sha = ?sha, "the remote was re-read after a push");
-        self.set_ref(target, sha.as_ref()).await
+        self.settle(state, step.target, Some(seen)).await?;
+        Ok(())
     }
 
     fn stopped(&self) -> Option<Reason> {
@@ -250,7 +178,8 @@ impl Repository {
         inbound: &mut Inbound,
     ) -> Result<String, Receive> {
         let why = refusal.to_string();
-        self.refuse(request.commands.first().map_or("", |command| &command.name), &why);
+        let name = request.commands.first().map_or("", |command| &command.name);
+        self.refuse(name, &why, refusal.reason());
         if inbound.drain().await.is_err() {
             return Err(refusal.into());
         }
@@ -259,12 +188,16 @@ impl Repository {
         Ok(reported(request, pkt::report(Ok(()), &refs)))
     }
 
-    fn refuse(&self, name: &str, why: &str) {
+    fn refuse(&self, name: &str, why: &str, reason: Option<Reason>) {
         tracing::warn!(name, why, "refused a push");
         let (mut ref_name, mut why) = (name.to_owned(), why.to_owned());
         truncate(&mut ref_name, 200);
         truncate(&mut why, 300);
-        self.record.refuse(RefusedPush { ref_name, why });
+        self.record.refuse(RefusedPush {
+            ref_name,
+            why,
+            reason,
+        });
     }
 }
 
@@ -292,13 +225,6 @@ impl From<Inspect> for Inspected {
             Inspect::Refuse(refusal) => Self::Refuse(refusal),
             Inspect::Ask(error) => error.into(),
         }
-    }
-}
-
-fn remote(failure: Failure) -> Refusal {
-    Refusal::Remote {
-        reason: failure.reason,
-        words: failure.message,
     }
 }
 

@@ -2,7 +2,7 @@
 //! The remote is the truth: whatever an earlier broker pushed is adopted.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gastown_api::evidence::WipRef;
 use gastown_api::git::Sha;
@@ -77,6 +77,8 @@ pub struct State {
     /// The name on the remote of the snapshot that the attempt starts from, if it is there. It may have been moved on
     /// since the status was written, by a pod that was thought lost.
     pub resume: Option<String>,
+    /// When the remote was last read as a whole.
+    pub read_at: Option<Instant>,
 }
 
 impl Repository {
@@ -145,6 +147,7 @@ impl Repository {
                 start,
                 wip_name,
                 resume,
+                read_at: None,
             }),
             hex_length,
         };
@@ -174,6 +177,12 @@ impl Repository {
             self.record.set_resumed(resume.sha.clone());
         }
         self.record.set_base(base);
+        // What an earlier run of this container pushed must be on the branch still.
+        if self.record.evidence().pushed.is_none()
+            && let Some(work) = &state.tips.work
+        {
+            self.record.set_pushed(work.clone());
+        }
         self.record.set_head(state.tips.work.clone());
         let before = self.record.evidence().wip;
         self.record.set_wip(state.tips.wip.clone().map(|sha| {
@@ -244,38 +253,12 @@ impl Repository {
             .await
             .is_ok()
     }
+}
 
-    /// The broker's last act on the remote: this pod's WIP ref is deleted when the work branch, re-read before, holds the
-    /// very tree. Where everything was delivered, the keeper, which ends before the broker, has made the last snapshot such;
-    /// one that it could not make, or that holds back what may not be pushed, stays.
-    pub async fn finish(&self) {
-        let mut state = self.state.lock().await;
-        let (Some(head), Some(wip)) = (state.tips.work.clone(), state.tips.wip.clone()) else {
-            return;
-        };
-        let is_base = Some(&head) == self.record.evidence().base.as_ref();
-        if is_base || !self.is_covered(&head, &wip).await {
-            return;
-        }
-        let deleted = self.upstream.delete(&self.git, &state.wip_name, &wip).await;
-        match deleted {
-            Ok(()) => {
-                state.tips.wip = None;
-                self.record.set_wip(None);
-                tracing::info!(
-                    name = state.wip_name,
-                    "deleted the snapshot: the work branch holds all of it"
-                );
-            }
-            Err(failure) => tracing::warn!(%failure, "failed to delete the snapshot"),
-        }
-    }
-
-    async fn is_covered(&self, head: &Sha, wip: &Sha) -> bool {
-        let tree = async |sha: &Sha| self.git.ask(["rev-parse", &format!("{sha}^{{tree}}")]).await.ok();
-        let (head_tree, wip_tree) = (tree(head).await, tree(wip).await);
-        head_tree.is_some() && head_tree == wip_tree
-    }
+/// Whether `commit` is part of the history of `other`; what cannot be found out is none.
+pub(super) async fn is_part_of(git: &Git, commit: &Sha, other: &Sha) -> bool {
+    let ask = ["merge-base", "--is-ancestor", commit.as_str(), other.as_str()];
+    commit == other || git.ask(ask).await.is_ok()
 }
 
 /// A failure of our own git on our own volume.

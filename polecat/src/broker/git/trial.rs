@@ -3,10 +3,12 @@
 mod attack;
 mod delivery;
 mod remote;
+mod reread;
 mod transport;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use gastown_api::evidence::Evidence;
 use gastown_api::git::Sha;
@@ -39,6 +41,10 @@ struct Broker {
 impl Broker {
     fn evidence(&self) -> Evidence {
         self.record.evidence()
+    }
+
+    async fn reread(&self) -> Result<(), super::Failure> {
+        self.host.repository().unwrap().reread().await
     }
 
     async fn finish(&self) {
@@ -88,6 +94,17 @@ fn order(remote: &Remote, change: impl FnOnce(&mut WorkOrder)) -> WorkOrder {
 }
 
 async fn start(dir: &Path, name: &str, order: &WorkOrder, uid: &str) -> Result<Broker, super::Failure> {
+    start_within(dir, name, order, uid, crate::limits::PUSH).await
+}
+
+/// The same, with another limit for a push.
+async fn start_within(
+    dir: &Path,
+    name: &str,
+    order: &WorkOrder,
+    uid: &str,
+    push: Duration,
+) -> Result<Broker, super::Failure> {
     let home = dir.join(name);
     std::fs::create_dir_all(&home).unwrap();
     let record = Record::open(&home, home.join("termination-log"), order).unwrap();
@@ -99,6 +116,7 @@ async fn start(dir: &Path, name: &str, order: &WorkOrder, uid: &str) -> Result<B
         proxy: order.proxy.clone(),
     };
     let upstream = Upstream::new(order.git.clone(), places).await.unwrap();
+    let upstream = upstream.with_push_within(push);
     let git = Git {
         repo: home.join("repo.git"),
         home,

@@ -16,11 +16,12 @@ use super::classify::{Act, Failure, classify};
 use super::gateway::{Gateway, OpenGateway, chain};
 use super::secret::{self, Credential, GitSecret};
 use super::ssh;
+use crate::limits;
 
 /// git writes the refs that end with a name that is asked for; some mirrors keep thousands of those.
 const LIST: Bounds = Bounds {
     stdout: 4 * 1024 * 1024,
-    time: Duration::from_mins(1),
+    time: limits::LIST,
 };
 const FETCH: Bounds = Bounds {
     stdout: 64 * 1024,
@@ -28,7 +29,7 @@ const FETCH: Bounds = Bounds {
 };
 const PUSH: Bounds = Bounds {
     stdout: 64 * 1024,
-    time: Duration::from_mins(10),
+    time: limits::PUSH,
 };
 
 /// Where the broker finds what it needs to reach the remote.
@@ -51,6 +52,7 @@ pub struct Upstream {
     order: GitOrder,
     places: Places,
     gateway: Option<Gateway>,
+    push: Bounds,
     /// One operation at a time: the gateway passes what the current one may.
     turn: tokio::sync::Mutex<()>,
 }
@@ -72,8 +74,16 @@ impl Upstream {
             order,
             places,
             gateway,
+            push: PUSH,
             turn: tokio::sync::Mutex::new(()),
         })
+    }
+
+    /// The same, with another limit for a push.
+    #[cfg(test)]
+    pub fn with_push_within(mut self, time: Duration) -> Self {
+        self.push.time = time;
+        self
     }
 
     /// The remote's refs of these exact names.
@@ -112,7 +122,7 @@ impl Upstream {
             "--no-follow-tags",
             "--no-signed",
         ];
-        self.call(git, &args, &[&refspec], PUSH, Act::Write).await?;
+        self.call(git, &args, &[&refspec], self.push, Act::Write).await?;
         Ok(())
     }
 

@@ -28,9 +28,6 @@ use super::stream;
 use super::upstream::{Outgoing, Unreached, Upstream};
 use crate::broker::record::Record;
 
-/// Calls at a time; others wait.
-pub(super) const CALLS: usize = 8;
-
 /// The most of an upstream's error that is read, and how long.
 const MAX_ERROR: usize = 64 * 1024;
 const READ_ERROR: Duration = Duration::from_secs(10);
@@ -107,6 +104,7 @@ impl Outcome {
 impl Proxy {
     pub(super) fn new(order: ModelOrder, record: Record, upstream: Upstream, places: Places) -> Self {
         let budget = Arc::new(Budget::new(&order));
+        let calls = record.model_calls();
         Self {
             order,
             record,
@@ -114,7 +112,7 @@ impl Proxy {
             places,
             budget,
             parking: Parking::default(),
-            calls: Arc::new(Semaphore::new(CALLS)),
+            calls,
             room: Arc::new(Semaphore::new(ROOM)),
         }
     }

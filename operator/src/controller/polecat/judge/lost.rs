@@ -35,7 +35,19 @@ pub(super) fn keeper_failed(pod: &PodView) -> bool {
 }
 
 pub(super) fn may_be_lost(pod: &PodView, evidence: Option<&Evidence>) -> Option<String> {
-    if !agent_ran(pod) || keeper_saved(pod) {
+    if !agent_ran(pod) {
+        return None;
+    }
+    if let Some(dropped) = evidence.filter(|evidence| evidence.wip_dropped) {
+        let name = dropped
+            .wip
+            .as_ref()
+            .map_or_else(String::new, |wip| format!(" {}", wip.name));
+        return Some(format!(
+            "the snapshot{name} was deleted or moved on the remote, and could not be pushed again"
+        ));
+    }
+    if keeper_saved(pod) {
         return None;
     }
     if saved_in_part(pod) {

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::testing::{BASE, HEAD, ended, evidence, merge, pod, running};
 
+/// A commit of somebody else.
+const OTHER: &str = "cccccccccccccccccccccccccccccccccccccccc";
+
 /// The verdict on a pod with this status.
 fn of(status: &Value) -> Verdict {
     ask(&pod(json!({"status": status})), None, Wanted::Work)
@@ -51,6 +54,8 @@ fn done_needs_a_good_end_and_a_head_that_moved() {
         (0, evidence(json!({"head": BASE}))),
         (0, evidence(json!({"head": null}))),
         (0, evidence(json!({"base": null}))),
+        // Somebody else pushed to the branch.
+        (0, evidence(json!({"pushed": BASE}))),
         (0, evidence(json!({"attempt": 2}))),
         (0, json!("no evidence")),
     ] {
@@ -89,6 +94,86 @@ fn work_that_was_not_delivered_is_named_beside_what_was() {
     let verdict = of(&unchanged(0, report(json!({"notDelivered": left}))));
     assert_eq!(verdict.reason, Reason::NothingChanged);
     assert!(verdict.message.ends_with(left), "{}", verdict.message);
+}
+
+#[test]
+fn work_that_the_remote_no_longer_holds_at_the_end_is_not_done() {
+    let pushed = json!({"pushed": HEAD, "dropped": true});
+    for (changes, words) in [
+        (json!({"head": null}), "the branch is gone"),
+        (json!({"head": BASE}), "does not hold it"),
+        (json!({"head": OTHER}), "does not hold it"),
+    ] {
+        let mut evidence = evidence(pushed.clone());
+        merge(&mut evidence, changes);
+        let mut status = ended(0, &evidence);
+        merge(
+            &mut status["containerStatuses"][0]["state"]["terminated"],
+            report(json!({"localHead": HEAD})),
+        );
+        let verdict = of(&status);
+        assert_eq!(verdict.reason, Reason::DeliveryUndone, "{evidence}");
+        assert!(
+            verdict.message.contains(HEAD) && verdict.message.contains(words),
+            "{}",
+            verdict.message
+        );
+    }
+    let moved_on = of(&ended(0, &evidence(json!({"pushed": HEAD, "head": OTHER}))));
+    assert_eq!(moved_on.reason, Reason::Delivered);
+    assert_eq!(
+        moved_on.message,
+        format!("{HEAD} is on the remote branch, which another hand has moved on to {OTHER}")
+    );
+}
+
+#[test]
+fn what_could_not_be_read_at_the_end_is_not_done() {
+    let failed = json!({"name": "failed", "reason": "GitHostUnreachable", "message": "no route"});
+    let verdict = of(&ended(0, &evidence(json!({"pushed": HEAD, "finalRead": failed}))));
+    assert_eq!(verdict.reason, Reason::GitHostUnreachable);
+    assert!(
+        verdict.message.contains("no route") && verdict.message.contains(HEAD),
+        "{}",
+        verdict.message
+    );
+    let mut pending = evidence(json!({"pushed": HEAD}));
+    pending["finalRead"] = json!({"name": "pending"});
+    assert_eq!(reason(&ended(0, &pending)), Reason::EvidenceMissing);
+    // A broker of an older version does not read at the end.
+    assert_eq!(
+        reason(&ended(0, &evidence(json!({"finalRead": null})))),
+        Reason::Delivered
+    );
+    // Where nothing was pushed, there is nothing to read.
+    let mut nothing = evidence(json!({"head": BASE, "pushed": BASE}));
+    nothing["finalRead"] = failed;
+    assert_eq!(reason(&ended(0, &nothing)), Reason::NothingChanged);
+}
+
+#[test]
+fn a_push_that_no_rule_refused_has_the_reason_of_what_kept_it() {
+    let refused = json!({"refName": "refs/heads/x", "why": "403", "reason": "GitCredentialRefused"});
+    let verdict = of(&ended(0, &evidence(json!({"head": BASE, "refused": refused}))));
+    assert_eq!(verdict.reason, Reason::GitCredentialRefused);
+    assert!(verdict.message.contains("403"), "{}", verdict.message);
+}
+
+#[test]
+fn an_agent_whose_result_says_that_it_failed_is_not_done() {
+    let words = "You have hit your limit";
+    let failed = report(json!({"agentExit": 0, "pushed": true, "localHead": HEAD, "failed": words}));
+    let mut status = ended(1, &evidence(json!({"pushed": HEAD})));
+    merge(
+        &mut status["containerStatuses"][0]["state"]["terminated"],
+        failed.clone(),
+    );
+    let verdict = of(&status);
+    assert_eq!(verdict.reason, Reason::AgentFailed);
+    assert!(verdict.message.ends_with(words), "{}", verdict.message);
+    // The word of the agent's container only names a failure that the exit code has told.
+    status["containerStatuses"][0]["state"]["terminated"]["exitCode"] = json!(0);
+    assert_eq!(reason(&status), Reason::Delivered);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The attempts of a status: how one begins, ends and is added to the totals.
 
-use gastown_api::evidence::{Evidence, truncate};
+use gastown_api::evidence::{Evidence, FinalRead, truncate};
 use gastown_api::polecat::{Attempt, PolecatStatus, WipRefStatus};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -65,7 +65,12 @@ fn cost_of(evidence: &Evidence) -> Option<i64> {
 /// Adds what an attempt used to the totals, once: when it is closed.
 pub(super) fn take_evidence(status: &mut PolecatStatus, evidence: &Evidence) {
     let text = |sha: &gastown_api::git::Sha| sha.as_str().to_owned();
-    status.head = evidence.head.as_ref().map(text).or(status.head.take());
+    let head = evidence.head.as_ref().map(text);
+    status.head = match evidence.final_read {
+        // Without a head the branch is not there any more.
+        Some(FinalRead::Read { .. }) => head,
+        _ => head.or(status.head.take()),
+    };
     status.base = status.base.take().or_else(|| evidence.base.as_ref().map(text));
     if let Some(wip) = &evidence.wip {
         status.wip = Some(WipRefStatus {

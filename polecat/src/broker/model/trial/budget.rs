@@ -1,6 +1,7 @@
 //! What calls cost, and that a spent budget ends the attempt.
 
 use super::*;
+use crate::broker::record::MODEL_CALLS;
 
 #[tokio::test]
 async fn an_agent_that_hangs_up_pays_what_the_answer_cost() {
@@ -74,7 +75,7 @@ async fn no_more_than_eight_calls_go_up_at_a_time() {
     .await;
     let answers = futures::future::join_all((0..20).map(|_| trial.ask(false))).await;
     assert!(answers.iter().all(|(status, _)| *status == StatusCode::OK));
-    assert_eq!(most.load(Ordering::SeqCst), proxy::CALLS);
+    assert_eq!(most.load(Ordering::SeqCst), MODEL_CALLS);
 }
 
 #[tokio::test]
@@ -99,7 +100,7 @@ async fn fifty_calls_at_once_overrun_a_small_budget_by_no_more_than_their_slots(
         .count();
     let made = made.load(Ordering::SeqCst);
     assert_eq!(made + refused, 50);
-    let most = 3 + proxy::CALLS;
+    let most = 3 + MODEL_CALLS;
     assert!((3..=most).contains(&made), "{made} calls were made");
     assert_eq!(
         trial.record.spent().0.tokens(),

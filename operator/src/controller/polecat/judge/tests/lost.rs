@@ -62,3 +62,13 @@ fn what_was_delivered_may_still_have_left_something_behind() {
     status["initContainerStatuses"].as_array_mut().unwrap().remove(1);
     assert_eq!(of(&status).may_be_lost, None);
 }
+
+#[test]
+fn a_snapshot_that_is_gone_from_the_remote_is_missed_whatever_the_keeper_saw() {
+    let wip = json!({"name": "refs/w", "sha": HEAD, "at": "2026-01-01T00:00:00Z"});
+    for exit in [0, 1] {
+        let lost = of(&ended(exit, &evidence(json!({"wip": wip, "wipDropped": true}))));
+        let lost = lost.may_be_lost.unwrap();
+        assert!(lost.contains("refs/w was deleted or moved"), "{lost}");
+    }
+}

@@ -1,6 +1,7 @@
 //! What happens on the nodes, and what the kubelet reports of it.
 
-use gastown_api::evidence::Evidence;
+use gastown_api::evidence::{Evidence, FinalRead};
+use gastown_api::git::Sha;
 use gastown_api::pod::{BROKER, CLAUDE, GIT_INIT, KEEPER};
 use gastown_api::reason::Reason;
 
@@ -164,10 +165,17 @@ fn phase(machine: &Machine, all_ended: bool, rng: &mut Rng) -> &'static str {
 }
 
 pub(super) fn evidence(machine: &Machine) -> Evidence {
+    let head: Option<Sha> = if machine.head_moved { HEAD } else { BASE }.parse().ok();
     Evidence {
         state: machine.broker.clone(),
         base: BASE.parse().ok(),
-        head: if machine.head_moved { HEAD } else { BASE }.parse().ok(),
+        pushed: head.clone(),
+        head,
+        final_read: Some(if machine.broker_ended {
+            FinalRead::Read { at: at(0) }
+        } else {
+            FinalRead::Pending
+        }),
         ..Evidence::starting(u32::try_from(machine.attempt).unwrap())
     }
 }

@@ -1,0 +1,113 @@
+//! What the broker's evidence confirms, and what the agent's container says beside it.
+
+use gastown_api::evidence::{Evidence, FinalRead, RunReport};
+use gastown_api::git::Sha;
+use gastown_api::pod;
+use gastown_api::reason::Reason;
+
+use crate::pod_view::PodView;
+
+/// The broker's word in a pod, if it speaks of this attempt.
+#[must_use]
+pub fn evidence_of(pod: &PodView, attempt: i32) -> Option<Evidence> {
+    let broker = pod.container(pod::BROKER)?;
+    let ends = [&broker.state, &broker.last_state];
+    let messages = ends
+        .into_iter()
+        .filter_map(|s| s.terminated.as_ref()?.message.as_deref());
+    messages
+        .filter_map(parse)
+        .find(|e: &Evidence| i64::from(e.attempt) == i64::from(attempt))
+}
+
+/// The last line of a broker's log that is evidence of this attempt.
+#[must_use]
+pub fn evidence_in_log(log: &str, attempt: i32) -> Option<Evidence> {
+    let words = log.lines().rev().filter_map(parse);
+    words
+        .into_iter()
+        .find(|e: &Evidence| i64::from(e.attempt) == i64::from(attempt))
+}
+
+pub(super) fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str(text.trim()).ok()
+}
+
+/// Ended well, and the head that was re-read at the end is another than the base, and holds what was pushed. What another
+/// hand alone put there is no work of the polecat; with a budget, by calls that it was charged for.
+pub(super) fn delivered(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> Option<String> {
+    let ended_well = pod.terminated(pod::CLAUDE)?.exit_code == 0;
+    let evidence = evidence?;
+    let head = evidence.head.as_ref()?;
+    let work = match evidence.final_read {
+        Some(FinalRead::Read { .. }) if !evidence.dropped => evidence.pushed.as_ref()?,
+        // A broker of an older version neither reads at the end nor says what it pushed.
+        None => head,
+        Some(_) => return None,
+    };
+    let base = base_of(evidence, base)?;
+    let moved = work.as_str() != base && head.as_str() != base;
+    (ended_well && moved && !evidence.is_unmetered()).then(|| {
+        let mut message = format!("{} is on the remote branch", work.as_str());
+        if work != head {
+            message = format!("{message}, which another hand has moved on to {}", head.as_str());
+        }
+        with_what_is_left(message, &report(pod))
+    })
+}
+
+/// What `polecat run` says. The agent runs as the same user and may have written it: these are words, and no evidence.
+pub(super) fn report(pod: &PodView) -> RunReport {
+    let message = pod.terminated(pod::CLAUDE).and_then(|end| end.message.as_deref());
+    message.and_then(parse).unwrap_or_default()
+}
+
+pub(super) fn with_what_is_left(message: String, report: &RunReport) -> String {
+    if report.not_delivered.is_empty() {
+        message
+    } else {
+        format!("{message}; {}", report.not_delivered)
+    }
+}
+
+pub(super) fn base_of<'a>(evidence: &'a Evidence, base: Option<&'a str>) -> Option<&'a str> {
+    base.or_else(|| evidence.base.as_ref().map(Sha::as_str))
+}
+
+/// A credential that has expired or a host that is away is no rule.
+pub(super) fn refusal_reason(evidence: &Evidence) -> Reason {
+    let refused = evidence.refused.as_ref();
+    refused
+        .and_then(|refused| refused.reason)
+        .unwrap_or(Reason::PushRefused)
+}
+
+/// Work was on the branch, and at the end it was not, or nobody could see whether it was.
+pub(super) fn unconfirmed(evidence: &Evidence, base: Option<&str>) -> Option<(Reason, String)> {
+    let base = base_of(evidence, base);
+    let is_work = |sha: &&Sha| Some(sha.as_str()) != base;
+    let work = evidence
+        .pushed
+        .as_ref()
+        .or(evidence.head.as_ref())
+        .filter(is_work)?;
+    let before = format!("commit {} was on the remote branch", work.as_str());
+    match &evidence.final_read {
+        _ if evidence.dropped => {
+            let now = evidence.head.as_ref().map_or_else(
+                || "the branch is gone".to_owned(),
+                |head| format!("the branch is at {}, which does not hold it", head.as_str()),
+            );
+            Some((Reason::DeliveryUndone, format!("{before}; at the end {now}")))
+        }
+        Some(FinalRead::Failed { reason, message }) => Some((
+            *reason,
+            format!("{before}; at the end the branch could not be read: {message}"),
+        )),
+        Some(FinalRead::Pending) => Some((
+            Reason::EvidenceMissing,
+            format!("{before}; the broker ended before it could read the branch again"),
+        )),
+        Some(FinalRead::Read { .. }) | None => None,
+    }
+}
