@@ -13,24 +13,21 @@ mod supervise;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
 
 use gastown_api::evidence::RunReport;
 use gastown_api::pod::{GIT_PORT, HOME_DIR, REPO_DIR, TERMINATION_LOG};
+use gastown_api::work_order::WorkOrder;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::clone::PROMPT_FILE;
 use crate::console::{explain, say};
-use crate::{order, report};
+use crate::limits::{DELIVER, DELIVER_WHILE_STOPPING};
+use crate::{loopback, order, report};
 pub(crate) use agent::may_set;
 use delivery::Delivery;
 use pulse::Pulse;
-use supervise::Ended;
-
-/// How long delivery may take when the agent ended by itself, and when the pod is being stopped: then the keeper and
-/// the broker share what is left of the grace period.
-const DELIVER_WITHIN: Duration = Duration::from_mins(5);
-const DELIVER_WHILE_STOPPING: Duration = Duration::from_secs(20);
+use supervise::{Ended, Stop};
 
 /// The exit code after a push that failed: `EX_TEMPFAIL` of `sysexits.h`.
 const PUSH_FAILED: u8 = 75;
@@ -40,6 +37,9 @@ const MAX_NOT_DELIVERED: usize = 400;
 
 /// What a shell says of a program that it could not start.
 const NOT_STARTED: i32 = 127;
+
+/// What stands for the agent's 0 where its result says that it failed.
+const SAID_IT_FAILED: u8 = 1;
 
 /// 128 and SIGTERM: the agent was told to stop, so it did not end well, whatever it says.
 const STOPPED: u8 = 143;
@@ -59,7 +59,7 @@ pub fn main() -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn attempt() -> Result<ExitCode, Box<dyn Error>> {
-    let order = order::read()?;
+    let order = Arc::new(order::read()?);
     let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from(HOME_DIR), PathBuf::from);
     let agent = agent::agent(
         &order,
@@ -70,32 +70,66 @@ fn attempt() -> Result<ExitCode, Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(async {
+    let (ended, delivery) = runtime.block_on(async {
+        let mut stop = Stop::listen()?;
         let pulse = Pulse::start(GIT_PORT);
-        supervise::supervise(agent.command, agent.transcript, || pulse.beat()).await
+        let calls_the_model = async || loopback::calls_the_model(GIT_PORT).await;
+        let ended = supervise::supervise(agent, &mut stop, || pulse.beat(), calls_the_model).await?;
+        say(&format!("polecat run: the agent ended with {}", ended.exit));
+        let delivery = deliver(Arc::clone(&order), &ended, &mut stop).await;
+        Ok::<_, Box<dyn Error>>((ended, delivery))
     })?;
-    say(&format!("polecat run: the agent ended with {}", ended.exit));
-    let delivery = delivery::Context {
-        order: &order,
-        repository: Path::new(REPO_DIR),
-        url: &format!("http://127.0.0.1:{GIT_PORT}/repo.git"),
-        within: if ended.stopped {
-            DELIVER_WHILE_STOPPING
-        } else {
-            DELIVER_WITHIN
-        },
-    }
-    .deliver(ended.exit == 0 && !ended.stopped);
     let code = exit_code(&ended, &delivery);
     let message = message(&ended, &delivery);
+    let failed = ended.complaint.as_ref().filter(|_| ended.exit == 0);
     leave(&message, |message| RunReport {
         agent_exit: ended.exit,
+        failed: failed.cloned(),
         local_head: delivery.local_head.clone(),
         pushed: delivery.pushed,
         message,
         not_delivered: not_delivered(&delivery),
     });
     Ok(ExitCode::from(code))
+}
+
+/// Delivers on a thread of its own, so that a pod that is told to stop need not wait for a slow host: the broker goes on
+/// with the push when its client is gone, and the evidence says what became of it.
+async fn deliver(order: Arc<WorkOrder>, ended: &Ended, stop: &mut Stop) -> Delivery {
+    let within = if ended.stopped {
+        DELIVER_WHILE_STOPPING
+    } else {
+        DELIVER
+    };
+    let well = ended.well();
+    let handle = tokio::runtime::Handle::current();
+    let (sender, delivered) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let reread = || {
+            if let Err(words) = handle.block_on(loopback::reread(GIT_PORT)) {
+                say(&format!(
+                    "polecat run: the broker could not read the remote again: {words}"
+                ));
+            }
+        };
+        let context = delivery::Context {
+            order: &order,
+            repository: Path::new(REPO_DIR),
+            url: &format!("http://127.0.0.1:{GIT_PORT}/repo.git"),
+            within,
+            reread: &reread,
+        };
+        // Nobody waits any more once the pod has been told to stop.
+        let _too_late = sender.send(context.deliver(well));
+    });
+    let told = async {
+        stop.told().await;
+        tokio::time::sleep(DELIVER_WHILE_STOPPING).await;
+    };
+    tokio::select! {
+        delivery = delivered => delivery.unwrap_or_else(|_| Delivery::cut_short("it broke off")),
+        () = told => Delivery::cut_short("the pod was told to stop meanwhile"),
+    }
 }
 
 /// The report only hints, and the exit code says the rest: one that cannot be written is no reason to end otherwise.
@@ -113,10 +147,11 @@ fn leave(message: &str, build: impl Fn(String) -> RunReport) {
 
 /// 0 only if the agent ended well by itself and nothing that had to be pushed stayed behind.
 fn exit_code(ended: &Ended, delivery: &Delivery) -> u8 {
-    match (ended.exit, ended.stopped, delivery.failed) {
-        (0, true, _) => STOPPED,
-        (0, false, true) => PUSH_FAILED,
-        (code, ..) => u8::try_from(code).unwrap_or(1),
+    match ended.exit {
+        0 if ended.stopped => STOPPED,
+        0 if !ended.well() => SAID_IT_FAILED,
+        0 if delivery.failed => PUSH_FAILED,
+        code => u8::try_from(code).unwrap_or(1),
     }
 }
 
@@ -140,22 +175,26 @@ fn not_delivered(delivery: &Delivery) -> String {
 mod tests {
     use super::*;
 
+    fn code_of(exit: i32, stopped: bool, failed: bool, complaint: Option<&str>) -> u8 {
+        let ended = Ended {
+            exit,
+            stopped,
+            complaint: complaint.map(str::to_owned),
+        };
+        exit_code(
+            &ended,
+            &Delivery {
+                failed,
+                ..Delivery::default()
+            },
+        )
+    }
+
     #[test]
     fn only_an_agent_that_ended_well_with_its_work_delivered_gives_zero() {
-        let code = |exit, stopped, failed| {
-            let ended = Ended {
-                exit,
-                stopped,
-                complaint: None,
-            };
-            exit_code(
-                &ended,
-                &Delivery {
-                    failed,
-                    ..Delivery::default()
-                },
-            )
-        };
+        let code = |exit, stopped, failed| code_of(exit, stopped, failed, None);
+        assert_eq!(code_of(0, false, false, Some("the limit is hit")), 1);
+        assert_eq!(code_of(3, false, false, Some("the limit is hit")), 3);
         assert_eq!(code(0, false, false), 0);
         assert_eq!(code(0, false, true), 75);
         assert_eq!(code(0, true, false), 143);

@@ -14,6 +14,7 @@ mod agents;
 mod attacked;
 mod broken;
 mod confined;
+mod delivered;
 mod done;
 mod ends;
 mod money;

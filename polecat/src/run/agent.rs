@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use gastown_api::pod::MODEL_PORT;
 use gastown_api::polecat::AgentKind;
@@ -36,7 +37,32 @@ pub struct Agent {
     pub command: Command,
     /// Reads its standard output.
     pub transcript: Box<dyn Transcript>,
+    /// How long it may stay after its result.
+    pub stay: Stay,
 }
+
+/// How long an agent's process may stay once the agent has written its result, without a word and without a call of the
+/// model. What it started in the background (a server) would else hold the pod for as long as it likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// The time.
+    pub quiet: Duration,
+    /// Whether output that is no event counts as a word.
+    pub any_output: bool,
+}
+
+/// The agent itself has said all with its result; it ends within a second, unless it waits for what it started. A turn
+/// that begins all the same, when a background task has ended, writes events or calls the model.
+const AGENT: Stay = Stay {
+    quiet: Duration::from_secs(10),
+    any_output: false,
+};
+
+/// A command may run an agent and then do something of its own, such as tests; those seldom say nothing for so long.
+const COMMAND: Stay = Stay {
+    quiet: Duration::from_secs(45),
+    any_output: true,
+};
 
 /// What one agent is.
 struct Adapter {
@@ -58,6 +84,11 @@ pub fn agent(
         source,
     })?;
     let adapter = adapter(order);
+    let stay = if order.agent.command.is_empty() {
+        AGENT
+    } else {
+        COMMAND
+    };
     let mut command = Command::new(adapter.program);
     command
         .args(adapter.arguments)
@@ -70,6 +101,7 @@ pub fn agent(
     Ok(Agent {
         command,
         transcript: adapter.transcript,
+        stay,
     })
 }
 

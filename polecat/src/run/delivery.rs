@@ -24,7 +24,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 const MAX_NAMED: usize = 5;
 
 /// What delivery works with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The order.
     pub order: &'a WorkOrder,
@@ -34,6 +34,8 @@ pub struct Context<'a> {
     pub url: &'a str,
     /// How long all of it may take.
     pub within: Duration,
+    /// Has the broker read the remote again.
+    pub reread: &'a dyn Fn(),
 }
 
 /// What became of the work.
@@ -164,10 +166,10 @@ impl Context<'_> {
     }
 
     fn step(&self, git: &Git, head: &Sha, remote: &Remote) -> Step {
-        let is_part_of = |other: &Sha| self.is_part_of(git, head, other);
+        let head_is_part_of = |other: &Sha| is_part_of(git, head, other);
         let base = self.order.git.base.as_ref();
         if let Some(work) = &remote.work {
-            return if work == head || is_part_of(work) {
+            return if work == head || head_is_part_of(work) {
                 Step::Delivered
             } else {
                 Step::Push
@@ -177,7 +179,7 @@ impl Context<'_> {
         let tracked = git.text(&["rev-parse", "--quiet", "--verify", &tracked]).ok();
         let tracked: Option<Sha> = tracked.and_then(|text| text.parse().ok());
         let known = [remote.base.as_ref(), tracked.as_ref(), base];
-        if known.into_iter().flatten().any(is_part_of) {
+        if known.into_iter().flatten().any(head_is_part_of) {
             Step::Nothing
         } else {
             Step::Push
@@ -197,26 +199,21 @@ impl Context<'_> {
         ];
         match patiently(deadline, || git.run(&push)) {
             Ok(_) => Ok(()),
-            // What the push said, or that it said nothing in time, is no evidence: what the broker has is.
+            // What the push said, or that it said nothing in time, is no evidence: the remote is.
             Err(_) if self.is_on_remote(git, head) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Whether the broker has `commit` on the work branch.
+    /// Whether the remote, read again, has `commit` on the work branch.
     fn is_on_remote(&self, git: &Git, commit: &Sha) -> bool {
+        (self.reread)();
         let deadline = Instant::now() + ASK_AGAIN;
         let remote = self.remote(&git.clone().limit(ASK_AGAIN), deadline);
         remote.is_ok_and(|remote| {
             let work = remote.work.as_ref();
-            work.is_some_and(|work| work == commit || self.is_part_of(git, commit, work))
+            work.is_some_and(|work| work == commit || is_part_of(git, commit, work))
         })
-    }
-
-    /// An object that the clone does not have is no descendant of anything here.
-    fn is_part_of(&self, git: &Git, commit: &Sha, other: &Sha) -> bool {
-        git.asks(&["merge-base", "--is-ancestor", commit.as_str(), other.as_str()])
-            .unwrap_or(false)
     }
 
     /// Commits that no push of the work branch takes along.
@@ -259,9 +256,24 @@ impl Context<'_> {
 }
 
 impl Delivery {
+    /// What is said of a delivery whose end nobody saw.
+    pub fn cut_short(why: &str) -> Self {
+        Self {
+            failed: true,
+            notes: vec![format!("the delivery did not end: {why}")],
+            ..Self::default()
+        }
+    }
+
     fn note(&mut self, what: &str, error: &RunGit) {
         self.notes.push(format!("{what}: {}", escape(&error.words())));
     }
+}
+
+/// An object that the clone does not have is no descendant of anything here.
+fn is_part_of(git: &Git, commit: &Sha, other: &Sha) -> bool {
+    git.asks(&["merge-base", "--is-ancestor", commit.as_str(), other.as_str()])
+        .unwrap_or(false)
 }
 
 #[cfg(test)]

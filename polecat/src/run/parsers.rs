@@ -18,8 +18,8 @@ pub async fn transcript(
     let (mut claude, mut codex) = (ClaudeSession::default(), CodexSession::default());
     let mut shown = Vec::new();
     while let Some(line) = lines.next().await? {
-        shown.extend(claude.event(&line));
-        shown.extend(codex.event(&line));
+        shown.extend(claude.line(&line));
+        shown.extend(codex.line(&line));
     }
     Ok((shown, claude.complaint().or_else(|| codex.complaint())))
 }

@@ -18,11 +18,22 @@ pub const MAX_LINES: usize = 12;
 
 /// Reads what an agent writes to its standard output.
 pub trait Transcript {
-    /// The readable lines of one line of it.
-    fn event(&mut self, line: &Line) -> Vec<String>;
+    /// The readable lines of one event.
+    fn event(&mut self, event: &Value) -> Vec<String>;
 
-    /// What the agent said went wrong, if it ended with an error.
+    /// Whether the agent has written a result, so that nothing more is to come but another turn and its result.
+    fn has_result(&self) -> bool;
+
+    /// What the agent said went wrong, unless it said later that it went well after all.
     fn complaint(&self) -> Option<String>;
+
+    /// The readable lines of one line.
+    fn line(&mut self, line: &Line) -> Vec<String> {
+        match event(line) {
+            Ok(event) => self.event(&event),
+            Err(shown) => vec![shown],
+        }
+    }
 }
 
 /// The event that a line is: an object with a type. What is none is shown as it is.
@@ -105,7 +116,7 @@ pub mod testing {
 
     /// What is shown of an event.
     pub fn show(session: &mut impl Transcript, event: &str) -> Vec<String> {
-        session.event(&Line {
+        session.line(&Line {
             bytes: event.as_bytes().to_vec(),
             left_out: 0,
         })

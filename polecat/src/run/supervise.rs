@@ -3,16 +3,17 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, wait, waitpid};
 use tokio::process::{ChildStderr, ChildStdout};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::agent::{Agent as Prepared, Stay};
 use super::lines::{Line, Lines};
-use super::show::{Transcript, raw};
+use super::show::{Transcript, event, raw};
 use crate::console::say;
 
 /// How long the agent may take to end on SIGTERM.
@@ -64,35 +65,92 @@ pub struct Ended {
     pub complaint: Option<String>,
 }
 
+impl Ended {
+    /// Whether it ended by itself, with 0, and did not say that it failed. Its word can only withhold this.
+    #[must_use]
+    pub fn well(&self) -> bool {
+        self.exit == 0 && !self.stopped && self.complaint.is_none()
+    }
+}
+
+/// The signals by which the kubelet ends a container.
+#[derive(Debug)]
+pub struct Stop {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+}
+
+impl Stop {
+    /// Hears them from now on.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Ready when one came.
+    pub async fn told(&mut self) {
+        tokio::select! {
+            Some(()) = self.terminate.recv() => {}
+            Some(()) = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Why the agent's processes are ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// The pod is to stop.
+    Told,
+    /// The agent has written its result and stays.
+    AfterResult,
+}
+
 struct Agent {
     pid: Pid,
     stdout: Option<Lines<ChildStdout>>,
     stderr: Option<Lines<ChildStderr>>,
     transcript: Box<dyn Transcript>,
+    stay: Stay,
+    /// Since when nothing has come after the result.
+    quiet_since: Option<Instant>,
     /// What was not let go on, in words.
     stopped_for: Option<String>,
     exit: Option<i32>,
 }
 
-/// Runs `command` to its end, reading its output by `transcript`; `wrote` hears of every line.
+/// Runs the agent to its end; `wrote` hears of every line, and `calls_the_model` says whether it waits for an answer.
 pub async fn supervise(
-    command: Command,
-    transcript: Box<dyn Transcript>,
+    prepared: Prepared,
+    stop: &mut Stop,
     wrote: impl Fn(),
+    calls_the_model: impl AsyncFn() -> bool,
 ) -> Result<Ended, Supervise> {
-    // Before the agent starts, so that neither its end nor an early SIGTERM is missed.
+    // Before the agent starts, so that its end is not missed.
     let mut ends = signal(SignalKind::child())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut agent = Agent::start(command, transcript)?;
+    let mut agent = Agent::start(prepared)?;
     let mut count = interval(COUNT_EVERY);
     count.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ending = None;
     let mut kill_at = None;
     while agent.exit.is_none() {
+        let stays_until = agent.stays_until().filter(|_| ending.is_none());
         tokio::select! {
             Some(()) = ends.recv() => agent.reap()?,
-            Some(()) = terminate.recv(), if kill_at.is_none() => kill_at = Some(agent.stop()),
-            Some(()) = interrupt.recv(), if kill_at.is_none() => kill_at = Some(agent.stop()),
+            () = stop.told(), if ending != Some(Ending::Told) => {
+                ending = Some(Ending::Told);
+                kill_at = Some(agent.stop());
+            }
+            () = sleep_until(stays_until.unwrap_or_else(Instant::now)), if stays_until.is_some() => {
+                if calls_the_model().await {
+                    agent.quiet_since = Some(Instant::now());
+                } else {
+                    say("polecat run: the agent has written its result and stays; ending it");
+                    ending = Some(Ending::AfterResult);
+                    kill_at = Some(agent.stop());
+                }
+            }
             () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
                 agent.kill_all();
                 kill_at = Some(Instant::now() + STOP_WITHIN);
@@ -106,8 +164,12 @@ pub async fn supervise(
     let _cut_off = timeout(DRAIN_WITHIN, agent.drain()).await;
     agent.reap()?;
     Ok(Ended {
-        exit: agent.exit.unwrap_or(-1),
-        stopped: kill_at.is_some(),
+        exit: match ending {
+            // How it took our signal says nothing: its result does, by the complaint.
+            Some(Ending::AfterResult) if agent.stopped_for.is_none() => 0,
+            _ => agent.exit.unwrap_or(-1),
+        },
+        stopped: ending == Some(Ending::Told),
         complaint: agent.stopped_for.take().or_else(|| agent.transcript.complaint()),
     })
 }
@@ -122,7 +184,12 @@ fn processes(proc: &Path) -> usize {
 }
 
 impl Agent {
-    fn start(mut command: Command, transcript: Box<dyn Transcript>) -> Result<Self, Supervise> {
+    fn start(prepared: Prepared) -> Result<Self, Supervise> {
+        let Prepared {
+            mut command,
+            transcript,
+            stay,
+        } = prepared;
         command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -140,13 +207,14 @@ impl Agent {
             stdout: stdout.map(|pipe| Lines::new(pipe, MAX_EVENT)),
             stderr: stderr.map(|pipe| Lines::new(pipe, MAX_COMPLAINT)),
             transcript,
+            stay,
+            quiet_since: None,
             stopped_for: None,
             exit: None,
         })
     }
 
     fn stop(&self) -> Instant {
-        say("polecat run: stopping the agent");
         let _gone_already = kill_process_group(self.pid, Signal::TERM);
         Instant::now() + STOP_WITHIN
     }
@@ -190,18 +258,47 @@ impl Agent {
         }
     }
 
+    /// When a process that stays after its result is ended.
+    fn stays_until(&self) -> Option<Instant> {
+        let since = self.quiet_since?;
+        self.transcript.has_result().then(|| since + self.stay.quiet)
+    }
+
     /// Shows the next line of either pipe; once both are closed, it is never ready.
     async fn show_next(&mut self) {
         let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
         tokio::select! {
             line = next_of(stdout) => match line {
-                Some(line) => self.transcript.event(&line).iter().for_each(|line| say(line)),
+                Some(line) => self.show(&line),
                 None => self.stdout = None,
             },
             line = next_of(stderr) => match line {
-                Some(line) => say(&raw("stderr", &line)),
+                Some(line) => {
+                    say(&raw("stderr", &line));
+                    self.heard(self.stay.any_output);
+                }
                 None => self.stderr = None,
             },
+        }
+    }
+
+    fn show(&mut self, line: &Line) {
+        match event(line) {
+            Ok(event) => {
+                self.transcript.event(&event).iter().for_each(|line| say(line));
+                self.heard(true);
+            }
+            Err(shown) => {
+                say(&shown);
+                self.heard(self.stay.any_output);
+            }
+        }
+    }
+
+    /// Whoever goes on talking after a result is not at its end.
+    fn heard(&mut self, counts: bool) {
+        if counts && self.transcript.has_result() {
+            self.quiet_since = Some(Instant::now());
         }
     }
 
@@ -231,11 +328,36 @@ fn exit_of(status: WaitStatus) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
     use crate::run::agent::ClaudeSession;
 
+    const STAY: Stay = Stay {
+        quiet: Duration::from_millis(700),
+        any_output: false,
+    };
+
+    fn prepared(command: Command, stay: Stay) -> Prepared {
+        Prepared {
+            command,
+            transcript: Box::new(ClaudeSession::default()),
+            stay,
+        }
+    }
+
     async fn supervise(command: Command, wrote: impl Fn()) -> Result<Ended, Supervise> {
-        super::supervise(command, Box::new(ClaudeSession::default()), wrote).await
+        supervise_for(command, STAY, wrote, async || false).await
+    }
+
+    async fn supervise_for(
+        command: Command,
+        stay: Stay,
+        wrote: impl Fn(),
+        calls_the_model: impl AsyncFn() -> bool,
+    ) -> Result<Ended, Supervise> {
+        let mut stop = Stop::listen().unwrap();
+        super::supervise(prepared(command, stay), &mut stop, wrote, calls_the_model).await
     }
 
     fn shell(script: &str) -> Command {
@@ -267,9 +389,70 @@ mod tests {
         assert_eq!(ended.complaint.as_deref(), Some("API Error: 400"));
     }
 
+    fn result(error: bool) -> String {
+        format!(r#"echo '{{"type":"result","subtype":"success","is_error":{error},"result":"the words"}}'"#)
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_stays_after_its_result_is_ended_and_the_result_counts() {
+        for (error, complaint) in [(false, None), (true, Some("the words"))] {
+            let started = Instant::now();
+            // It takes no notice of the signal that it would otherwise die of.
+            let script = format!("sleep 60 & {}; trap 'exit 9' TERM; wait", result(error));
+            let ended = supervise(shell(&script), || ()).await.unwrap();
+            assert_eq!((ended.exit, ended.stopped), (0, false));
+            assert_eq!(ended.complaint.as_deref(), complaint);
+            assert_eq!(ended.well(), !error);
+            assert!(started.elapsed() < Duration::from_secs(30));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_result_withholds_a_good_end_and_the_exit_code_is_the_agents_own() {
+        let ended = supervise(shell(&format!("{}; exit 0", result(true))), || ())
+            .await
+            .unwrap();
+        assert_eq!(ended.exit, 0);
+        assert!(!ended.well());
+        let ended = supervise(shell(&format!("{}; exit 3", result(false))), || ())
+            .await
+            .unwrap();
+        assert_eq!(ended.exit, 3, "a result grants nothing");
+    }
+
+    #[tokio::test]
+    async fn who_goes_on_after_a_result_is_let_go_on() {
+        let later = r#"echo '{"type":"system","subtype":"task_notification"}'"#;
+        let script = format!(
+            "{}; for n in 1 2 3 4; do sleep 0.4; {later}; done; exit 5",
+            result(false)
+        );
+        let ended = supervise(shell(&script), || ()).await.unwrap();
+        assert_eq!(ended.exit, 5, "events");
+        let quiet = format!("{}; sleep 1.6; exit 5", result(false));
+        let ended = supervise_for(shell(&quiet), STAY, || (), async || true)
+            .await
+            .unwrap();
+        assert_eq!(ended.exit, 5, "calls of the model");
+        let noisy = format!(
+            "{}; for n in 1 2 3 4; do sleep 0.4; echo $n; done; exit 5",
+            result(false)
+        );
+        let command = Stay {
+            any_output: true,
+            ..STAY
+        };
+        let ended = supervise_for(shell(&noisy), command, || (), async || false)
+            .await
+            .unwrap();
+        assert_eq!(ended.exit, 5, "output of a command");
+        let ended = supervise(shell(&noisy), || ()).await.unwrap();
+        assert_eq!(ended.exit, 0, "a server's log is no word of the agent");
+    }
+
     #[tokio::test]
     async fn an_agent_with_too_many_processes_is_killed_and_told_why() {
-        let mut agent = Agent::start(shell("sleep 60"), Box::new(ClaudeSession::default())).unwrap();
+        let mut agent = Agent::start(prepared(shell("sleep 60"), STAY)).unwrap();
         agent.disperse(MOST_PROCESSES);
         assert_eq!(agent.stopped_for, None);
         agent.disperse(MOST_PROCESSES + 1);

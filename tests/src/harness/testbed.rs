@@ -22,6 +22,15 @@ impl World {
 
     /// Starts the git host and the model; `pre_receive` is a script that git runs before it takes a push.
     pub async fn testbed_with_hook(&self, pre_receive: Option<&str>) -> Remote {
+        let hooks: Vec<_> = pre_receive
+            .map(|script| ("pre-receive", script))
+            .into_iter()
+            .collect();
+        self.testbed_with_hooks(&hooks).await
+    }
+
+    /// Starts the git host, with hooks by name, and the model.
+    pub async fn testbed_with_hooks(&self, hooks: &[(&str, &str)]) -> Remote {
         let keys = &self.keys;
         let htpasswd = format!("git:{}\n", keys.token);
         self.secret(
@@ -38,8 +47,9 @@ impl World {
         .await;
         self.config_map("testbed-project", files("project")).await;
         self.config_map("testbed-scripts", files("scripts")).await;
-        if let Some(hook) = pre_receive {
-            let hooks = BTreeMap::from([("pre-receive".to_owned(), hook.to_owned())]);
+        if !hooks.is_empty() {
+            let owned = |(name, script): &(&str, &str)| ((*name).to_owned(), (*script).to_owned());
+            let hooks = hooks.iter().map(owned).collect();
             self.config_map("testbed-hooks", hooks).await;
         }
         self.apply_manifest().await;

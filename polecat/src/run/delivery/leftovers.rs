@@ -141,7 +141,7 @@ impl Context<'_> {
                 .map(|path| format!(":(exclude,top,icase,literal){path}")),
         );
         git.run(&add)?;
-        let kept_back = self.changed(&git, &denied)?;
+        let kept_back = changed(&git, &denied)?;
         if !kept_back.is_empty() {
             delivery.left.push(format!(
                 "uncommitted changes ({}) were left out: their paths may not be pushed",
@@ -173,28 +173,6 @@ impl Context<'_> {
         }))
     }
 
-    /// The changed paths below `folders`, as the index has them.
-    fn changed(&self, git: &Git, folders: &[&str]) -> Result<Vec<String>, RunGit> {
-        if folders.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut status = vec![
-            "status".to_owned(),
-            "--porcelain".to_owned(),
-            "--no-renames".to_owned(),
-            "-z".to_owned(),
-            "--ignore-submodules=dirty".to_owned(),
-            "--".to_owned(),
-        ];
-        status.extend(folders.iter().map(|path| format!(":(top,icase,literal){path}")));
-        // Two letters and a space stand before each path.
-        let lines = records(&git.run(&status)?);
-        Ok(lines
-            .iter()
-            .filter_map(|line| line.get(3..).map(str::to_owned))
-            .collect())
-    }
-
     fn index(&self, git: &Git) -> Result<PathBuf, RunGit> {
         let path = git.text(&["rev-parse", "--git-path", "index"])?;
         Ok(self.repository.join(path))
@@ -222,6 +200,29 @@ impl Context<'_> {
         };
         Ok((current != work).then(|| format!("{} is checked out", escape(&current))))
     }
+}
+
+/// The changed paths below `folders`, as the index has them.
+fn changed(git: &Git, folders: &[&str]) -> Result<Vec<String>, RunGit> {
+    if folders.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut status = vec![
+        "status".to_owned(),
+        "--porcelain".to_owned(),
+        "--no-renames".to_owned(),
+        "--untracked-files=all".to_owned(),
+        "-z".to_owned(),
+        "--ignore-submodules=dirty".to_owned(),
+        "--".to_owned(),
+    ];
+    status.extend(folders.iter().map(|path| format!(":(top,icase,literal){path}")));
+    // Two letters and a space stand before each path.
+    let lines = records(&git.run(&status)?);
+    Ok(lines
+        .iter()
+        .filter_map(|line| line.get(3..).map(str::to_owned))
+        .collect())
 }
 
 /// A copy beside the index `path`, so that what is known of the files need not be found again. A pipe in its place must

@@ -30,6 +30,7 @@ impl Pod {
             repository: &self.clone(),
             url: &self.url,
             within: Duration::from_secs(30),
+            reread: &|| (),
         };
         context.deliver(well)
     }
@@ -208,6 +209,7 @@ fn a_push_that_does_not_end_in_time_counts_if_the_remote_has_moved() {
         repository: &pod.clone(),
         url: &pod.url,
         within: Duration::from_secs(3),
+        reread: &|| (),
     };
     let delivery = context.deliver(false);
     assert!(delivery.pushed && !delivery.failed, "{delivery:?}");
@@ -228,6 +230,7 @@ fn an_index_that_is_a_pipe_holds_nothing_up() {
         repository: &pod.clone(),
         url: &pod.url,
         within: Duration::from_secs(3),
+        reread: &|| (),
     };
     let delivery = context.deliver(true);
     assert!(delivery.pushed && !delivery.left.is_empty(), "{delivery:?}");
@@ -312,6 +315,7 @@ fn a_filter_that_hangs_ends_with_the_time() {
         repository: &pod.clone(),
         url: &pod.url,
         within: Duration::from_secs(2),
+        reread: &|| (),
     };
     let delivery = context.deliver(true);
     assert!(delivery.left[0].contains("was killed"), "{delivery:?}");

@@ -3,10 +3,9 @@
 use serde_json::Value;
 
 use crate::console::{cut, escape};
-use crate::run::lines::Line;
 use crate::run::show::{
-    MAX_INPUT, MAX_LINES, MAX_RESULT, MAX_TEXT, Transcript, brief, event, indented, label, paragraph,
-    remarkable, text,
+    MAX_INPUT, MAX_LINES, MAX_RESULT, MAX_TEXT, Transcript, brief, indented, label, paragraph, remarkable,
+    text,
 };
 
 /// What is known of the session so far.
@@ -15,8 +14,13 @@ pub struct Session {
     message: String,
     current: Tokens,
     sum: Tokens,
+    ended: bool,
     complaint: Option<String>,
 }
+
+/// The values of `terminal_reason` with which a session has ended as it was meant to: by itself, or by a hook of the
+/// agent's own settings. With every other, known here or not, it was cut short.
+const ENDED_WELL: [&str; 3] = ["completed", "hook_stopped", "stop_hook_prevented"];
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tokens {
@@ -30,17 +34,17 @@ impl Transcript for Session {
         self.complaint.clone()
     }
 
-    fn event(&mut self, line: &Line) -> Vec<String> {
-        let event = match event(line) {
-            Ok(event) => event,
-            Err(shown) => return vec![shown],
-        };
-        match text(&event, "type") {
-            "system" => vec![system(&event)],
+    fn has_result(&self) -> bool {
+        self.ended
+    }
+
+    fn event(&mut self, event: &Value) -> Vec<String> {
+        match text(event, "type") {
+            "system" => vec![system(event)],
             "assistant" => self.assistant(&event["message"]),
             "user" => content(&event["message"]).iter().flat_map(result).collect(),
-            "result" => self.end(&event),
-            other => vec![format!("[{}] {}", label(other), remarkable(&event))],
+            "result" => self.end(event),
+            other => vec![format!("[{}] {}", label(other), remarkable(event))],
         }
     }
 }
@@ -67,7 +71,12 @@ impl Session {
     fn end(&mut self, event: &Value) -> Vec<String> {
         let said = text(event, "result").trim();
         let subtype = text(event, "subtype");
-        let failed = event["is_error"].as_bool().unwrap_or(false) || subtype.starts_with("error");
+        let cut_short = event["terminal_reason"]
+            .as_str()
+            .filter(|why| !ENDED_WELL.contains(why));
+        let failed = event["is_error"].as_bool().unwrap_or(false)
+            || subtype.starts_with("error")
+            || cut_short.is_some();
         let number = |field: &str| event[field].as_u64().unwrap_or_default();
         let seconds = number("duration_ms") / 1000;
         let totals = Tokens::read(&event["usage"]).show();
@@ -89,13 +98,17 @@ impl Session {
                 said.to_owned()
             };
             let words = if words.is_empty() {
-                subtype.to_owned()
+                cut_short.unwrap_or(subtype).to_owned()
             } else {
                 words
             };
             lines.extend(paragraph("error", &words, MAX_TEXT, usize::MAX));
             self.complaint = Some(escape(&cut(&words, 300)));
+        } else {
+            // The result of a later turn: what was started in the background had ended.
+            self.complaint = None;
         }
+        self.ended = true;
         lines
     }
 }
@@ -205,6 +218,7 @@ fn result(block: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::lines::Line;
     use crate::run::show::testing::{forges_nothing, show};
 
     #[test]
@@ -263,6 +277,48 @@ mod tests {
     }
 
     #[test]
+    fn a_result_is_the_last_word_until_the_next_one() {
+        let result = |fields: &str| {
+            let mut transcript = Session::default();
+            assert!(!transcript.has_result());
+            show(
+                &mut transcript,
+                &format!(r#"{{"type":"result","subtype":"success",{fields}}}"#),
+            );
+            assert!(transcript.has_result());
+            transcript
+        };
+        for fields in [
+            r#""is_error":true,"terminal_reason":"api_error","result":"You have hit your limit""#,
+            r#""is_error":false,"terminal_reason":"max_turns","result":"You have hit your limit""#,
+            r#""terminal_reason":"new_in_a_later_version","result":"You have hit your limit""#,
+        ] {
+            let mut transcript = result(fields);
+            assert_eq!(
+                transcript.complaint().as_deref(),
+                Some("You have hit your limit"),
+                "{fields}"
+            );
+            let later = r#"{"type":"result","subtype":"success","is_error":false,"result":"done"}"#;
+            show(&mut transcript, later);
+            assert_eq!(transcript.complaint(), None);
+        }
+        for fields in [
+            r#""is_error":false"#,
+            r#""is_error":false,"terminal_reason":"completed""#,
+            r#""is_error":false,"terminal_reason":null"#,
+        ] {
+            assert_eq!(result(fields).complaint(), None, "{fields}");
+        }
+        assert_eq!(
+            result(r#""terminal_reason":"prompt_too_long""#)
+                .complaint()
+                .as_deref(),
+            Some("prompt_too_long")
+        );
+    }
+
+    #[test]
     fn no_event_can_forge_a_line() {
         let mut transcript = Session::default();
         let forgeries = [
@@ -297,6 +353,6 @@ mod tests {
             bytes: vec![b'a'; 5000],
             left_out: 7,
         };
-        assert_eq!(transcript.event(&long)[0].matches("bytes more").count(), 2);
+        assert_eq!(transcript.line(&long)[0].matches("bytes more").count(), 2);
     }
 }

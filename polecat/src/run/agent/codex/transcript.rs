@@ -3,14 +3,14 @@
 use serde_json::Value;
 
 use crate::console::{cut, escape};
-use crate::run::lines::Line;
 use crate::run::show::{
-    MAX_INPUT, MAX_LINES, MAX_RESULT, MAX_TEXT, Transcript, brief, event, label, paragraph, remarkable, text,
+    MAX_INPUT, MAX_LINES, MAX_RESULT, MAX_TEXT, Transcript, brief, label, paragraph, remarkable, text,
 };
 
 /// What is known of the session so far.
 #[derive(Debug, Default)]
 pub struct Session {
+    ended: bool,
     complaint: Option<String>,
 }
 
@@ -19,27 +19,29 @@ impl Transcript for Session {
         self.complaint.clone()
     }
 
-    fn event(&mut self, line: &Line) -> Vec<String> {
-        let event = match event(line) {
-            Ok(event) => event,
-            Err(shown) => return vec![shown],
-        };
-        match text(&event, "type") {
+    fn has_result(&self) -> bool {
+        self.ended
+    }
+
+    fn event(&mut self, event: &Value) -> Vec<String> {
+        match text(event, "type") {
             "thread.started" => vec!["[start] Codex".to_owned()],
             "turn.completed" => {
                 self.complaint = None;
+                self.ended = true;
                 vec![end(&event["usage"])]
             }
             "turn.failed" => {
+                self.ended = true;
                 let mut lines = vec!["[end] the agent failed".to_owned()];
                 lines.extend(self.complain(&plain(text(&event["error"], "message"))));
                 lines
             }
-            "error" => self.complain(&plain(text(&event, "message"))),
+            "error" => self.complain(&plain(text(event, "message"))),
             "item.started" => begin(&event["item"]),
             "turn.started" | "item.updated" => Vec::new(),
             "item.completed" => item(&event["item"]),
-            other => vec![format!("[{}] {}", label(other), remarkable(&event))],
+            other => vec![format!("[{}] {}", label(other), remarkable(event))],
         }
     }
 }
@@ -153,7 +155,7 @@ mod tests {
             r#"{"type":"error","message":"Reconnecting... 1/5"}"#,
         );
         assert_eq!(lines, ["[error] Reconnecting... 1/5"]);
-        assert!(session.complaint().is_some());
+        assert!(session.complaint().is_some() && !session.has_result());
         show(&mut session, r#"{"type":"turn.completed","usage":{}}"#);
         assert_eq!(session.complaint(), None);
         let lines = show(
@@ -162,6 +164,7 @@ mod tests {
         );
         assert_eq!(lines, ["[end] the agent failed", "[error] no such model"]);
         assert_eq!(session.complaint().as_deref(), Some("no such model"));
+        assert!(session.has_result());
     }
 
     #[test]
