@@ -38,7 +38,7 @@ async fn the_repositorys_settings_lead_no_agent_past_the_broker() {
         let (claude, codex) = tokio::join!(ends(claude), ends(codex));
         for polecat in [claude, codex] {
             let usage = polecat.status.unwrap().usage.unwrap();
-            assert!(usage.requests > 2, "{usage:?}");
+            assert!(usage.requests > 1, "{usage:?}");
         }
         for request in remote.model_requests().await {
             assert_eq!(request["keyFits"], json!(true), "{request}");
@@ -86,7 +86,7 @@ async fn a_provider_that_fails_for_a_while_parks_the_pod_and_the_agent_never_kno
             "failed calls cost nothing"
         );
         let log = world.log_holds("outage", "claude", "[end] ").await;
-        assert!(!log.contains("500"), "{log}");
+        assert!(!log.contains("Internal Server Error"), "{log}");
     })
     .await;
 }
