@@ -173,6 +173,57 @@ pub struct RunReport {
     pub not_delivered: String,
 }
 
+/// The termination message of `keeper` where its last snapshot lacks something: it can only say that work may be lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SnapshotReport {
+    /// How many paths are not saved as they are in the work tree.
+    pub left_out: u64,
+    /// The first of them, each with why.
+    pub named: Vec<String>,
+    /// What else could not be saved or looked at.
+    pub notes: Vec<String>,
+}
+
+impl SnapshotReport {
+    /// The JSON of at most [`MAX_BYTES`]: the last names and notes go first.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut cut = self.clone();
+        loop {
+            let json = serde_json::to_string(&cut).unwrap_or_default();
+            let longest = if cut.named.len() >= cut.notes.len() {
+                &mut cut.named
+            } else {
+                &mut cut.notes
+            };
+            if json.len() <= MAX_BYTES || longest.pop().is_none() {
+                return json;
+            }
+        }
+    }
+
+    /// In words, for a person; none: nothing is lacking.
+    #[must_use]
+    pub fn words(&self) -> Option<String> {
+        let mut parts = self.notes.clone();
+        if self.left_out > 0 {
+            let count = if self.left_out == 1 {
+                "1 path is not saved".to_owned()
+            } else {
+                format!("{} paths are not saved", self.left_out)
+            };
+            let named = self.named.join(", ");
+            parts.push(
+                format!("{count}: {named}")
+                    .trim_end_matches([':', ' '])
+                    .to_owned(),
+            );
+        }
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+}
+
 impl Evidence {
     /// What a broker says before it has done anything.
     #[must_use]

@@ -9,6 +9,7 @@ mod resume;
 mod settings;
 mod unbundle;
 pub(crate) mod wait;
+mod work_trees;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ use crate::console::{explain, say};
 use crate::{loopback, order, report};
 
 pub use home::PROMPT_FILE;
-pub use repository::mail_address;
+pub use repository::{PARTIAL, mail_address};
 use resume::Resumed;
 
 /// What is added to the longest parking before `clone` gives up on a broker that says nothing at all.

@@ -1,13 +1,18 @@
 //! `polecat keeper`, the sidecar that saves the work tree to the pod's WIP ref. It holds no key: whatever the agent
 //! makes it read or run gains nothing.
 
-mod bundle;
+pub(crate) mod bundle;
 pub(crate) mod disk;
 pub(crate) mod hold;
-mod import;
+pub(crate) mod import;
+mod index;
 mod known;
+mod large;
+mod left_out;
 pub(crate) mod message;
 mod name;
+mod others;
+pub(crate) mod read;
 mod rules;
 mod schedule;
 mod serve;
@@ -15,6 +20,7 @@ pub(crate) mod snapshot;
 mod store;
 mod survey;
 mod walk;
+mod work_trees;
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -22,9 +28,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use gastown_api::pod::{GIT_PORT, KEEPER_DIR, KEEPER_SAVED_IN_PART, POD_UID_ENV, REPO_DIR};
+use gastown_api::evidence::SnapshotReport;
+use gastown_api::pod::{
+    GIT_PORT, HOME_DIR, KEEPER_DIR, KEEPER_SAVED_IN_PART, POD_UID_ENV, REPO_DIR, TERMINATION_LOG, TMP_DIR,
+    WORKSPACE_DIR,
+};
+use gastown_api::work_order::WorkOrder;
 
 use crate::console::say;
 use crate::order;
@@ -79,18 +91,35 @@ fn run(socket: PathBuf) -> Result<ExitCode, Box<dyn Error>> {
     let store = Store::open(Path::new(KEEPER_DIR), &url, &order, &pod_uid)?;
     let disk = Disk::of_pod(order.disk);
     let keeper = Keeper {
+        push_bytes: AtomicU64::new(push_bytes(&order)),
         order,
         store,
         work_tree: REPO_DIR.into(),
+        volumes: [WORKSPACE_DIR, TMP_DIR, HOME_DIR].map(PathBuf::from).to_vec(),
         socket,
         port: GIT_PORT,
     };
     let ending = crate::runtime::of_a_sidecar()?.block_on(Arc::new(keeper).serve(disk))?;
     Ok(match ending {
         Ending::Whole => ExitCode::SUCCESS,
-        Ending::InPart => ExitCode::from(KEEPER_SAVED_IN_PART),
-        Ending::Failed => ExitCode::FAILURE,
+        Ending::InPart(lacking) => leave(&lacking, ExitCode::from(KEEPER_SAVED_IN_PART)),
+        Ending::Failed(lacking) => leave(&lacking, ExitCode::FAILURE),
     })
+}
+
+/// Says in the termination message what is not saved; without it the exit code says that something is not.
+fn leave(lacking: &SnapshotReport, code: ExitCode) -> ExitCode {
+    if let Err(error) = std::fs::write(TERMINATION_LOG, lacking.to_json()) {
+        say(&format!(
+            "polecat keeper: failed to write {TERMINATION_LOG}: {error}"
+        ));
+    }
+    code
+}
+
+/// The most bytes of new files in one push. A pack has headers, and a file may grow a little where it is compressed.
+fn push_bytes(order: &WorkOrder) -> u64 {
+    order.git.max_push_bytes / 16 * 15
 }
 
 /// A hook that fails only delays the end of the pod, so it never does; the keeper's own log says what became of it.

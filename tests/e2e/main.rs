@@ -25,6 +25,7 @@ mod refused;
 mod saved;
 mod stuck;
 mod task;
+mod trees;
 mod without_grace;
 // These run alone; by their names they come last, when nobody waits for them.
 mod town_from_nothing;

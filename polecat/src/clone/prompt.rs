@@ -67,6 +67,13 @@ pub fn resumption(resumed: &Resumed) -> String {
             named(&resumed.branches, ", ")
         );
     }
+    if !resumed.work_trees.is_empty() {
+        let _strings_take_everything = write!(
+            text,
+            " These work trees, linked to the clone, have uncommitted changes too: {}.",
+            named(&resumed.work_trees, ", ")
+        );
+    }
     if !resumed.left_out.is_empty() {
         let _strings_take_everything = write!(text, " Not restored: {}.", named(&resumed.left_out, "; "));
     }

@@ -22,9 +22,20 @@ const TRIES: u32 = 3;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// What agents and tools leave behind that is no work; gt's own safety commit leaves the same out. Git reads it as
-/// `info/exclude`, so tracked files of these names are not concerned.
-const EXCLUDED: &str = "__pycache__/\n.claude/\n.runtime/\nCLAUDE.local.md\n";
+/// Where the clone is made, beside its place, until it is complete.
+pub const PARTIAL: &str = ".clone";
+
+/// Local state that agents and tools leave behind, which nobody commits: each by its whole name, since all else below
+/// `.claude/` (commands, agents, skills, settings) is work. Git reads it as `info/exclude`, so tracked files of these
+/// names are not concerned.
+const EXCLUDED: &str = "\
+__pycache__/
+/.claude/settings.local.json
+/.claude/worktrees/
+/.claude/*.lock
+/.runtime/
+CLAUDE.local.md
+";
 
 /// The domain of a polecat's mail address; `.invalid` is reserved for addresses that must not work (RFC 2606).
 pub const MAIL_DOMAIN: &str = "gastown.invalid";
@@ -99,7 +110,7 @@ pub fn prepare(order: &WorkOrder, url: &str, workspace: &Path) -> Result<Prepare
             .parse()?;
         return Ok(Prepared { head, kept: true });
     }
-    let partial = workspace.join(".clone");
+    let partial = workspace.join(PARTIAL);
     clone(url, &partial)?;
     let git = Git::at(&partial).limit(CLONE_WITHIN);
     configure(order, &git, &partial)?;

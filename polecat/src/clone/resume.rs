@@ -1,7 +1,7 @@
 //! Starts an attempt from what an earlier one left: the snapshot's tree as uncommitted changes, byte for byte, what was
 //! held at its place again, and the commits that were never pushed on their branches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::console::escape;
 use crate::git::{Git, RunGit};
-use crate::keeper::hold::{Blob, Change, Diff, Edit, index_info, origin};
-use crate::keeper::message::{self, Recorded};
+use crate::keeper::hold::{Blob, Change, Diff, Edit, ancestors, index_info, origin};
+use crate::keeper::import::unquote;
+use crate::keeper::message::{self, Record, Recorded};
+use crate::keeper::read::entry;
 use crate::keeper::snapshot::{BUNDLE, HELD_FOLDER};
 
 /// Where the snapshot stays in the clone, so that the agent can look at it.
@@ -68,6 +70,9 @@ pub struct Resumed {
     pub found: bool,
     /// Branches with commits that were never pushed.
     pub branches: Vec<String>,
+    /// Work trees besides the clone's own that are there again.
+    #[serde(default)]
+    pub work_trees: Vec<String>,
     /// What is not as the snapshot has it, in words.
     pub left_out: Vec<String>,
 }
@@ -133,7 +138,10 @@ pub fn restore(
         .unbundle(&mut resumed)?
         .or(snapshot.branch_then().map_err(fail)?);
     let tree = snapshot.tree(branch.as_ref(), &mut resumed).map_err(fail)?;
-    snapshot.check_out(&tree, fail)?;
+    snapshot.check_out(&tree, fail, || {
+        let record = snapshot.recorded.record.as_ref();
+        snapshot.restore_work_trees(record.map_or(&[], |record| &record.work_trees), &mut resumed);
+    })?;
     write_report(folder, &resumed)?;
     Ok(Some(resumed))
 }
@@ -189,6 +197,7 @@ impl Snapshot<'_> {
     fn tree(&self, branch_then: Option<&Sha>, resumed: &mut Resumed) -> Result<String, RunGit> {
         let then = branch_then.map_or(self.work.as_str(), Sha::as_str);
         let held = format!("{}/", self.held).into_bytes();
+        let evidence = self.evidence(then)?;
         let mut edits = Vec::new();
         let newer: BTreeMap<_, _> = self
             .diff(then, &self.work)?
@@ -197,7 +206,7 @@ impl Snapshot<'_> {
             .collect();
         let mut left = Vec::new();
         for change in self.diff(then, RESUMED_REF)? {
-            if change.path.starts_with(&held) {
+            if change.path.starts_with(&held) || !evidence.is_work(&change) {
                 continue;
             }
             match newer.get(&change.path) {
@@ -205,8 +214,19 @@ impl Snapshot<'_> {
                 _ => edits.push(edit(change)),
             }
         }
-        edits.extend(self.held_files()?);
-        edits.extend(self.recorded.deleted.iter().cloned().map(Edit::Remove));
+        edits.extend(
+            self.held_files()?
+                .into_iter()
+                .filter(|(blob, path)| evidence.is_held_work(Some(blob), path))
+                .map(|(blob, path)| Edit::Put(blob, path)),
+        );
+        let deleted = self.recorded.deleted.iter();
+        edits.extend(
+            deleted
+                .filter(|path| evidence.is_held_work(None, path))
+                .cloned()
+                .map(Edit::Remove),
+        );
         let named = left.iter().take(MAX_NAMED);
         resumed.left_out.extend(named.map(|path| {
             let path = escape(&String::from_utf8_lossy(path));
@@ -223,12 +243,69 @@ impl Snapshot<'_> {
                 .left_out
                 .push(format!("{more} deletions of paths that no push may change"));
         }
+        self.edited(Some(&self.work), &edits)
+    }
+
+    /// What the snapshot's tree says of the work that was done.
+    fn evidence(&self, then: &str) -> Result<Evidence, RunGit> {
+        let record = self.recorded.record.clone().unwrap_or_default();
+        let branch = self.recorded.branch.as_ref().map(Sha::as_str);
+        let branch = match branch {
+            Some(branch) if self.exists(branch)? => branch,
+            _ => then,
+        };
+        let read = self
+            .diff(branch, RESUMED_REF)?
+            .into_iter()
+            .map(|change| change.path)
+            .collect();
+        let checked_out = match &self.recorded.record {
+            // An older program's snapshot does not say; it was taken for one of the branch.
+            None => CheckedOut::Branch,
+            Some(record) => self.checked_out(record, then)?,
+        };
+        Ok(Evidence {
+            unread: record.unread.iter().filter_map(|path| unquote(path)).collect(),
+            deletions_unknown: record.deletions_unknown,
+            read,
+            checked_out,
+        })
+    }
+
+    fn checked_out(&self, record: &Record, then: &str) -> Result<CheckedOut, RunGit> {
+        let Some(head) = &record.checked_out else {
+            return Ok(CheckedOut::Unrelated(BTreeMap::new()));
+        };
+        if !self.exists(head.as_str())? {
+            return Ok(CheckedOut::Unrelated(BTreeMap::new()));
+        }
+        if self
+            .git
+            .asks(&["merge-base", "--is-ancestor", then, head.as_str()])?
+        {
+            return Ok(CheckedOut::Branch);
+        }
+        let mut entries = BTreeMap::new();
+        let list = ["ls-tree", "-r", "-z", "--full-tree", head.as_str()];
+        self.git.records(&list, 0, |record| {
+            entries.extend(entry(record).map(|(blob, path)| (path, blob)));
+        })?;
+        let related = self.git.asks(&["merge-base", then, head.as_str()])?;
+        Ok(if related {
+            CheckedOut::Elsewhere(entries)
+        } else {
+            CheckedOut::Unrelated(entries)
+        })
+    }
+
+    /// The tree `from`, or an empty one, with `edits`.
+    pub(super) fn edited(&self, from: Option<&str>, edits: &[Edit]) -> Result<String, RunGit> {
         let index = self.folder.join(".git/resumed-index");
         let git = self.git.clone().env("GIT_INDEX_FILE", &index);
-        git.run(&["read-tree", &self.work])?;
+        git.run(&["read-tree", from.unwrap_or("--empty")])?;
         git.feed(
             &["update-index", "--add", "--replace", "-z", "--index-info"],
-            &index_info(&edits),
+            &index_info(edits),
         )?;
         let tree = git.text(&["write-tree"])?;
         let _made_anew_each_time = fs::remove_file(&index);
@@ -253,7 +330,7 @@ impl Snapshot<'_> {
     }
 
     /// What is held goes back to where it came from.
-    fn held_files(&self) -> Result<Vec<Edit>, RunGit> {
+    fn held_files(&self) -> Result<Vec<(Blob, Vec<u8>)>, RunGit> {
         let folder = format!("{RESUMED_REF}:{}", self.held);
         if !self
             .git
@@ -262,20 +339,33 @@ impl Snapshot<'_> {
         {
             return Ok(Vec::new());
         }
-        let mut edits = Vec::new();
+        let record = self.recorded.record.as_ref();
+        let others: Vec<_> = record
+            .iter()
+            .flat_map(|record| &record.work_trees)
+            .map(|tree| format!("{}/", tree.folder).into_bytes())
+            .collect();
+        let mut files = Vec::new();
         self.git
             .records(&["ls-tree", "-r", "-z", "--full-tree", &folder], 0, |record| {
-                edits.extend(
-                    entry(record)
-                        .filter(|(_, path)| path != BUNDLE.as_bytes())
-                        .map(|(blob, path)| Edit::Put(blob, origin(&path))),
-                );
+                files.extend(entry(record).filter(|(_, path)| {
+                    path != BUNDLE.as_bytes() && !others.iter().any(|folder| path.starts_with(folder))
+                }));
             })?;
-        Ok(edits)
+        Ok(files
+            .into_iter()
+            .map(|(blob, path)| (blob, origin(&path)))
+            .collect())
     }
 
     /// Writes the tree into the empty work tree, and makes the index that of the branch: what differs is uncommitted.
-    fn check_out(&self, tree: &str, fail: impl Fn(RunGit) -> ResumeWork) -> Result<(), ResumeWork> {
+    /// `others` makes other work trees, byte for byte as well.
+    fn check_out(
+        &self,
+        tree: &str,
+        fail: impl Fn(RunGit) -> ResumeWork,
+        others: impl FnOnce(),
+    ) -> Result<(), ResumeWork> {
         let path = self.folder.join(".git/info/attributes");
         let write = |source| ResumeWork::WriteWorkspace {
             path: path.clone(),
@@ -287,6 +377,7 @@ impl Snapshot<'_> {
         self.git
             .run(&["read-tree", "--reset", "-u", tree])
             .map_err(&fail)?;
+        others();
         fs::remove_file(&path).map_err(write)?;
         self.git.run(&["read-tree", &self.work]).map_err(&fail)?;
         // It says no where files differ from the branch, which is what they are to do.
@@ -304,14 +395,47 @@ fn edit(change: Change) -> Edit {
     }
 }
 
-/// Mode, id and path of a line of `ls-tree -r -z`.
-fn entry(record: &[u8]) -> Option<(Blob, Vec<u8>)> {
-    let tab = record.iter().position(|byte| *byte == b'\t')?;
-    let mut fields = str::from_utf8(&record[..tab]).ok()?.split(' ');
-    let (mode, _, id) = (fields.next()?, fields.next()?, fields.next()?);
-    let blob = Blob {
-        mode: mode.to_owned(),
-        id: id.to_owned(),
-    };
-    Some((blob, record[tab + 1..].to_vec()))
+/// The commit that the agent had checked out, as far as it decides what the snapshot's tree says.
+#[derive(Debug)]
+enum CheckedOut {
+    /// The work branch, or a commit on it: all that differs from the branch is work.
+    Branch,
+    /// A commit that lacks some of the branch's, such as an older one: what is as in that commit is no change.
+    Elsewhere(BTreeMap<Vec<u8>, Blob>),
+    /// One that shares no history with the branch, or none yet: what it never had was not deleted.
+    Unrelated(BTreeMap<Vec<u8>, Blob>),
+}
+
+/// What of a snapshot's tree tells of work. Absence alone does not.
+#[derive(Debug)]
+struct Evidence {
+    unread: BTreeSet<Vec<u8>>,
+    deletions_unknown: bool,
+    /// Paths that differ from the branch on the remote at the time: of them something was read.
+    read: BTreeSet<Vec<u8>>,
+    checked_out: CheckedOut,
+}
+
+impl Evidence {
+    fn is_work(&self, change: &Change) -> bool {
+        let deleted = change.after.is_none();
+        let unread = || ancestors(&change.path).any(|path| self.unread.contains(path));
+        if (deleted && self.deletions_unknown) || (!self.read.contains(&change.path) && unread()) {
+            return false;
+        }
+        match &self.checked_out {
+            CheckedOut::Branch => true,
+            CheckedOut::Elsewhere(entries) => entries.get(&change.path) != change.after.as_ref(),
+            CheckedOut::Unrelated(entries) => !deleted || entries.contains_key(&change.path),
+        }
+    }
+
+    /// The same of a path that no push may touch, whose state in the work tree the snapshot says apart; none: deleted.
+    fn is_held_work(&self, state: Option<&Blob>, path: &[u8]) -> bool {
+        match &self.checked_out {
+            CheckedOut::Branch => true,
+            CheckedOut::Elsewhere(entries) => entries.get(path) != state,
+            CheckedOut::Unrelated(entries) => state.is_some() || entries.contains_key(path),
+        }
+    }
 }

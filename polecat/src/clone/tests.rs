@@ -55,6 +55,37 @@ fn a_new_work_branch_starts_at_the_base_with_full_history() {
 }
 
 #[test]
+fn only_local_state_of_agents_is_ignored_by_name() {
+    let pod = pod();
+    pod.furnish(&order()).unwrap();
+    let git = Git::at(pod.clone());
+    let added = |name: &str| {
+        let path = pod.clone().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "x").unwrap();
+        git.run(&["add", "--", name]).is_ok()
+    };
+    for work in [
+        ".claude/commands/test.md",
+        ".claude/settings.json",
+        ".claude/agents/reviewer.md",
+        "docs/.claude/settings.local.json",
+        "src/.runtime/x.rs",
+    ] {
+        assert!(added(work), "{work}");
+    }
+    for state in [
+        ".claude/settings.local.json",
+        ".claude/worktrees/a/x",
+        ".runtime/x",
+        "src/__pycache__/x.pyc",
+        "CLAUDE.local.md",
+    ] {
+        assert!(!added(state), "{state}");
+    }
+}
+
+#[test]
 fn a_work_branch_that_exists_is_gone_on_with() {
     let pod = pod();
     let upstream = Git::at(pod.url.as_str());

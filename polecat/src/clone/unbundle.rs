@@ -12,10 +12,13 @@ use gastown_api::git::Sha;
 use super::resume::{RESUMED_REF, ResumeWork, Resumed, Snapshot};
 use crate::console::{escape, explain};
 use crate::git::RunGit;
+use crate::keeper::bundle::OLDER_STASHES;
 use crate::keeper::snapshot::BUNDLE;
 
 /// Where branches go that cannot be moved on to commits that were never pushed.
 const ASIDE: &str = "gastown-unpushed";
+
+const STASH: &[u8] = b"refs/stash";
 
 /// Why a bundle could not be taken.
 enum TakeBundle {
@@ -53,7 +56,7 @@ impl Snapshot<'_> {
             }
         };
         let mut work = None;
-        for (name, id) in heads {
+        for (name, id) in in_order(heads) {
             match self.place(&name, &id) {
                 Ok(placed) => {
                     resumed.branches.push(placed);
@@ -103,11 +106,15 @@ impl Snapshot<'_> {
 
     /// Gives the name under which the commits are found.
     fn place(&self, name: &[u8], id: &Sha) -> Result<String, RunGit> {
-        if name == b"refs/stash" {
+        if name == STASH || name.starts_with(OLDER_STASHES.as_bytes()) {
             self.git.run(&["stash", "store", "-m", "restored", id.as_str()])?;
             return Ok("the stash".to_owned());
         }
         let full = OsStr::from_bytes(name);
+        if name.starts_with(b"refs/tags/") && !self.exists(full)? {
+            self.update(full, id.as_str())?;
+            return Ok(words_of(name));
+        }
         let short = name.strip_prefix(b"refs/heads/");
         if let Some(short) = short {
             let free = !self.exists(full)?;
@@ -118,19 +125,32 @@ impl Snapshot<'_> {
                 id.as_str().as_ref(),
             ];
             if free || self.git.asks(&ancestor)? {
-                self.update(full, id)?;
+                self.update(full, id.as_str())?;
                 return Ok(words_of(short));
             }
         }
-        let aside = [ASIDE.as_bytes(), b"/", short.unwrap_or(name)].concat();
-        self.update(OsStr::from_bytes(&[b"refs/heads/", &aside[..]].concat()), id)?;
+        let plain = short.or_else(|| name.strip_prefix(b"refs/")).unwrap_or(name);
+        let aside = [ASIDE.as_bytes(), b"/", plain].concat();
+        let branch = [b"refs/heads/", &aside[..]].concat();
+        // A branch names a commit, where the ref may have named a tag.
+        self.update(OsStr::from_bytes(&branch), &format!("{id}^{{commit}}"))?;
         Ok(words_of(&aside))
     }
 
-    fn update(&self, name: &OsStr, id: &Sha) -> Result<(), RunGit> {
-        let update = ["update-ref".as_ref(), name, id.as_str().as_ref()];
+    fn update(&self, name: &OsStr, revision: &str) -> Result<(), RunGit> {
+        let update = ["update-ref".as_ref(), name, revision.as_ref()];
         self.git.run(&update).map(drop)
     }
+}
+
+/// Stash entries as they were put: the oldest first, the newest last.
+fn in_order(mut heads: Vec<(Vec<u8>, Sha)>) -> Vec<(Vec<u8>, Sha)> {
+    heads.sort_by_key(|(name, _)| {
+        let number = name.strip_prefix(OLDER_STASHES.as_bytes());
+        let number: Option<u64> = number.and_then(|text| str::from_utf8(text).ok()?.parse().ok());
+        (name == STASH, number.map(std::cmp::Reverse))
+    });
+    heads
 }
 
 fn words_of(name: &[u8]) -> String {

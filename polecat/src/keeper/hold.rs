@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use super::index::NotCheckedOut;
 use super::name::is_modules;
 use super::walk::Seen;
 
 /// The mode of a submodule's entry.
-const GITLINK: &str = "160000";
+pub const GITLINK: &str = "160000";
 
 /// One line of `git diff-tree -r -z --raw`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,8 +137,9 @@ pub fn hold(changes: &[Change], folder: &str) -> Held {
     held
 }
 
-/// Names that git reads as its own get a suffix: a host checks them at any depth.
-fn held_path(folder: &str, path: &[u8]) -> Vec<u8> {
+/// Where a file is held below `folder`. Names that git reads as its own get a suffix: a host checks them at any depth.
+#[must_use]
+pub fn held_path(folder: &str, path: &[u8]) -> Vec<u8> {
     let mut held = folder.as_bytes().to_vec();
     for name in path.split(|byte| *byte == b'/') {
         held.push(b'/');
@@ -160,20 +162,29 @@ pub fn origin(held: &[u8]) -> Vec<u8> {
     names.collect::<Vec<_>>().join(&b'/')
 }
 
-/// Tells what only seems to be deleted: what was skipped, and submodules whose folder is empty.
+/// Tells what only seems to be deleted: what was skipped, put off or is read on its own, submodules whose folder is
+/// empty, and files that were never checked out.
 #[derive(Debug)]
 pub struct Unread<'a> {
     skipped: BTreeSet<&'a [u8]>,
     empty: BTreeSet<&'a [u8]>,
+    not_checked_out: &'a NotCheckedOut,
 }
 
 impl<'a> Unread<'a> {
-    /// Of one walk.
+    /// Of one walk, which passed over what is below `apart`.
     #[must_use]
-    pub fn of(seen: &'a Seen) -> Self {
+    pub fn of(seen: &'a Seen, apart: &'a BTreeSet<Vec<u8>>, not_checked_out: &'a NotCheckedOut) -> Self {
+        let skipped = seen.skipped.iter().map(|(path, _)| &path[..]);
+        let skipped = skipped.chain(seen.special.iter().map(|(path, _)| &path[..]));
+        let put_off = seen.put_off.iter().map(|(path, _)| &path[..]);
         Self {
-            skipped: seen.skipped.iter().map(|(path, _)| &path[..]).collect(),
+            skipped: skipped
+                .chain(put_off)
+                .chain(apart.iter().map(|path| &path[..]))
+                .collect(),
             empty: seen.empty.iter().map(|path| &path[..]).collect(),
+            not_checked_out,
         }
     }
 
@@ -185,7 +196,9 @@ impl<'a> Unread<'a> {
             return false;
         };
         let module = before.mode == GITLINK && self.empty.contains(&change.path[..]);
-        module || ancestors(&change.path).any(|path| self.skipped.contains(path))
+        module
+            || self.not_checked_out.holds(&change.path)
+            || ancestors(&change.path).any(|path| self.skipped.contains(path))
     }
 }
 
@@ -199,7 +212,7 @@ pub fn put_back(changes: Vec<Change>) -> Vec<Edit> {
 }
 
 /// The path itself, each folder above it, and the root as an empty path.
-fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let slashes = (0..path.len()).filter(|at| path[*at] == b'/');
     let cuts = slashes.chain([path.len(), 0]);
     cuts.map(|at| &path[..at])
@@ -228,6 +241,8 @@ pub fn index_info(edits: &[Edit]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn blob(id: &str) -> Blob {
@@ -329,7 +344,8 @@ mod tests {
             change(Some("c"), Some("d"), "big/one"),
         ];
         let back = |seen: &Seen| {
-            let unread = Unread::of(seen);
+            let (apart, all) = (BTreeSet::new(), NotCheckedOut::Paths(BTreeMap::new()));
+            let unread = Unread::of(seen, &apart, &all);
             put_back(
                 changes
                     .iter()

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use gastown_api::git::Sha;
 use gastown_api::work_order::WorkOrder;
+use serde::{Deserialize, Serialize};
 
 use super::bundle::Refs;
 use super::hold::Held;
@@ -20,9 +21,11 @@ const MAX_LINES: usize = 300;
 /// The most lines of the list of deletions: nothing but the message knows of them.
 const MAX_DELETED: usize = 10_000;
 
-/// What stands before the commit of the work branch, and before the name of the folder of held files.
+/// What stands before the commit of the work branch, before the name of the folder of held files, and before the
+/// [`Record`] as JSON.
 const BRANCH: &str = "Branch: ";
 const HELD: &str = "Held in: ";
+const RECORD: &str = "Record: ";
 
 /// The heading of the list of paths that only seem to be there.
 pub(super) const DELETED: &str =
@@ -32,6 +35,8 @@ pub(super) const DELETED: &str =
 /// its own successor astray.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
+    /// What else it needs; none: the snapshot is an older program's.
+    pub record: Option<Record>,
     /// The work branch on the remote at the time, else the base.
     pub branch: Option<Sha>,
     /// The folder of held files.
@@ -40,6 +45,65 @@ pub struct Recorded {
     pub deleted: Vec<Vec<u8>>,
     /// How many more were; the message does not name them.
     pub deleted_more: u64,
+}
+
+/// What the trees of a snapshot do not say themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Record {
+    /// The commit that was checked out; none: the branch had no commit yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checked_out: Option<Sha>,
+    /// Quoted paths of which the tree says nothing: they were not read, or never checked out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
+    /// Whether a path that is missing may be there all the same: it may be one of `unread` that was too many to name.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deletions_unknown: bool,
+    /// Other work trees with uncommitted changes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub work_trees: Vec<SavedTree>,
+}
+
+/// Another work tree, as it is saved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SavedTree {
+    /// Where it was.
+    pub path: String,
+    /// Where its changed files are, below the folder of held files.
+    pub folder: String,
+    /// The commit that was checked out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<Sha>,
+    /// The full name of the branch that was checked out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// The commit that the changes are counted from; none: the empty tree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against: Option<Sha>,
+    /// Quoted paths that were deleted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deleted: Vec<String>,
+}
+
+impl Record {
+    /// Of what was read; paths that are too many to name make every deletion doubtful.
+    #[must_use]
+    pub fn of<'a>(
+        checked_out: Option<Sha>,
+        unread: impl Iterator<Item = &'a Vec<u8>>,
+        deletions_unknown: bool,
+        work_trees: Vec<SavedTree>,
+    ) -> Self {
+        let mut unread = unread.map(|path| quote(path));
+        Self {
+            checked_out,
+            unread: unread.by_ref().take(MAX_DELETED).collect(),
+            deletions_unknown: deletions_unknown || unread.next().is_some(),
+            work_trees,
+        }
+    }
 }
 
 /// What there is to say.
@@ -65,6 +129,8 @@ pub struct Facts<'a> {
     pub unpushed: &'a Refs,
     /// What went wrong.
     pub notes: &'a [String],
+    /// What a later attempt needs besides.
+    pub record: Record,
 }
 
 /// One line for the log.
@@ -85,13 +151,14 @@ pub fn summary(facts: &Facts<'_>) -> String {
 pub fn compose(facts: &Facts<'_>) -> String {
     let order = facts.order;
     let mut text = format!(
-        "wip: what {} left in attempt {}\n\nBase: {}\n{BRANCH}{}\n{HELD}{}\nWork tree: {}\n",
+        "wip: what {} left in attempt {}\n\nBase: {}\n{BRANCH}{}\n{HELD}{}\nWork tree: {}\n{RECORD}{}\n",
         order.polecat,
         order.attempt,
         facts.base,
         facts.branch,
         facts.folder,
         summary(facts),
+        serde_json::to_string(&facts.record).unwrap_or_default(),
     );
     let folder = facts.folder;
     section(
@@ -122,6 +189,24 @@ pub fn compose(facts: &Facts<'_>) -> String {
             .iter()
             .map(|(path, why)| format!("{}: {}", quote(path), escape(why))),
     );
+    section(
+        &mut text,
+        "Special files, which have no content",
+        facts
+            .seen
+            .special
+            .iter()
+            .map(|(path, why)| format!("{}: {}", quote(path), escape(why))),
+    );
+    section(
+        &mut text,
+        &format!("Other work trees with uncommitted changes, below {folder}/"),
+        facts
+            .record
+            .work_trees
+            .iter()
+            .map(|tree| format!("{}: {}", tree.folder, escape(&tree.path))),
+    );
     section(&mut text, "Notes", facts.notes.iter().map(|note| escape(note)));
     text
 }
@@ -136,6 +221,8 @@ pub fn read(message: &str) -> Recorded {
             recorded.branch = recorded.branch.or_else(|| branch.parse().ok());
         } else if let Some(folder) = line.strip_prefix(HELD) {
             recorded.held = recorded.held.or_else(|| Some(folder.to_owned()));
+        } else if let Some(json) = line.strip_prefix(RECORD) {
+            recorded.record = recorded.record.or_else(|| serde_json::from_str(json).ok());
         } else if in_deleted && line.starts_with("  ") {
             recorded.deleted.extend(unquote(line.trim()));
             recorded.deleted_more += more(line).unwrap_or(0);
@@ -229,8 +316,15 @@ mod tests {
             seen: &Seen::default(),
             unpushed: &unpushed,
             notes: &["Branch: nonsense".to_owned()],
+            record: Record::of(
+                Some(base.clone()),
+                [b"big \xff".to_vec()].iter(),
+                false,
+                vec![SavedTree::default()],
+            ),
         };
         let recorded = Recorded {
+            record: Some(facts.record.clone()),
             branch: Some(branch.clone()),
             held: Some("gastown-held-1".to_owned()),
             deleted: vec![b".gitlab-ci.yml".to_vec(), odd],

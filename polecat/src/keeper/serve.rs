@@ -5,8 +5,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use gastown_api::evidence::SnapshotReport;
 use gastown_api::work_order::{Limits, WorkOrder};
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,10 +17,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 
 use super::disk::Disk;
+use super::left_out::LeftOut;
 use super::schedule::Schedule;
 use super::snapshot::{Context, Outcome};
 use super::store::Store;
 use super::survey::{self, Fingerprint};
+use super::work_trees::Search;
 use crate::clone::wait;
 use crate::console::{explain, say};
 use crate::loopback::{self, DISK_FULL, DiskFull, TURNS};
@@ -38,6 +42,9 @@ const SHARE_OF_LOOK: u32 = 4;
 
 /// Reading the remote again gets one part in so many of a last snapshot's time.
 const REREAD_SHARE: u32 = 4;
+
+/// A push of new files is made smaller after a failure, down to this.
+const LEAST_PUSH: u64 = 16 * 1024 * 1024;
 
 /// The most calls that wait.
 const MAX_CALLS: usize = 16;
@@ -75,8 +82,12 @@ pub struct Keeper {
     pub order: WorkOrder,
     /// Its repository.
     pub store: Store,
-    /// The work tree.
+    /// Where the clone is made.
     pub work_tree: PathBuf,
+    /// The roots of the volumes that the agent can write.
+    pub volumes: Vec<PathBuf>,
+    /// The most bytes of new files in one push of a snapshot.
+    pub push_bytes: AtomicU64,
     /// Its socket.
     pub socket: PathBuf,
     /// The broker's git host.
@@ -97,25 +108,29 @@ pub enum Purpose {
 pub(super) struct Told {
     /// What it holds, or why there is none.
     pub(super) words: String,
-    /// Whether it left nothing out.
-    whole: bool,
+    /// What it lacks.
+    left_out: LeftOut,
 }
 
 impl Told {
-    pub(super) fn ending(&self) -> Ending {
-        if self.whole { Ending::Whole } else { Ending::InPart }
+    pub(super) fn ending(self) -> Ending {
+        if self.left_out.is_empty() {
+            Ending::Whole
+        } else {
+            Ending::InPart(self.left_out.report())
+        }
     }
 }
 
 /// What became of the last snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// All is on the remote.
     Whole,
-    /// The work tree is; commits of the agent are not.
-    InPart,
-    /// There is none.
-    Failed,
+    /// All but this is.
+    InPart(SnapshotReport),
+    /// There is none; with why.
+    Failed(SnapshotReport),
 }
 
 /// What the keeper remembers between two checkpoints.
@@ -197,7 +212,7 @@ impl Keeper {
                 Some(Call { wish, heard }) = calls.recv() => match wish {
                     Wish::Stop(why) => {
                         let last = self.snapshot(why, Purpose::Last, heard).await;
-                        return Ok(last.map_or(Ending::Failed, |told| told.ending()));
+                        return Ok(last.map_or_else(failed, Told::ending));
                     }
                     Wish::Answer(stream) => self.answer(stream, heard).await,
                 },
@@ -258,7 +273,7 @@ impl Keeper {
         let seen = {
             let keeper = Arc::clone(self);
             let deadline = started + (self.deadline(Purpose::Checkpoint, started) - started) / SHARE_OF_LOOK;
-            let survey = move || survey::fingerprint(&keeper.work_tree, deadline);
+            let survey = move || keeper.survey(deadline);
             tokio::task::spawn_blocking(survey).await.unwrap_or_default()
         };
         let unchanged = seen.is_some() && seen == watch.saved;
@@ -269,6 +284,18 @@ impl Keeper {
                 .is_ok();
         watch.saved = seen.filter(|_| saved);
         watch.schedule.looked(Instant::now(), turns, saved);
+    }
+
+    /// Looks at every repository near the volumes' roots, whether or not it is a copy of the clone.
+    fn survey(&self, deadline: Instant) -> Option<Fingerprint> {
+        let search = Search {
+            clone: &self.work_tree,
+            volumes: &self.volumes,
+            deadline,
+        };
+        let trees = search.run(|_| true);
+        let roots = trees.clone.iter().chain(&trees.others);
+        survey::fingerprint(roots.map(|tree| tree.path.as_path()), deadline)
     }
 
     /// None: the broker is away, or too busy.
@@ -333,23 +360,39 @@ impl Keeper {
 
     fn take(&self, why: &str, purpose: Purpose, deadline: Instant) -> Result<Told, String> {
         let started = Instant::now();
+        let push_bytes = self.push_bytes.load(Ordering::Relaxed);
         let context = Context {
             order: &self.order,
             store: &self.store,
             work_tree: &self.work_tree,
+            volumes: &self.volumes,
             deadline,
             purpose,
+            push_bytes,
         };
         let outcome = match context.take() {
-            Ok(Outcome::Saved { commit, words, whole }) => Ok(Told {
+            Ok(Outcome::Saved {
+                commit,
+                words,
+                left_out,
+            }) => Ok(Told {
                 words: format!("saved {commit} as {}: {words}", self.store.wip()),
-                whole,
+                left_out,
             }),
-            Ok(Outcome::Nothing(reason)) => Ok(Told {
+            Ok(Outcome::Nothing { reason, left_out }) => Ok(Told {
                 words: format!("nothing to save: {reason}"),
-                whole: true,
+                left_out,
             }),
-            Err(error) => Err(format!("failed to save the work tree: {}", explain(&error))),
+            Ok(Outcome::NoClone) => Ok(Told {
+                words: "nothing to save: no clone was found".to_owned(),
+                left_out: LeftOut::no_clone(self.work_tree.as_path()),
+            }),
+            Err(error) => {
+                // It may have been too much for the time or for the host.
+                let less = (push_bytes / 2).max(LEAST_PUSH);
+                self.push_bytes.store(less, Ordering::Relaxed);
+                Err(format!("failed to save the work tree: {}", explain(&error)))
+            }
         };
         let words = outcome.as_ref().map_or_else(|words| words, |told| &told.words);
         say(&format!(
@@ -358,6 +401,14 @@ impl Keeper {
         ));
         outcome
     }
+}
+
+fn failed(words: String) -> Ending {
+    let left_out = LeftOut {
+        notes: vec![words],
+        ..LeftOut::default()
+    };
+    Ending::Failed(left_out.report())
 }
 
 /// Looks at the volumes, and tells the broker, until it has heard, which one is about to exceed its limit.

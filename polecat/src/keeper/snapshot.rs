@@ -1,4 +1,4 @@
-//! One snapshot: walk, compare, hold what may not be pushed, commit, push.
+//! One snapshot: find the work trees, read and compare them, hold what may not be pushed, commit, push.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,20 +7,21 @@ use std::time::Instant;
 use gastown_api::git::{ParseGitName, Sha};
 use gastown_api::work_order::WorkOrder;
 
-use super::bundle::{AgentRepository, Refs, list};
-use super::hold::{Change, Diff, Edit, Unread, hold, index_info, is_held, put_back};
-use super::import::{Import, ImportTree};
+use super::bundle::{AgentRepository, Bundle, list};
+use super::hold::{Blob, Change, Diff, Edit, hold, index_info, is_held};
+use super::import::ImportTree;
 use super::known::Known;
-use super::message::{self, Facts};
+use super::left_out::LeftOut;
+use super::message::{self, Facts, Record};
+use super::others::Others;
+use super::read::{Read, Source, apart};
 use super::rules::{ApplyRules, Rules};
 use super::serve::Purpose;
 use super::store::{Last, Store, Tips, UseStore};
-use super::walk::{Seen, Walk, WalkTree};
-use crate::console::{explain, say};
+use super::walk::WalkTree;
+use super::work_trees::{Search, WorkTree, WorkTrees};
+use crate::console::{cut, explain, say};
 use crate::git::RunGit;
-
-/// Larger files are skipped; hosts refuse them as well.
-const MAX_FILE: u64 = 100 * 1024 * 1024;
 
 /// Where held files stand.
 pub const HELD_FOLDER: &str = "gastown-held";
@@ -28,14 +29,19 @@ pub const HELD_FOLDER: &str = "gastown-held";
 /// The name of the bundle in the folder of held files.
 pub const BUNDLE: &str = "unpushed.bundle";
 
-/// Nothing has to be saved.
+/// The largest bundle; hosts refuse larger files.
+const MAX_BUNDLE: u64 = 100 * 1024 * 1024;
+
+/// Why nothing has to be saved.
 const DELIVERED: &str = "the work tree equals the branch on the remote";
+const HELD: &str = "the last snapshot holds it all";
+const UNCHANGED: &str = "the work tree equals the commit that is checked out, which is on the remote";
 
 /// One part in so many of the time is for asking the broker what it has: it may not answer.
 const REFRESH_SHARE: u32 = 4;
 
-/// The part of the time that is left for the walk; the rest is for the commit and the push.
-const WALK_SHARE: (u32, u32) = (2, 3);
+/// The most bytes of the reason why files could not be pushed; it stands beside each.
+const MAX_WHY: usize = 200;
 
 /// Why there is no snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -77,11 +83,33 @@ pub enum Outcome {
         commit: Sha,
         /// What it holds, in words.
         words: String,
-        /// Whether that is all: the agent's repository may not be readable, or hold more than a bundle may.
-        whole: bool,
+        /// What it lacks.
+        left_out: LeftOut,
     },
     /// There is nothing that is not saved already.
-    Nothing(&'static str),
+    Nothing {
+        /// Why.
+        reason: &'static str,
+        /// What could not be looked at, or cannot be saved.
+        left_out: LeftOut,
+    },
+    /// No clone was found, at its place or elsewhere: before it is made there is nothing to save, afterwards everything
+    /// is lost that no earlier snapshot has.
+    NoClone,
+}
+
+impl Outcome {
+    /// Says what is lacking in the end.
+    fn lacking(&mut self, all: LeftOut) {
+        match self {
+            Self::Saved { left_out, .. } | Self::Nothing { left_out, .. } => {
+                // Whether the commits could be saved was found out last.
+                let notes = std::mem::take(&mut left_out.notes);
+                *left_out = LeftOut { notes, ..all };
+            }
+            Self::NoClone => {}
+        }
+    }
 }
 
 /// What a snapshot is made of.
@@ -91,90 +119,111 @@ pub struct Context<'a> {
     pub order: &'a WorkOrder,
     /// The keeper's repository.
     pub store: &'a Store,
-    /// The work tree.
+    /// Where the clone is made.
     pub work_tree: &'a Path,
+    /// The roots of the volumes that the agent can write.
+    pub volumes: &'a [PathBuf],
     /// When all of it must be over.
     pub deadline: Instant,
     /// What it is for.
     pub purpose: Purpose,
+    /// The most bytes of new files in one push; below the order's limit, and less after pushes that failed.
+    pub push_bytes: u64,
 }
 
-/// The work tree as it was read.
-struct Read {
-    tree: String,
-    seen: Seen,
-    files: u64,
-    bytes: u64,
+/// All that was read of the agent's work, and what it is compared with.
+struct Work<'a> {
+    known: &'a Known,
+    clone: &'a WorkTree,
+    repository: &'a AgentRepository,
+    read: Read,
+    others: &'a Others,
+    bundle: Bundle<'a>,
+    /// The commit that is checked out in the clone.
+    head: Option<Sha>,
+    /// The commit that was pushed last of this snapshot.
+    pushed: Option<Sha>,
+    /// Paths that follow in a later push: the tree has them as they were saved last, or on the branch.
+    pending: Vec<Vec<u8>>,
+    /// What went wrong.
+    notes: Vec<String>,
 }
 
 impl Context<'_> {
-    /// Takes a snapshot and pushes it, unless everything is saved already.
+    /// Takes a snapshot and pushes it, unless everything is saved already. Large files follow in pushes of their own.
     pub fn take(&self) -> Result<Outcome, TakeSnapshot> {
-        // The clone appears as a whole; what the agent did to its `.git` is no reason to save nothing.
-        if !self.work_tree.exists() {
-            return Ok(Outcome::Nothing("there is no clone yet"));
-        }
-        let known = self.known()?;
-        let read = self.read(&known)?;
-        let agent = AgentRepository::open(self.work_tree, self.store.folder(), &known.all(), self.deadline);
-        let mut notes = Vec::new();
-        let unpushed = agent.unpushed(&mut notes);
-        // Of what was not seen nobody knows whether it is saved.
-        if notes.is_empty()
-            && let Some(why) = self.is_saved(&known, &read, &unpushed)?
-        {
-            message::say_skipped(&read.seen);
-            if why == DELIVERED && self.purpose == Purpose::Last {
-                // Everything is saved all the same; the last checkpoint then stays on the remote.
-                if let Err(error) = self.conclude(&known, &read) {
-                    say(&format!(
-                        "polecat keeper: failed to conclude: {}",
-                        explain(&error)
-                    ));
-                }
-            }
-            return Ok(Outcome::Nothing(why));
-        }
-        let diff = self.diff(&known.base, &read)?;
-        let folder = self.free_name(&read.tree)?;
-        let mut held = hold(&diff.changes, &folder);
-        let bundle = self.bundle(&agent, &unpushed, &folder, &mut notes)?;
-        // Commits that are in no bundle are not saved: the next snapshot tries again.
-        let bundled = bundle.as_ref().map_or_else(Vec::new, |_| list(&unpushed));
-        held.edits.extend(bundle);
-        message::say_notes(&notes);
-        let tree = self.edit(&read.tree, &held.edits)?;
-        let facts = Facts {
-            order: self.order,
-            base: &known.base,
-            branch: known.branch(),
-            folder: &folder,
-            read: (read.files, read.bytes),
-            changed: diff.count,
-            held: &held,
-            seen: &read.seen,
-            unpushed: &unpushed,
-            notes: &notes,
+        let known = match self.known() {
+            Ok(known) => known,
+            Err(UseStore::FindBase { .. }) if !self.work_tree.exists() => return Ok(Outcome::NoClone),
+            Err(error) => return Err(error.into()),
         };
-        let commit = self.commit(
-            &tree,
-            &known.parent(self.store, self.deadline)?,
-            &message::compose(&facts),
+        let mut trees = self.find(&known);
+        let Some(clone) = trees.clone.clone() else {
+            return Ok(Outcome::NoClone);
+        };
+        let mut notes = std::mem::take(&mut trees.notes);
+        let mut rules = Rules::of(self.store, &known.base, known.tips.work.as_ref(), self.deadline)?;
+        trees.others.extend(self.modules(&clone, &known)?);
+        let repository = self.repository(&clone.git_dir, &known);
+        let read = self.read(
+            &Source {
+                work_tree: &clone,
+                repository: &repository,
+                against: known.branch().as_str(),
+                apart: &apart(&clone.path, &trees.others),
+            },
+            &mut rules,
         )?;
-        self.store.push(&commit, self.deadline)?;
-        self.store.remember(&Last {
-            commit: commit.clone(),
-            tree: read.tree,
-            unpushed: bundled,
-        })?;
-        Ok(Outcome::Saved {
-            words: message::summary(&facts),
-            whole: notes.is_empty(),
-            commit,
-        })
+        let others = self.others(&trees, &clone, &known, &mut rules, &mut notes);
+        if let Some(why) = &read.deletions_unknown {
+            notes.push(format!("whether missing files were deleted is not known: {why}"));
+        }
+        let mut work = Work {
+            known: &known,
+            clone: &clone,
+            repository: &repository,
+            bundle: others.bundle(&mut notes),
+            head: repository.head(),
+            pushed: None,
+            pending: Vec::new(),
+            others: &others,
+            read,
+            notes,
+        };
+        self.save_in_rounds(&mut work)
     }
 
-    fn known(&self) -> Result<Known, TakeSnapshot> {
+    /// First everything but large files, then these, as long as there is time.
+    fn save_in_rounds(&self, work: &mut Work<'_>) -> Result<Outcome, TakeSnapshot> {
+        let put_off = std::mem::take(&mut work.read.seen.put_off);
+        let last = work.known.last.as_ref();
+        let last = last.map_or_else(|| work.known.branch().to_string(), |last| last.tree.clone());
+        let rounds = self.rounds(put_off, &last)?;
+        work.read.tree = self.keep_put_off(&last, &work.read.tree, &rounds)?;
+        self.add_late(&work.clone.path, &mut work.read, &rounds.at_once)?;
+        work.pending = rounds.later.iter().flatten().cloned().collect();
+        let mut outcome = self.save_within_budget(work, &last)?;
+        for paths in rounds.later {
+            work.pending.drain(..paths.len());
+            let before = work.read.tree.clone();
+            let added = self.add_late(&work.clone.path, &mut work.read, &paths);
+            match added.and_then(|()| self.save_within_budget(work, &before)) {
+                Ok(saved) => outcome = saved,
+                Err(error) => {
+                    let why = cut(&words_of(&error), MAX_WHY);
+                    say(&format!("polecat keeper: failed to save the large files: {why}"));
+                    let unsaved = paths.into_iter().chain(std::mem::take(&mut work.pending));
+                    let skipped = &mut work.read.seen.skipped;
+                    skipped.extend(unsaved.map(|path| (path, why.clone())));
+                    break;
+                }
+            }
+        }
+        outcome.lacking(work.left_out());
+        Ok(outcome)
+    }
+
+    fn known(&self) -> Result<Known, UseStore> {
         // A broker that stopped for good refuses fetches and still takes snapshots.
         let left = self.deadline.saturating_duration_since(Instant::now());
         let tips = match self.store.refresh(Instant::now() + left / REFRESH_SHARE) {
@@ -198,51 +247,162 @@ impl Context<'_> {
         })
     }
 
-    fn read(&self, known: &Known) -> Result<Read, TakeSnapshot> {
-        let mut rules = Rules::of(self.store, &known.base, known.tips.work.as_ref(), self.deadline)?;
-        let mut import = Import::begin(self.store, self.deadline)?;
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let mut walk = Walk {
-            rules: &mut rules,
-            import: &mut import,
-            max_file: MAX_FILE.min(self.order.git.max_push_bytes),
-            deadline: Instant::now() + left * WALK_SHARE.0 / WALK_SHARE.1,
-            seen: Seen::default(),
+    fn find(&self, known: &Known) -> WorkTrees {
+        let search = Search {
+            clone: self.work_tree,
+            volumes: self.volumes,
+            deadline: self.deadline,
         };
-        walk.run(self.work_tree)?;
-        let seen = walk.seen;
-        let (files, bytes) = (import.files, import.bytes);
-        let commit = import.finish()?;
-        let mut tree = self.store.tree(&commit, self.deadline)?;
-        let branch = known.branch();
-        let mut diff = Diff::default();
-        let unread = Unread::of(&seen);
-        self.diff_tree(branch, &tree, &mut diff, |change| unread.holds(change))?;
-        let back = put_back(diff.changes);
-        if !back.is_empty() {
-            tree = self.edit(&tree, &back)?;
+        search.run(|git_dir| self.repository(git_dir, known).is_copy())
+    }
+
+    pub(super) fn repository(&self, git_dir: &Path, known: &Known) -> AgentRepository {
+        AgentRepository::open(git_dir, self.store.folder(), &known.all(), self.deadline)
+    }
+
+    fn modules(&self, clone: &WorkTree, known: &Known) -> Result<Vec<WorkTree>, TakeSnapshot> {
+        let search = Search {
+            clone: self.work_tree,
+            volumes: self.volumes,
+            deadline: self.deadline,
+        };
+        let modules = self.filled_modules(&clone.path, known.branch().as_str())?;
+        let roots = modules
+            .iter()
+            .map(|module| clone.path.join(super::path_of(module)));
+        Ok(roots.filter_map(|root| search.tree_at(&root)).collect())
+    }
+}
+
+impl Work<'_> {
+    fn left_out(&self) -> LeftOut {
+        let others: Vec<_> = self.others.skipped().collect();
+        let skipped = self.read.seen.skipped.iter().chain(&others);
+        LeftOut::of(
+            skipped.map(|(path, why)| (&path[..], why.as_str())),
+            self.read.seen.skipped_more,
+            &self.notes,
+        )
+    }
+
+    /// What a snapshot holds besides the work tree, in words.
+    fn beside(&self) -> Vec<String> {
+        let mut beside = list(&self.bundle.refs());
+        beside.extend(self.others.list());
+        beside
+    }
+}
+
+impl Context<'_> {
+    /// Saves the tree that was read, in as many pushes as its new bytes need; `before` is what is on the remote already.
+    fn save_within_budget(&self, work: &mut Work<'_>, before: &str) -> Result<Outcome, TakeSnapshot> {
+        let (tree, pending) = (work.read.tree.clone(), work.pending.clone());
+        for step in self.steps(before, &tree, work.read.bytes)? {
+            work.read.tree = step.tree;
+            work.pending.extend(step.lacks);
+            self.save(work)?;
+            work.pending.truncate(pending.len());
         }
-        Ok(Read {
-            tree,
-            seen,
-            files,
-            bytes,
+        work.read.tree = tree;
+        self.save(work)
+    }
+
+    fn save(&self, work: &mut Work<'_>) -> Result<Outcome, TakeSnapshot> {
+        let (known, read) = (work.known, &work.read);
+        let left_out = work.left_out();
+        // Of what was not seen nobody knows whether it is saved.
+        if work.notes.is_empty()
+            && let Some(reason) = self.is_saved(work)?
+        {
+            message::say_skipped(&read.seen);
+            if reason == DELIVERED && self.purpose == Purpose::Last && work.pending.is_empty() {
+                // Everything is saved all the same; the last checkpoint then stays on the remote.
+                if let Err(error) = self.conclude(known, read) {
+                    say(&format!(
+                        "polecat keeper: failed to conclude: {}",
+                        explain(&error)
+                    ));
+                }
+            }
+            return Ok(Outcome::Nothing { reason, left_out });
+        }
+        let diff = self.diff(&known.base, read)?;
+        let folder = self.free_name(&read.tree)?;
+        let mut held = hold(&diff.changes, &folder);
+        let mut notes = work.notes.clone();
+        let bundle = self.bundle(&work.bundle, &folder, &mut notes)?;
+        // Commits that are in no bundle are not saved: the next snapshot tries again.
+        let beside = if bundle.is_none() && !work.bundle.refs().is_empty() {
+            Vec::new()
+        } else {
+            work.beside()
+        };
+        held.edits.extend(bundle);
+        let (edits, trees) = work.others.hold(&folder, &work.clone.path);
+        held.edits.extend(edits);
+        message::say_notes(&notes);
+        let tree = self.edit(&read.tree, &held.edits)?;
+        let unpushed = work.bundle.refs();
+        let facts = Facts {
+            order: self.order,
+            base: &known.base,
+            branch: known.branch(),
+            folder: &folder,
+            read: (read.files, read.bytes),
+            changed: diff.count,
+            held: &held,
+            seen: &read.seen,
+            unpushed: &unpushed,
+            notes: &notes,
+            record: Record::of(
+                work.head.clone(),
+                read.unread.iter().chain(&work.pending),
+                read.deletions_unknown.is_some(),
+                trees,
+            ),
+        };
+        let parent = match &work.pushed {
+            Some(commit) => commit.clone(),
+            None => known.parent(self.store, self.deadline)?,
+        };
+        let commit = self.commit(&tree, &parent, &message::compose(&facts))?;
+        self.store.push(&commit, self.deadline)?;
+        self.store.remember(&Last {
+            commit: commit.clone(),
+            tree: read.tree.clone(),
+            beside,
+        })?;
+        let words = message::summary(&facts);
+        work.pushed = Some(commit.clone());
+        let left_out = LeftOut { notes, ..left_out };
+        Ok(Outcome::Saved {
+            commit,
+            words,
+            left_out,
         })
     }
 
-    fn is_saved(
-        &self,
-        known: &Known,
-        read: &Read,
-        unpushed: &Refs,
-    ) -> Result<Option<&'static str>, TakeSnapshot> {
-        let branch = known.branch();
-        if unpushed.is_empty() && self.store.tree(branch, self.deadline)? == read.tree {
-            return Ok(Some(DELIVERED));
+    fn is_saved(&self, work: &Work<'_>) -> Result<Option<&'static str>, TakeSnapshot> {
+        let (known, tree) = (work.known, &work.read.tree);
+        let beside = work.beside();
+        if beside.is_empty() {
+            if self.store.tree(known.branch(), self.deadline)? == *tree {
+                return Ok(Some(DELIVERED));
+            }
+            // Every commit is on the remote, so this one is too.
+            if work
+                .head
+                .as_ref()
+                .and_then(|head| work.repository.tree(head))
+                .as_ref()
+                == Some(tree)
+            {
+                return Ok(Some(UNCHANGED));
+            }
         }
         let last = known.last.as_ref();
-        let held = last.is_some_and(|last| last.tree == read.tree && last.unpushed == list(unpushed));
-        Ok(held.then_some("the last snapshot holds it all"))
+        let held = last.is_some_and(|last| last.tree == *tree && last.beside == beside);
+        Ok(held.then_some(HELD))
     }
 
     /// Everything was delivered, but an earlier checkpoint may hold what was not at the time, such as commits that have
@@ -261,7 +421,7 @@ impl Context<'_> {
         self.store.remember(&Last {
             commit,
             tree: read.tree.clone(),
-            unpushed: Vec::new(),
+            beside: Vec::new(),
         })?;
         Ok(())
     }
@@ -270,15 +430,15 @@ impl Context<'_> {
         let long: BTreeSet<&[u8]> = read.seen.long_attributes.iter().map(|path| &path[..]).collect();
         let denied = &self.order.git.denied_paths;
         let mut diff = Diff::default();
-        self.diff_tree(base, &read.tree, &mut diff, |change| {
+        self.diff_tree(base.as_str(), &read.tree, &mut diff, |change| {
             is_held(change, denied, &long)
         })?;
         Ok(diff)
     }
 
-    fn diff_tree(
+    pub(super) fn diff_tree(
         &self,
-        from: &Sha,
+        from: &str,
         tree: &str,
         diff: &mut Diff,
         keep: impl Fn(&Change) -> bool,
@@ -290,7 +450,7 @@ impl Context<'_> {
             "--raw",
             "--no-renames",
             "--full-index",
-            from.as_str(),
+            from,
             tree,
         ];
         let git = self.store.git(self.deadline);
@@ -313,16 +473,15 @@ impl Context<'_> {
 
     fn bundle(
         &self,
-        agent: &AgentRepository,
-        unpushed: &Refs,
+        bundle: &Bundle<'_>,
         folder: &str,
         notes: &mut Vec<String>,
     ) -> Result<Option<Edit>, TakeSnapshot> {
-        if unpushed.is_empty() {
+        if bundle.refs().is_empty() {
             return Ok(None);
         }
         let file: PathBuf = self.store.folder().join(BUNDLE);
-        if let Err(error) = agent.write(unpushed, &file) {
+        if let Err(error) = bundle.write(self.store.folder(), &file, self.deadline) {
             notes.push(format!(
                 "the commits never pushed could not be saved: {}",
                 explain(&error)
@@ -330,7 +489,7 @@ impl Context<'_> {
             return Ok(None);
         }
         let size = std::fs::metadata(&file).map_or(u64::MAX, |metadata| metadata.len());
-        if size > MAX_FILE.min(self.order.git.max_push_bytes) {
+        if size > MAX_BUNDLE.min(self.order.git.max_push_bytes) {
             notes.push(format!(
                 "the commits never pushed are not saved: their bundle has {size} bytes"
             ));
@@ -343,14 +502,14 @@ impl Context<'_> {
             .text(&["hash-object", "-w", "--no-filters", "--", &path])?;
         // The objects are in the repository now; the file itself is made anew each time.
         let _next_one_replaces_it = std::fs::remove_file(&file);
-        let blob = super::hold::Blob {
+        let blob = Blob {
             mode: "100644".to_owned(),
             id,
         };
         Ok(Some(Edit::Put(blob, format!("{folder}/{BUNDLE}").into_bytes())))
     }
 
-    fn edit(&self, tree: &str, edits: &[Edit]) -> Result<String, TakeSnapshot> {
+    pub(super) fn edit(&self, tree: &str, edits: &[Edit]) -> Result<String, TakeSnapshot> {
         if edits.is_empty() {
             return Ok(tree.to_owned());
         }
@@ -373,4 +532,16 @@ impl Context<'_> {
         git.run(&["update-ref", "refs/gastown/snapshot", id.as_str()])?;
         Ok(id)
     }
+}
+
+/// What git said, where it was git that failed: its command says nothing to a reader of a status.
+fn words_of(error: &TakeSnapshot) -> String {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if let Some(run) = current.downcast_ref::<RunGit>() {
+            return run.words();
+        }
+        cause = current.source();
+    }
+    explain(error)
 }

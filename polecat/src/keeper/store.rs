@@ -77,8 +77,8 @@ pub struct Last {
     pub commit: Sha,
     /// The tree of the work tree that it stands for, before anything was held.
     pub tree: String,
-    /// The commits never pushed that it holds, as `object id ref`.
-    pub unpushed: Vec<String>,
+    /// What it holds besides: commits never pushed, as `object id ref`, and other work trees, as `tree path`.
+    pub beside: Vec<String>,
 }
 
 impl Store {
@@ -137,6 +137,8 @@ impl Store {
             // Files above it are streamed instead of being held in memory.
             .config("core.bigFileThreshold=1m")
             .config("pack.threads=1")
+            // A snapshot is pushed once: time counts for more than its size.
+            .config("pack.compression=1")
             .config("pack.windowMemory=32m")
             .config("pack.deltaCacheSize=8m")
             .config("gc.auto=0")
@@ -216,6 +218,12 @@ impl Store {
         Ok(self
             .git(deadline)
             .text(&["rev-parse", "--verify", &format!("{commit}^{{tree}}")])?)
+    }
+
+    /// The tree without any file.
+    pub fn empty_tree(&self, deadline: Instant) -> Result<String, UseStore> {
+        let id = self.git(deadline).feed(&["mktree"], b"")?;
+        Ok(String::from_utf8_lossy(&id).trim().to_owned())
     }
 
     fn resolve(&self, revision: &str, deadline: Instant) -> Result<Option<Sha>, UseStore> {

@@ -16,18 +16,26 @@ const MAX_DEPTH: usize = 200;
 /// resolution of the kernel's clock.
 const FRESH_SECONDS: i64 = 2;
 
-/// What of the repository itself says that there are new commits; its index changes with every `git status`.
-const TELLING: [&[u8]; 4] = [b"HEAD", b"packed-refs", b"refs", b"logs"];
+/// What of the repository itself says that there are new commits, or work trees; an index changes with every `git status`.
+const TELLING: [&[u8]; 5] = [b"HEAD", b"packed-refs", b"refs", b"logs", b"worktrees"];
 
-/// The state of a work tree and of its repository's refs, as one number.
+/// The state of work trees and of their repositories' refs, as one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(u64);
 
-/// The fingerprint of `root`; none where it changed a moment ago, so that the next look must not trust it, or where it
-/// could not be seen whole by `deadline`.
-pub fn fingerprint(root: &Path, deadline: Instant) -> Option<Fingerprint> {
+/// The fingerprint of `roots`; none where one changed a moment ago, so that the next look must not trust it, or where
+/// they could not be seen whole by `deadline`.
+pub fn fingerprint<'a>(roots: impl IntoIterator<Item = &'a Path>, deadline: Instant) -> Option<Fingerprint> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    settled_before(root, deadline, i64::try_from(now.as_secs()).ok()? - FRESH_SECONDS)
+    let fresh = i64::try_from(now.as_secs()).ok()? - FRESH_SECONDS;
+    let mut sum = 0_u64;
+    for root in roots {
+        let Fingerprint(each) = settled_before(root, deadline, fresh)?;
+        let mut hasher = DefaultHasher::new();
+        (sum, each).hash(&mut hasher);
+        sum = hasher.finish();
+    }
+    Some(Fingerprint(sum))
 }
 
 /// The same; nothing may have changed since the second `fresh`.
@@ -38,7 +46,7 @@ fn settled_before(root: &Path, deadline: Instant, fresh: i64) -> Option<Fingerpr
             // The agent's `.git` is looked at in part, those of nested repositories not at all.
             1 if place.below_git => !TELLING.contains(&name),
             0 => false,
-            _ => name == b".git",
+            _ => name == b".git" || (place.below_git && name == b"index"),
         };
         if passed_over {
             return Enter::No;
@@ -91,7 +99,7 @@ struct Place {
     /// How many folders lie between it and the root.
     depth: usize,
     hash: u64,
-    /// Whether it lies directly in the root's `.git`.
+    /// Whether it lies in the root's `.git`.
     below_git: bool,
 }
 
@@ -143,7 +151,7 @@ fn walk(root: &Path, deadline: Instant, mut see: impl FnMut(&Place, &[u8], &Stat
         let below = Place {
             depth: place.depth + 1,
             hash,
-            below_git: is_git,
+            below_git: is_git || place.below_git,
         };
         match folder
             .fd()
@@ -219,6 +227,11 @@ mod tests {
             assert_ne!(now, last, "{name}");
             last = now;
         }
+        fs::create_dir_all(path(".git/worktrees/x")).unwrap();
+        let linked = seen(folder.path());
+        assert_ne!(linked, last, "linked work tree");
+        last = linked;
+        fs::write(path(".git/worktrees/x/index"), "22").unwrap();
         fs::write(path(".git/index"), "22").unwrap();
         fs::write(path(".git/objects/x"), "22").unwrap();
         fs::write(path("nested/.git/config"), "22").unwrap();
@@ -228,11 +241,12 @@ mod tests {
     #[test]
     fn what_changed_a_moment_ago_is_not_trusted() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(fingerprint(folder.path(), soon()).is_some());
+        let root = folder.path();
+        assert!(fingerprint([root], soon()).is_some());
         fs::write(folder.path().join("a"), "1").unwrap();
-        assert_eq!(fingerprint(folder.path(), soon()), None);
-        assert_eq!(fingerprint(&folder.path().join("none"), soon()), None);
-        assert_eq!(fingerprint(folder.path(), Instant::now()), None);
+        assert_eq!(fingerprint([root], soon()), None);
+        assert_eq!(fingerprint([&*root.join("none")], soon()), None);
+        assert_eq!(fingerprint([root], Instant::now()), None);
     }
 
     #[test]

@@ -2,11 +2,15 @@
 
 mod apart;
 mod content;
+mod elsewhere;
 mod held;
 mod history;
 mod hostile;
+mod large;
 mod occasion;
+mod random;
 mod resume;
+mod sparse;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,6 +26,18 @@ use super::snapshot::{Context, Outcome, TakeSnapshot};
 use super::*;
 use crate::git::Git;
 use crate::testing::{clone_of, commit_file, order, upstream};
+
+/// Why nothing was saved, though nothing is lacking.
+fn nothing(taken: Result<Outcome, TakeSnapshot>) -> &'static str {
+    match taken.unwrap() {
+        Outcome::Nothing { reason, left_out } if left_out.is_empty() => reason,
+        outcome => panic!("{outcome:?}"),
+    }
+}
+
+fn lacks_something(taken: Result<Outcome, TakeSnapshot>) -> bool {
+    matches!(taken.unwrap(), Outcome::Saved { left_out, .. } if !left_out.is_empty())
+}
 
 const WIP: &str = "refs/gastown/wip/furiosa/01234567";
 
@@ -42,7 +58,8 @@ fn pod_with(files: &[(&str, &[u8])]) -> Pod {
     }
     Git::at(&seed).run(&["push", "--quiet", &url, "main"]).unwrap();
     let order = order();
-    clone_of(&url, &folder.path().join("repo"), &order);
+    fs::create_dir(folder.path().join("workspace")).unwrap();
+    clone_of(&url, &folder.path().join("workspace/repo"), &order);
     let store = open_store(folder.path(), &url, &order);
     Pod {
         folder,
@@ -62,7 +79,7 @@ fn open_store(folder: &Path, url: &str, order: &WorkOrder) -> Store {
 
 impl Pod {
     fn tree(&self) -> PathBuf {
-        self.folder.path().join("repo")
+        self.workspace().join("repo")
     }
 
     fn write(&self, name: &str, content: impl AsRef<[u8]>) {
@@ -72,14 +89,31 @@ impl Pod {
     }
 
     fn take(&self) -> Result<Outcome, TakeSnapshot> {
+        self.take_within(Duration::from_mins(1))
+    }
+
+    fn take_within(&self, time: Duration) -> Result<Outcome, TakeSnapshot> {
         let context = Context {
             order: &self.order,
             store: &self.store,
             work_tree: &self.tree(),
-            deadline: Instant::now() + Duration::from_mins(1),
+            volumes: &self.volumes(),
+            deadline: Instant::now() + time,
             purpose: Purpose::Last,
+            push_bytes: push_bytes(&self.order),
         };
         context.take()
+    }
+
+    /// The workspace, and scratch space beside it.
+    fn volumes(&self) -> Vec<PathBuf> {
+        let scratch = self.folder.path().join("tmp");
+        fs::create_dir_all(&scratch).unwrap();
+        vec![self.workspace(), scratch]
+    }
+
+    fn workspace(&self) -> PathBuf {
+        self.folder.path().join("workspace")
     }
 
     /// A keeper of this pod that finds the broker on `port`.
@@ -88,6 +122,8 @@ impl Pod {
             order: order(),
             store: open_store(self.folder.path(), &self.url, &self.order),
             work_tree: self.tree(),
+            volumes: self.volumes(),
+            push_bytes: AtomicU64::new(push_bytes(&self.order)),
             socket: self.folder.path().join("keeper.sock"),
             port,
         }
@@ -96,7 +132,7 @@ impl Pod {
     fn save(&self) -> Sha {
         match self.take().unwrap() {
             Outcome::Saved { commit, .. } => commit,
-            Outcome::Nothing(reason) => panic!("nothing to save: {reason}"),
+            outcome => panic!("{outcome:?}"),
         }
     }
 

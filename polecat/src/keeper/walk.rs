@@ -1,6 +1,7 @@
 //! An own walk of the work tree. The agent may still be changing it, and may mean ill: nothing is opened but folders and
 //! regular files, each below its own folder's descriptor, no symbolic link is followed, and no FIFO waited for.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -58,10 +59,14 @@ pub struct Seen {
     pub skipped: Vec<(Vec<u8>, String)>,
     /// How many more there were.
     pub skipped_more: u64,
+    /// FIFOs, sockets and devices, which have no content to save.
+    pub special: Vec<(Vec<u8>, String)>,
     /// Folders without anything to import: a submodule that was not filled looks like this.
     pub empty: Vec<Vec<u8>>,
     /// Attribute files that a strict host would refuse.
     pub long_attributes: Vec<Vec<u8>>,
+    /// Files that were put off, and their sizes.
+    pub put_off: Vec<(Vec<u8>, u64)>,
 }
 
 /// A walk under way.
@@ -72,6 +77,10 @@ pub struct Walk<'a> {
     pub import: &'a mut Import,
     /// Larger files are skipped.
     pub max_file: u64,
+    /// Larger files are put off: their number and size must not keep the others from being saved.
+    pub max_prompt: u64,
+    /// Paths that are passed over with all below them, since they are read on their own.
+    pub apart: &'a BTreeSet<Vec<u8>>,
     /// What is not reached by then is skipped.
     pub deadline: Instant,
     /// What was seen so far.
@@ -83,7 +92,7 @@ struct Level {
     /// Empty, or with a `/` at its end.
     path: Vec<u8>,
     pending: Vec<Vec<u8>>,
-    imported_before: u64,
+    content_before: u64,
     at_end: bool,
 }
 
@@ -119,7 +128,7 @@ impl Walk<'_> {
                     Err(error) => self.skip(&path, &error.to_string()),
                 }
             } else if level.at_end {
-                if self.import.files == level.imported_before && !level.path.is_empty() {
+                if self.content() == level.content_before && !level.path.is_empty() {
                     let path = std::mem::take(&mut level.path);
                     self.note_empty(&path);
                 }
@@ -136,9 +145,14 @@ impl Walk<'_> {
             folder: Dir::new(fd)?,
             path,
             pending: Vec::new(),
-            imported_before: self.import.files,
+            content_before: self.content(),
             at_end: false,
         })
+    }
+
+    /// How much was found that is no folder.
+    fn content(&self) -> u64 {
+        self.import.files + self.seen.put_off.len() as u64
     }
 
     fn batch(&mut self, level: &mut Level) -> Result<(), WalkTree> {
@@ -179,6 +193,9 @@ impl Walk<'_> {
             return None;
         }
         let path = [&level.path[..], name].concat();
+        if self.apart.contains(&path) {
+            return None;
+        }
         if is_forbidden(name) {
             self.skip(&path, "git forbids the name");
             return None;
@@ -223,34 +240,44 @@ impl Walk<'_> {
                 }
                 Err(error) => Ok(Err(error.to_string())),
             },
-            other => Ok(Err(format!("it is a {}", kind_name(other)))),
+            other => {
+                self.pass_over(&entry.path, other);
+                Ok(Ok(()))
+            }
         }
     }
 
     fn take_file(&mut self, folder: BorrowedFd<'_>, entry: &Entry) -> Result<Result<(), String>, WalkTree> {
         let opened = open_below(folder, &entry.name, OFlags::NONBLOCK | OFlags::NOCTTY);
         // Between the look and the opening it may have become something else.
-        let stat = opened.and_then(|fd| Ok((rustix::fs::fstat(&fd)?, fd)));
-        let (stat, fd) = match stat {
-            Ok(found) => found,
+        let file = match opened.and_then(RegularFile::of) {
+            Ok(Ok(file)) => file,
+            Ok(Err(kind)) => {
+                self.pass_over(&entry.path, kind);
+                return Ok(Ok(()));
+            }
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind != FileType::RegularFile {
-            return Ok(Err(format!("it is a {}", kind_name(kind))));
+        if file.size > self.max_file {
+            return Ok(Err(format!(
+                "its {} bytes are more than {}",
+                file.size, self.max_file
+            )));
         }
-        let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-        if size > self.max_file {
-            return Ok(Err(format!("its {size} bytes are more than {}", self.max_file)));
+        if file.size > self.max_prompt {
+            self.seen.put_off.push((entry.path.clone(), file.size));
+            return Ok(Ok(()));
         }
-        let executable = Mode::from_raw_mode(stat.st_mode).contains(Mode::XUSR);
-        let file = File::from(fd);
-        if is_attributes(&entry.name) && has_long_line(&file) {
+        if is_attributes(&entry.name) && has_long_line(&file.file) {
             self.seen.long_attributes.push(entry.path.clone());
         }
-        match self.import.file(&entry.path, executable, size, file)? {
-            Imported::Whole => Ok(Ok(())),
-            Imported::Torn(why) | Imported::Unreadable(why) => Ok(Err(why)),
+        Ok(file.import(&entry.path, self.import)?)
+    }
+
+    fn pass_over(&mut self, path: &[u8], kind: FileType) {
+        if self.seen.special.len() < MAX_SKIPPED {
+            let words = format!("it is a {}", kind_name(kind));
+            self.seen.special.push((path.to_owned(), words));
         }
     }
 
@@ -267,6 +294,76 @@ impl Walk<'_> {
             self.seen.empty.push(without_slash(path));
         }
     }
+}
+
+/// A file that is known to be one.
+struct RegularFile {
+    file: File,
+    size: u64,
+    executable: bool,
+}
+
+impl RegularFile {
+    /// The inner error: what it is instead.
+    fn of(fd: OwnedFd) -> Result<Result<Self, FileType>, Errno> {
+        let stat = rustix::fs::fstat(&fd)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind != FileType::RegularFile {
+            return Ok(Err(kind));
+        }
+        Ok(Ok(Self {
+            file: File::from(fd),
+            size: u64::try_from(stat.st_size).unwrap_or(u64::MAX),
+            executable: Mode::from_raw_mode(stat.st_mode).contains(Mode::XUSR),
+        }))
+    }
+
+    /// The inner error says why the file is not in the tree as it is on disk.
+    fn import(self, path: &[u8], import: &mut Import) -> Result<Result<(), String>, ImportTree> {
+        Ok(match import.file(path, self.executable, self.size, self.file)? {
+            Imported::Whole => Ok(()),
+            Imported::Torn(why) | Imported::Unreadable(why) => Err(why),
+        })
+    }
+}
+
+/// Imports files that a walk put off, each by its path below `root`; gives those that are not in the tree as they are on
+/// disk, and why.
+pub fn import_late(
+    root: &Path,
+    paths: &[Vec<u8>],
+    import: &mut Import,
+    deadline: Instant,
+) -> Result<Vec<(Vec<u8>, String)>, WalkTree> {
+    let mut skipped = Vec::new();
+    for path in paths {
+        let taken = if Instant::now() >= deadline {
+            Err("the time was over".to_owned())
+        } else {
+            match open_path(root, path).and_then(RegularFile::of) {
+                Ok(Ok(file)) => file.import(path, import)?,
+                Ok(Err(kind)) => Err(format!("it became a {}", kind_name(kind))),
+                Err(Errno::NOENT) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        skipped.extend(taken.err().map(|reason| (path.clone(), reason)));
+    }
+    Ok(skipped)
+}
+
+/// Opens a file folder by folder, so that no symbolic link on the way is followed.
+fn open_path(root: &Path, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut folder = rustix::fs::open(root, flags, Mode::empty())?;
+    let mut names = path.split(|byte| *byte == b'/').peekable();
+    while let Some(name) = names.next() {
+        if names.peek().is_none() {
+            return open_below(folder.as_fd(), name, OFlags::NONBLOCK | OFlags::NOCTTY);
+        }
+        folder = open_below(folder.as_fd(), name, OFlags::DIRECTORY)?;
+    }
+    Err(Errno::NOENT)
 }
 
 impl Entry {

@@ -106,7 +106,7 @@ fn what_is_too_large_is_skipped_and_keeps_what_the_branch_has() {
     let file = fs::File::create(pod.tree().join("sparse")).unwrap();
     file.set_len(1 << 40).unwrap();
     pod.write("grows", vec![0; 2_000_000]);
-    assert!(matches!(pod.take().unwrap(), Outcome::Nothing(_)));
+    assert!(matches!(pod.take().unwrap(), Outcome::Nothing { .. }));
     pod.write("small", "x");
     pod.save();
     let saved = pod.saved();
@@ -141,8 +141,8 @@ fn an_empty_folder_of_a_submodule_stays_a_submodule() {
         .unwrap();
     assert!(pod.tree().join("module").is_dir());
     assert_eq!(
-        pod.take().unwrap(),
-        Outcome::Nothing("the work tree equals the branch on the remote")
+        nothing(pod.take()),
+        "the work tree equals the branch on the remote"
     );
     pod.write("new", "x");
     pod.save();

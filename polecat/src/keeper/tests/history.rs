@@ -5,14 +5,11 @@ use super::*;
 #[test]
 fn what_is_delivered_is_not_saved_again_and_a_later_snapshot_is_a_child_of_the_last() {
     let pod = pod();
-    let delivered = Outcome::Nothing("the work tree equals the branch on the remote");
-    assert_eq!(pod.take().unwrap(), delivered);
+    let delivered = "the work tree equals the branch on the remote";
+    assert_eq!(nothing(pod.take()), delivered);
     pod.write("a", "1");
     let first = pod.save();
-    assert_eq!(
-        pod.take().unwrap(),
-        Outcome::Nothing("the last snapshot holds it all")
-    );
+    assert_eq!(nothing(pod.take()), "the last snapshot holds it all");
     pod.write("a", "2");
     let second = pod.save();
     let parent = pod
@@ -33,7 +30,7 @@ fn what_is_delivered_is_not_saved_again_and_a_later_snapshot_is_a_child_of_the_l
     git.run(&["add", "a"]).unwrap();
     git.run(&["commit", "--quiet", "-m", "A"]).unwrap();
     git.run(&["push", "--quiet", &pod.url, "HEAD"]).unwrap();
-    assert_eq!(pod.take().unwrap(), delivered);
+    assert_eq!(nothing(pod.take()), delivered);
 }
 
 #[test]
@@ -69,15 +66,14 @@ fn without_a_clone_there_is_nothing_and_without_a_base_an_error() {
             order: &pod.order,
             store: &store,
             work_tree: tree,
+            volumes: &pod.volumes(),
             deadline,
             purpose: Purpose::Last,
+            push_bytes: push_bytes(&pod.order),
         }
         .take()
     };
-    assert_eq!(
-        context(&nowhere).unwrap(),
-        Outcome::Nothing("there is no clone yet")
-    );
+    assert_eq!(context(&nowhere).unwrap(), Outcome::NoClone);
     let error = context(&pod.tree()).unwrap_err();
     assert!(error.to_string().contains("find the base"), "{error}");
 }

@@ -60,17 +60,7 @@ fn a_repository_that_hangs_does_not_hold_a_snapshot_up() {
                 .success()
         );
     }
-    let context = Context {
-        order: &pod.order,
-        store: &pod.store,
-        work_tree: &pod.tree(),
-        deadline: Instant::now() + Duration::from_secs(12),
-        purpose: Purpose::Last,
-    };
-    assert!(matches!(
-        context.take().unwrap(),
-        Outcome::Saved { whole: false, .. }
-    ));
+    assert!(lacks_something(pod.take_within(Duration::from_secs(12))));
 }
 
 /// Runs `change` over and over until the guard is dropped.

@@ -3,7 +3,7 @@
 use super::*;
 
 /// What a later attempt finds when it starts from what this pod saved.
-fn resumed(pod: &Pod, change: impl FnOnce(&Git)) -> (PathBuf, String) {
+pub(super) fn resumed(pod: &Pod, change: impl FnOnce(&Git)) -> (PathBuf, String) {
     let sha = pod.upstream().text(&["rev-parse", WIP]).unwrap();
     // As the broker serves it.
     pod.upstream()
@@ -16,8 +16,7 @@ fn resumed(pod: &Pod, change: impl FnOnce(&Git)) -> (PathBuf, String) {
         name: WIP.to_owned(),
         sha: sha.parse().unwrap(),
     });
-    let again = pod.folder.path().join("again");
-    fs::create_dir(&again).unwrap();
+    let again = tempfile::tempdir_in(pod.folder.path()).unwrap().keep();
     crate::clone::prepare_repository(&order, &pod.url, &again);
     let report = fs::read_to_string(again.join("repo/.git/gastown-resumed.json")).unwrap();
     (again.join("repo"), report)
@@ -68,6 +67,7 @@ fn a_later_attempt_starts_from_the_snapshot_byte_for_byte() {
         order: order(),
         store: pod.store,
     };
+    fs::create_dir(found.workspace()).unwrap();
     fs::rename(&again, found.tree()).unwrap();
     assert_eq!(found.on_disk(), left);
     assert!(report.contains(r#""left_out":[]"#), "{report}");
@@ -208,7 +208,6 @@ fn a_snapshot_that_is_gone_does_not_stop_an_attempt_and_one_without_a_message_is
     let (again, report) = resumed(&pod, gone);
     assert!(again.join("README").exists() && !again.join("new").exists());
     assert!(report.contains(r#""found":false"#), "{report}");
-    fs::remove_dir_all(pod.folder.path().join("again")).unwrap();
     let tree = pod
         .upstream()
         .text(&["rev-parse", &format!("{WIP}^{{tree}}")])

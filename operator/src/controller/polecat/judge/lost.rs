@@ -1,6 +1,6 @@
 //! What of the agent's work may not be on the remote, in words.
 
-use gastown_api::evidence::Evidence;
+use gastown_api::evidence::{Evidence, SnapshotReport};
 use gastown_api::pod;
 use jiff::Timestamp;
 
@@ -23,10 +23,19 @@ pub(super) fn keeper_saved(pod: &PodView) -> bool {
     pod.terminated(pod::KEEPER).is_some_and(|t| t.exit_code == 0)
 }
 
-/// The work tree is on the remote; of the commits beside it the keeper could not read or bundle all.
-fn saved_in_part(pod: &PodView) -> bool {
-    let ended = pod.terminated(pod::KEEPER);
-    ended.is_some_and(|t| t.exit_code == i32::from(pod::KEEPER_SAVED_IN_PART))
+/// What the keeper left out of its last snapshot, in its words; none: it did not leave anything out, or took none.
+fn left_out(pod: &PodView) -> Option<String> {
+    let ended = pod.terminated(pod::KEEPER)?;
+    if ended.exit_code != i32::from(pod::KEEPER_SAVED_IN_PART) {
+        return None;
+    }
+    let report: Option<SnapshotReport> = ended.message.as_deref().and_then(super::parse);
+    let words = report.and_then(|report| report.words());
+    Some(
+        words.unwrap_or_else(|| {
+            "something is not saved; the message of the last snapshot says what".to_owned()
+        }),
+    )
 }
 
 /// It said itself that it could not save something. Where nobody knows, what was delivered is what there was.
@@ -50,11 +59,8 @@ pub(super) fn may_be_lost(pod: &PodView, evidence: Option<&Evidence>) -> Option<
     if keeper_saved(pod) {
         return None;
     }
-    if saved_in_part(pod) {
-        return Some(
-            "commits that were never pushed may be lost; the message of the last snapshot says which"
-                .to_owned(),
-        );
+    if let Some(words) = left_out(pod) {
+        return Some(words);
     }
     let mut words = last_snapshot(evidence, ended_at(pod));
     if evidence.is_none() {

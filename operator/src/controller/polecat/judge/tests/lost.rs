@@ -1,5 +1,7 @@
 //! What may be lost, and how it is said.
 
+use gastown_api::evidence::SnapshotReport;
+
 use super::*;
 
 #[test]
@@ -40,14 +42,22 @@ fn an_agent_whose_container_the_kubelet_does_not_find_any_more_did_run() {
 }
 
 #[test]
-fn a_keeper_that_could_not_save_every_commit_says_so_by_its_end() {
+fn what_a_keeper_left_out_is_said_in_its_words() {
     let wip = json!({"head": BASE, "wip": {"name": "refs/w", "sha": HEAD, "at": "2026-01-01T00:00:00Z"}});
     let mut status = ended(137, &evidence(wip));
     status["initContainerStatuses"][1]["state"]["terminated"]["exitCode"] = json!(3);
     let lost = of(&status).may_be_lost.unwrap();
-    assert!(
-        lost.starts_with("commits that were never pushed may be lost"),
-        "{lost}"
+    assert!(lost.starts_with("something is not saved"), "{lost}");
+    let report = SnapshotReport {
+        left_out: 7,
+        named: vec!["\"core.4711\": its 200000000 bytes are more than 104857600".to_owned()],
+        notes: vec!["the work tree \"x\" could not be read".to_owned()],
+    };
+    let words = json!(report.to_json());
+    status["initContainerStatuses"][1]["state"]["terminated"]["message"] = words;
+    assert_eq!(
+        of(&status).may_be_lost.unwrap(),
+        "the work tree \"x\" could not be read; 7 paths are not saved: \"core.4711\": its 200000000 bytes are more than 104857600"
     );
 }
 

@@ -1,0 +1,194 @@
+//! What is saved besides the clone's own work tree: linked work trees, copies of the clone and filled submodules where
+//! they have uncommitted changes, and the commits of their repositories that were never pushed.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use gastown_api::git::Sha;
+
+use super::bundle::{AgentRepository, Bundle};
+use super::hold::{Change, Diff, Edit, held_path};
+use super::import::quote;
+use super::known::Known;
+use super::message::SavedTree;
+use super::read::{Read, Source, apart};
+use super::rules::Rules;
+use super::snapshot::{Context, TakeSnapshot};
+use super::work_trees::{WorkTree, WorkTrees};
+use crate::console::{escape, explain};
+
+/// Where their files stand in the folder of held files, each below its number.
+const FOLDER: &str = "work-trees";
+
+/// The most bytes of large files that are saved of each: a linked work tree is for source code.
+const MAX_LATE: u64 = 64 * 1024 * 1024;
+
+/// A work tree with changes that no commit has.
+pub struct Other {
+    tree: WorkTree,
+    read: Read,
+    head: Option<Sha>,
+    branch: Option<String>,
+    against: Option<Sha>,
+    changes: Vec<Change>,
+}
+
+/// All that is saved besides the clone's own work tree.
+pub struct Others {
+    /// The work trees with changes.
+    pub changed: Vec<Other>,
+    /// The repositories, the clone's first.
+    pub repositories: Vec<AgentRepository>,
+}
+
+impl Others {
+    /// The commits of all repositories that were never pushed.
+    pub fn bundle(&self, notes: &mut Vec<String>) -> Bundle<'_> {
+        let parts = self.repositories.iter();
+        Bundle {
+            parts: parts
+                .map(|repository| (repository, repository.unpushed(notes)))
+                .collect(),
+        }
+    }
+
+    /// What was left out of them, and why; paths begin with that of the work tree.
+    pub fn skipped(&self) -> impl Iterator<Item = (Vec<u8>, String)> + '_ {
+        self.changed.iter().flat_map(|other| {
+            let root = other.tree.path.to_string_lossy();
+            let skipped = other.read.seen.skipped.iter();
+            skipped.map(move |(path, why)| ([root.as_bytes(), b"/", path].concat(), why.clone()))
+        })
+    }
+
+    /// In words, to compare with what the last snapshot has.
+    pub fn list(&self) -> Vec<String> {
+        let changed = self.changed.iter();
+        let words = changed.map(|other| format!("{} {}", other.read.tree, other.tree.path.display()));
+        words.collect()
+    }
+
+    /// Puts their changed files below `folder`, and says what a later attempt needs to make them again.
+    pub fn hold(&self, folder: &str, clone: &Path) -> (Vec<Edit>, Vec<SavedTree>) {
+        let (mut edits, mut saved) = (Vec::new(), Vec::new());
+        for (number, other) in (1..).zip(&self.changed) {
+            let folder = format!("{folder}/{FOLDER}/{number}");
+            let mut deleted = Vec::new();
+            for change in &other.changes {
+                match &change.after {
+                    Some(after) => edits.push(Edit::Put(after.clone(), held_path(&folder, &change.path))),
+                    None => deleted.push(quote(&change.path)),
+                }
+            }
+            let path = other.tree.path.strip_prefix(clone).unwrap_or(&other.tree.path);
+            saved.push(SavedTree {
+                path: path.to_string_lossy().into_owned(),
+                folder: format!("{FOLDER}/{number}"),
+                head: other.head.clone(),
+                branch: other.branch.clone(),
+                against: other.against.clone(),
+                deleted,
+            });
+        }
+        (edits, saved)
+    }
+}
+
+impl Context<'_> {
+    /// Reads every work tree but the clone's own, and opens their repositories.
+    pub(super) fn others(
+        &self,
+        trees: &WorkTrees,
+        clone: &WorkTree,
+        known: &Known,
+        rules: &mut Rules,
+        notes: &mut Vec<String>,
+    ) -> Others {
+        let mut changed = Vec::new();
+        for tree in &trees.others {
+            match self.other(tree, trees, known, rules) {
+                Ok(other) => changed.extend(other),
+                Err(error) => notes.push(format!(
+                    "the work tree {} could not be read: {}",
+                    escape(&tree.path.to_string_lossy()),
+                    explain(&error)
+                )),
+            }
+        }
+        let common: BTreeSet<_> = trees.others.iter().map(|tree| &tree.common_dir).collect();
+        let common = common.into_iter().filter(|folder| **folder != clone.common_dir);
+        let folders = std::iter::once(&clone.common_dir).chain(common);
+        let repositories = folders.map(|folder| self.repository(folder, known)).collect();
+        Others {
+            changed,
+            repositories,
+        }
+    }
+
+    /// None: all of it is committed.
+    fn other(
+        &self,
+        tree: &WorkTree,
+        trees: &WorkTrees,
+        known: &Known,
+        rules: &mut Rules,
+    ) -> Result<Option<Other>, TakeSnapshot> {
+        let repository = self.repository(&tree.git_dir, known);
+        let head = repository.head();
+        let shared = head.as_ref().and_then(|head| repository.shared(head));
+        let against = match shared {
+            Some(shared) => self.store.commit(shared.as_str(), self.deadline)?,
+            None => None,
+        };
+        let compared = match &against {
+            Some(commit) => commit.to_string(),
+            None => self.store.empty_tree(self.deadline)?,
+        };
+        let mut inside = apart(&tree.path, &trees.others);
+        inside.extend(
+            trees
+                .clone
+                .iter()
+                .flat_map(|clone| apart(&tree.path, std::slice::from_ref(clone))),
+        );
+        let source = Source {
+            work_tree: tree,
+            repository: &repository,
+            against: &compared,
+            apart: &inside,
+        };
+        let mut read = self.read(&source, rules)?;
+        self.add_small_late(tree, &mut read)?;
+        if head.as_ref().and_then(|head| repository.tree(head)).as_deref() == Some(read.tree.as_str()) {
+            return Ok(None);
+        }
+        let mut diff = Diff::default();
+        self.diff_tree(&compared, &read.tree, &mut diff, |_| true)?;
+        Ok(Some(Other {
+            tree: tree.clone(),
+            branch: repository.branch(),
+            changes: diff.changes,
+            read,
+            head,
+            against,
+        }))
+    }
+
+    /// Adds the smallest of the files that were put off.
+    fn add_small_late(&self, tree: &WorkTree, read: &mut Read) -> Result<(), TakeSnapshot> {
+        let mut late = std::mem::take(&mut read.seen.put_off);
+        late.sort_by_key(|(_, size)| *size);
+        let mut left = MAX_LATE;
+        let (fitting, others): (Vec<_>, Vec<_>) = late.into_iter().partition(|(_, size)| {
+            left = left.saturating_sub(*size);
+            left > 0
+        });
+        for (path, size) in others {
+            let why = format!("its {size} bytes, with those of smaller files, are more than {MAX_LATE}");
+            read.unread.push(path.clone());
+            read.seen.skipped.push((path, why));
+        }
+        let paths: Vec<_> = fitting.into_iter().map(|(path, _)| path).collect();
+        self.add_late(&tree.path, read, &paths)
+    }
+}
