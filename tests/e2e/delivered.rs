@@ -29,9 +29,9 @@ const OTHER_HANDS: &str = r#"#!/usr/bin/bash
 while read -r old new ref; do
   (
     case $ref in
-      refs/heads/polecat/gone/*) sleep 2; git update-ref -d "$ref";;
-      refs/heads/polecat/back/*) sleep 2; git update-ref "$ref" refs/heads/main;;
-      refs/heads/polecat/bot/*)
+      refs/heads/polecat/gone-*) sleep 2; git update-ref -d "$ref";;
+      refs/heads/polecat/back-*) sleep 2; git update-ref "$ref" refs/heads/main;;
+      refs/heads/polecat/bot-*)
         export GIT_COMMITTER_NAME=bot GIT_COMMITTER_EMAIL=bot@bot.invalid GIT_AUTHOR_NAME=bot GIT_AUTHOR_EMAIL=bot@bot.invalid
         sleep 2; git update-ref "$ref" "$(git commit-tree "$new^{tree}" -p "$new" -m "Bump version")";;
     esac
