@@ -10,6 +10,8 @@ pub const KEEPER_SAVED_IN_PART: u8 = 3;
 pub const GIT_INIT: &str = "git-init";
 /// The container that runs the agent; the seed's name, and the default of `kubectl logs`.
 pub const CLAUDE: &str = "claude";
+/// Every container that the operator puts into a pod; others are put there by policies, webhooks and people.
+pub const OURS: [&str; 4] = [BROKER, KEEPER, GIT_INIT, CLAUDE];
 
 /// Loopback port of the broker's git host: the repository is `http://127.0.0.1:8417/repo.git`.
 pub const GIT_PORT: u16 = 8417;
@@ -22,6 +24,9 @@ pub const READY_PORT: u16 = 8419;
 
 /// Where every container finds the work order.
 pub const ORDER_FILE: &str = "/etc/gastown/work-order.json";
+/// Where every container finds, for each of [`OURS`], the limit and the request of ephemeral storage with which the pod was
+/// admitted, in bytes: the files `CONTAINER.limit` and `CONTAINER.request`. An administrator's `LimitRange` may have set them.
+pub const STORAGE_DIR: &str = "/etc/gastown/storage";
 /// The broker's git secret, one file a key.
 pub const GIT_SECRET_DIR: &str = "/secrets/git";
 /// The broker's model credentials and the agent's settings, one file a key.

@@ -27,7 +27,9 @@ use gastown_api::work_order::WorkOrder;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::keeper::disk::limit_of_pod;
 use git::{Git, Host, Names, Places, Repository, Upstream};
+use notices::Storage;
 use record::{OpenRecord, Record};
 
 /// How often a mounted secret is looked for: the kubelet fills an optional volume later.
@@ -53,6 +55,8 @@ pub struct Setup {
     pub known_hosts: PathBuf,
     /// The system's trusted certificates.
     pub system_roots: PathBuf,
+    /// The limits of ephemeral storage, as the operator mounts them.
+    pub storage: PathBuf,
     /// The termination message.
     pub termination_log: PathBuf,
     /// The git host's address.
@@ -109,6 +113,7 @@ pub fn main() -> Result<ExitCode, Box<dyn Error>> {
         },
         known_hosts: pod::KNOWN_HOSTS_DIR.into(),
         system_roots: "/etc/ssl/certs/ca-certificates.crt".into(),
+        storage: pod::STORAGE_DIR.into(),
         termination_log: pod::TERMINATION_LOG.into(),
         git_listen: (Ipv4Addr::LOCALHOST, pod::GIT_PORT).into(),
         model_listen: (Ipv4Addr::LOCALHOST, pod::MODEL_PORT).into(),
@@ -129,7 +134,8 @@ pub async fn run(setup: Setup) -> Result<(), RunBroker> {
     ));
     let host = Host::new(record.clone());
     let listener = listen(&record, setup.git_listen).await?;
-    let notices = notices::router(record.clone(), setup.order.disk);
+    let storage = Storage::new(limit_of_pod(&setup.storage));
+    let notices = notices::router(record.clone(), setup.order.disk, storage.clone());
     let router = host.clone().router().merge(notices);
     tokio::spawn(serve::serve(listener, router, GIT_CONNECTIONS));
     let model_listener = listen(&record, setup.model_listen).await?;
@@ -138,6 +144,7 @@ pub async fn run(setup: Setup) -> Result<(), RunBroker> {
         record.clone(),
         setup.dir.clone(),
         setup.order.disk,
+        storage,
     ));
     tokio::select! {
         () = work(&setup, &record, &host, model_listener) => {}
@@ -286,6 +293,7 @@ mod tests {
             },
             known_hosts: dir.join("known-hosts"),
             system_roots: dir.join("roots"),
+            storage: dir.join("storage"),
             termination_log: dir.join("termination-log"),
             git_listen: any,
             model_listen: any,

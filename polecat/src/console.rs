@@ -3,11 +3,22 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use gastown_api::text::escape;
 
+static LOGGED: AtomicU64 = AtomicU64::new(0);
+
+/// The bytes that were written to standard output: the kubelet counts a container's log as storage of its pod.
+#[must_use]
+pub fn logged() -> u64 {
+    LOGGED.load(Ordering::Relaxed)
+}
+
 /// Writes one line to standard output. A reader that went away is no reason to stop working.
 pub fn say(line: &str) {
+    let bytes = u64::try_from(line.len()).unwrap_or(u64::MAX).saturating_add(1);
+    LOGGED.fetch_add(bytes, Ordering::Relaxed);
     let mut stdout = std::io::stdout().lock();
     let _reader_is_gone = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }

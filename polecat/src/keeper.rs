@@ -33,8 +33,8 @@ use std::time::Duration;
 
 use gastown_api::evidence::SnapshotReport;
 use gastown_api::pod::{
-    GIT_PORT, HOME_DIR, KEEPER_DIR, KEEPER_SAVED_IN_PART, POD_UID_ENV, REPO_DIR, TERMINATION_LOG, TMP_DIR,
-    WORKSPACE_DIR,
+    GIT_PORT, HOME_DIR, KEEPER_DIR, KEEPER_SAVED_IN_PART, POD_UID_ENV, REPO_DIR, STORAGE_DIR,
+    TERMINATION_LOG, TMP_DIR, WORKSPACE_DIR,
 };
 use gastown_api::work_order::WorkOrder;
 
@@ -89,7 +89,7 @@ fn run(socket: PathBuf) -> Result<ExitCode, Box<dyn Error>> {
     let pod_uid = std::env::var(POD_UID_ENV).map_err(|source| ReadPodUid { source })?;
     let url = format!("http://127.0.0.1:{GIT_PORT}/repo.git");
     let store = Store::open(Path::new(KEEPER_DIR), &url, &order, &pod_uid)?;
-    let disk = Disk::of_pod(order.disk);
+    let disk = Disk::of_pod(order.disk, disk::limit_of_pod(Path::new(STORAGE_DIR)));
     let keeper = Keeper {
         push_bytes: AtomicU64::new(push_bytes(&order)),
         order,

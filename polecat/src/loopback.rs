@@ -15,8 +15,11 @@ use tokio::net::TcpStream;
 pub const TURNS: &str = "/turns";
 /// `GET`: how many calls of the model are under way, held ones included, as a number.
 pub const CALLS: &str = "/calls";
-/// `POST`: the agent wrote something, or the clone goes on.
+/// `POST` with the bytes that the container has logged: the agent wrote something, or the clone goes on.
 pub const ALIVE: &str = "/alive";
+/// `GET`: how many bytes of the pod's ephemeral storage the keeper cannot see, as a number: the broker's own and the
+/// agent's log.
+pub const UNSEEN: &str = "/unseen-storage";
 /// `POST` with a [`DiskFull`]: a volume is about to exceed its limit.
 pub const DISK_FULL: &str = "/disk-full";
 
@@ -43,6 +46,8 @@ pub enum Volume {
     Keeper,
     /// The broker's repository.
     Broker,
+    /// All of them and the logs, which together count against the pod's limit of ephemeral storage.
+    Pod,
 }
 
 /// What the keeper says before the kubelet would evict the pod.
@@ -117,7 +122,8 @@ async fn exchange(
 
 /// Tells the broker of a sign of life; one that is not heard is followed by another.
 pub async fn alive(port: u16) {
-    let _the_next_one_may_be_heard = call(port, Method::POST, ALIVE, Vec::new()).await;
+    let logged = crate::console::logged().to_string();
+    let _the_next_one_may_be_heard = call(port, Method::POST, ALIVE, logged.into_bytes()).await;
 }
 
 /// Asks the broker to read the remote again and waits for it; the words of why it could not.

@@ -2,6 +2,8 @@
 //! false sign of life lets it be silent until the deadline, a false alarm ends its own attempt, saved.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, post};
@@ -12,27 +14,60 @@ use gastown_api::work_order::DiskOrder;
 use http::StatusCode;
 
 use super::record::{MODEL_CALLS, Record};
-use crate::keeper::disk::Disk;
-use crate::loopback::{ALIVE, CALLS, DISK_FULL, DiskFull, TURNS, Volume};
+use crate::keeper::disk::{Disk, Look};
+use crate::loopback::{ALIVE, CALLS, DISK_FULL, DiskFull, TURNS, UNSEEN, Volume};
 
 /// The most bytes of a notice.
 const MAX_NOTICE: usize = 1024;
+
+/// The most of a log that stays on the node: the kubelet keeps five files of 10 MiB, unless it is told otherwise.
+const MOST_OF_A_LOG: u64 = 50 << 20;
 
 #[derive(Clone)]
 struct Desk {
     record: Record,
     disk: DiskOrder,
+    storage: Storage,
+}
+
+/// The pod's ephemeral storage: its limit, and what of it only the broker knows.
+#[derive(Clone, Debug, Default)]
+pub struct Storage {
+    /// Bytes; none: it has no limit.
+    limit: Option<u64>,
+    own: Arc<AtomicU64>,
+    log: Arc<AtomicU64>,
+}
+
+impl Storage {
+    /// Nothing is used yet.
+    pub fn new(limit: Option<u64>) -> Self {
+        Self {
+            limit,
+            ..Self::default()
+        }
+    }
+
+    fn unseen(&self) -> u64 {
+        let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        load(&self.own).saturating_add(load(&self.log).min(MOST_OF_A_LOG))
+    }
 }
 
 /// The routes.
-pub fn router(record: Record, disk: DiskOrder) -> Router {
+pub fn router(record: Record, disk: DiskOrder, storage: Storage) -> Router {
     Router::new()
         .route(TURNS, get(turns))
         .route(CALLS, get(calls))
         .route(ALIVE, post(alive))
         .route(DISK_FULL, post(disk_full))
+        .route(UNSEEN, get(unseen))
         .layer(DefaultBodyLimit::max(MAX_NOTICE))
-        .with_state(Desk { record, disk })
+        .with_state(Desk {
+            record,
+            disk,
+            storage,
+        })
 }
 
 /// A turn is a call of the model that was answered.
@@ -45,44 +80,57 @@ async fn calls(State(desk): State<Desk>) -> String {
     MODEL_CALLS.saturating_sub(free).to_string()
 }
 
-async fn alive(State(desk): State<Desk>) -> StatusCode {
+async fn alive(State(desk): State<Desk>, logged: String) -> StatusCode {
     desk.record.touch();
+    if let Ok(bytes) = logged.parse() {
+        desk.storage.log.fetch_max(bytes, Ordering::Relaxed);
+    }
     StatusCode::NO_CONTENT
+}
+
+async fn unseen(State(desk): State<Desk>) -> String {
+    desk.storage.unseen().to_string()
 }
 
 async fn disk_full(State(desk): State<Desk>, Json(notice): Json<DiskFull>) -> StatusCode {
-    stop(&desk.record, &desk.disk, notice);
+    stop(&desk.record, &desk.disk, &desk.storage, notice);
     StatusCode::NO_CONTENT
 }
 
-fn stop(record: &Record, disk: &DiskOrder, notice: DiskFull) {
-    let (name, limit) = match notice.volume {
-        Volume::Workspace => ("workspace", disk.workspace),
-        Volume::Home => ("home", disk.home),
-        Volume::Tmp => ("tmp", disk.tmp),
-        Volume::Keeper => ("keeper", disk.keeper),
-        Volume::Broker => ("broker", disk.broker),
+fn stop(record: &Record, disk: &DiskOrder, storage: &Storage, notice: DiskFull) {
+    let volume = |name, limit| (format!("the volume {name}"), limit);
+    let (what, limit) = match notice.volume {
+        Volume::Workspace => volume("workspace", disk.workspace),
+        Volume::Home => volume("home", disk.home),
+        Volume::Tmp => volume("tmp", disk.tmp),
+        Volume::Keeper => volume("keeper", disk.keeper),
+        Volume::Broker => volume("broker", disk.broker),
+        Volume::Pod => (
+            "volumes and logs, which the pod's limit of ephemeral storage bounds,".to_owned(),
+            storage.limit.unwrap_or_default(),
+        ),
     };
     record.enter(BrokerState::Stopped {
         reason: Reason::DiskFull,
-        message: format!("the volume {name} held {} of {limit} bytes", notice.used),
+        message: format!("{what} held {} of {limit} bytes", notice.used),
     });
 }
 
 /// Watches the broker's own volume in `dir`, which pushes fill, and stops the attempt while a last snapshot still fits.
-pub async fn watch_volume(record: Record, dir: PathBuf, order: DiskOrder) {
+pub async fn watch_volume(record: Record, dir: PathBuf, order: DiskOrder, storage: Storage) {
     let mut disk = Disk::of_broker(&dir, order);
     loop {
         let looked = tokio::task::spawn_blocking(move || {
-            let (full, pause) = disk.look();
-            (disk, full, pause)
+            let look = disk.look(0);
+            (disk, look)
         });
-        let Ok((returned, full, pause)) = looked.await else {
+        let Ok((returned, Look { full, used, pause })) = looked.await else {
             return;
         };
         disk = returned;
+        storage.own.store(used, Ordering::Relaxed);
         if let Some(full) = full {
-            return stop(&record, &order, full);
+            return stop(&record, &order, &storage, full);
         }
         tokio::time::sleep(pause).await;
     }
@@ -101,7 +149,8 @@ mod tests {
     use crate::broker::fixture;
 
     async fn ask(record: &Record, request: Request<Body>) -> (StatusCode, String) {
-        let service = TowerToHyperService::new(router(record.clone(), fixture::order().disk));
+        let storage = Storage::new(Some(1000));
+        let service = TowerToHyperService::new(router(record.clone(), fixture::order().disk, storage));
         let answer = service.call(request).await.unwrap();
         let status = answer.status();
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
@@ -151,7 +200,9 @@ mod tests {
             broker: 100_000,
             ..order.disk
         };
-        watch_volume(record.clone(), dir.path().to_owned(), disk).await;
+        let storage = Storage::default();
+        watch_volume(record.clone(), dir.path().to_owned(), disk, storage.clone()).await;
+        assert!(storage.unseen() >= 95_000, "the keeper hears it");
         let BrokerState::Stopped { reason, message } = record.evidence().state else {
             panic!("it goes on")
         };
@@ -183,5 +234,39 @@ mod tests {
         };
         assert_eq!(reason, Reason::DiskFull);
         assert_eq!(message, "the volume home held 7 of 1073741824 bytes");
+    }
+
+    #[tokio::test]
+    async fn a_full_pod_is_called_that_and_names_its_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = Record::open(dir.path(), dir.path().join("t"), &fixture::order()).unwrap();
+        ask(&record, post(DISK_FULL, r#"{"volume":"pod","used":950}"#)).await;
+        let BrokerState::Stopped { message, .. } = record.evidence().state else {
+            panic!("it goes on")
+        };
+        assert!(
+            message.contains("ephemeral storage") && message.contains("950 of 1000"),
+            "{message}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_the_keeper_cannot_see_is_told_and_no_word_of_the_agent_makes_it_large() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = Record::open(dir.path(), dir.path().join("t"), &fixture::order()).unwrap();
+        let storage = Storage::new(None);
+        storage.own.store(1000, Ordering::Relaxed);
+        let routes = router(record, fixture::order().disk, storage.clone());
+        for (said, unseen) in [
+            ("", 1000),
+            ("x", 1000),
+            ("500", 1500),
+            ("7", 1500),
+            ("18446744073709551615", 1000 + MOST_OF_A_LOG),
+        ] {
+            let service = TowerToHyperService::new(routes.clone());
+            service.call(post(ALIVE, said)).await.unwrap();
+            assert_eq!(storage.unseen(), unseen, "{said:?}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 
-use super::disk::Disk;
+use super::disk::{Disk, Look};
 use super::left_out::LeftOut;
 use super::schedule::Schedule;
 use super::snapshot::{Context, Outcome};
@@ -25,7 +25,7 @@ use super::survey::{self, Fingerprint};
 use super::work_trees::Search;
 use crate::clone::wait;
 use crate::console::{explain, say};
-use crate::loopback::{self, DISK_FULL, DiskFull, TURNS};
+use crate::loopback::{self, DISK_FULL, DiskFull, TURNS, UNSEEN};
 
 /// Between two tries to learn the base.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -300,10 +300,7 @@ impl Keeper {
 
     /// None: the broker is away, or too busy.
     async fn turns(&self) -> Option<u64> {
-        let (status, body) = loopback::call(self.port, Method::GET, TURNS, Vec::new())
-            .await
-            .ok()?;
-        status.is_success().then_some(body)?.parse().ok()
+        number(self.port, TURNS).await
     }
 
     async fn answer(self: &Arc<Self>, mut stream: tokio::net::UnixStream, heard: Instant) {
@@ -413,12 +410,15 @@ fn failed(words: String) -> Ending {
 
 /// Looks at the volumes, and tells the broker, until it has heard, which one is about to exceed its limit.
 async fn watch_disk(mut disk: Disk, port: u16, filling: Arc<Notify>) {
+    let mut unseen = 0;
     loop {
+        // A broker that is away uses what it used before.
+        unseen = number(port, UNSEEN).await.unwrap_or(unseen);
         let looked = tokio::task::spawn_blocking(move || {
-            let (full, pause) = disk.look();
-            (disk, full, pause)
+            let look = disk.look(unseen);
+            (disk, look)
         });
-        let Ok((returned, full, pause)) = looked.await else {
+        let Ok((returned, Look { full, pause, .. })) = looked.await else {
             return;
         };
         disk = returned;
@@ -434,6 +434,12 @@ async fn watch_disk(mut disk: Disk, port: u16, filling: Arc<Notify>) {
         }
         tokio::time::sleep(pause).await;
     }
+}
+
+/// A number that the broker tells; none: it is away, or too busy.
+async fn number(port: u16, path: &'static str) -> Option<u64> {
+    let (status, body) = loopback::call(port, Method::GET, path, Vec::new()).await.ok()?;
+    status.is_success().then_some(body)?.parse().ok()
 }
 
 async fn tell(port: u16, full: DiskFull) -> bool {

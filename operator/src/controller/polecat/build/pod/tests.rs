@@ -325,6 +325,27 @@ fn the_order_is_readable_by_the_pods_own_type() {
 }
 
 #[test]
+fn every_container_reads_the_storage_that_the_pod_was_admitted_with() {
+    for pod in pods() {
+        let volumes = json_of(&pod)["volumes"].clone();
+        let items = volumes[0]["downwardAPI"]["items"].as_array().unwrap().clone();
+        for container in containers(&pod) {
+            for bound in ["limit", "request"] {
+                let path = format!("storage/{}.{bound}", container.name);
+                let item = items.iter().find(|item| item["path"] == path).unwrap();
+                let field = &item["resourceFieldRef"];
+                assert_eq!(field["containerName"], container.name, "{path}");
+                assert_eq!(field["resource"], format!("{bound}s.ephemeral-storage"), "{path}");
+                assert_eq!(
+                    format!("/etc/gastown/{path}"),
+                    format!("{}/{}.{bound}", pod::STORAGE_DIR, container.name)
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn the_pod_belongs_to_its_polecat_and_holds_its_evidence() {
     let pod = &pods()[1];
     let meta = &pod.metadata;

@@ -3,7 +3,7 @@
 use gastown_api::{labels, pod};
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource, KeyToPath,
-    ObjectFieldSelector, SecretVolumeSource, Volume, VolumeMount,
+    ObjectFieldSelector, ResourceFieldSelector, SecretVolumeSource, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -116,20 +116,37 @@ fn order_file() -> (&'static str, &'static str) {
     pod::ORDER_FILE.rsplit_once('/').unwrap_or(("/", pod::ORDER_FILE))
 }
 
+/// The work order, and the pod's limits of ephemeral storage as they were admitted.
 fn work_order() -> Volume {
-    let (_, file) = order_file();
+    let (folder, file) = order_file();
+    let order = DownwardAPIVolumeFile {
+        path: file.to_owned(),
+        field_ref: Some(ObjectFieldSelector {
+            field_path: format!("metadata.annotations['{}']", labels::WORK_ORDER),
+            api_version: None,
+        }),
+        mode: Some(READABLE),
+        resource_field_ref: None,
+    };
+    let storage = pod::STORAGE_DIR
+        .trim_start_matches(folder)
+        .trim_start_matches('/');
+    let limits = pod::OURS.into_iter().flat_map(|container| {
+        ["limit", "request"].map(|bound| DownwardAPIVolumeFile {
+            path: format!("{storage}/{container}.{bound}"),
+            field_ref: None,
+            mode: Some(READABLE),
+            resource_field_ref: Some(ResourceFieldSelector {
+                container_name: Some(container.to_owned()),
+                divisor: Some(Quantity("1".to_owned())),
+                resource: format!("{bound}s.ephemeral-storage"),
+            }),
+        })
+    });
     Volume {
         name: ORDER.to_owned(),
         downward_api: Some(DownwardAPIVolumeSource {
-            items: Some(vec![DownwardAPIVolumeFile {
-                path: file.to_owned(),
-                field_ref: Some(ObjectFieldSelector {
-                    field_path: format!("metadata.annotations['{}']", labels::WORK_ORDER),
-                    api_version: None,
-                }),
-                mode: Some(READABLE),
-                resource_field_ref: None,
-            }]),
+            items: Some([order].into_iter().chain(limits).collect()),
             default_mode: None,
         }),
         ..Volume::default()
