@@ -24,6 +24,9 @@ pub const READY_PORT: u16 = 8419;
 
 /// Where every container finds the work order.
 pub const ORDER_FILE: &str = "/etc/gastown/work-order.json";
+/// Environment variable with the SHA-256 of the work order. A pod's annotations can be changed, its containers' environment
+/// cannot.
+pub const ORDER_DIGEST_ENV: &str = "GASTOWN_WORK_ORDER_SHA256";
 /// Where every container finds, for each of [`OURS`], the limit and the request of ephemeral storage with which the pod was
 /// admitted, in bytes: the files `CONTAINER.limit` and `CONTAINER.request`. An administrator's `LimitRange` may have set them.
 pub const STORAGE_DIR: &str = "/etc/gastown/storage";

@@ -182,6 +182,8 @@ reasons! {
     PushRefused => "read the message for the rule or the host's words, cure it, and retry",
     /// The work was pushed, and at the end the remote no longer had it.
     DeliveryUndone => "find out who or what deleted the branch or moved it back; the work is on the ref named in status; then retry",
+    /// Someone changed the work order of the pod after it was made.
+    WorkOrderChanged => "find out who may patch pods, turn the chart's value podPolicy on, and retry",
     /// The budget is spent.
     BudgetSpent => "raise spec.budget, and retry",
     /// The broker ended without evidence.

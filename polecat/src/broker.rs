@@ -15,12 +15,12 @@ mod tls;
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gastown_api::evidence::BrokerState;
+use gastown_api::evidence::{BrokerState, Evidence};
 use gastown_api::pod;
 use gastown_api::reason::Reason;
 use gastown_api::work_order::WorkOrder;
@@ -28,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::keeper::disk::limit_of_pod;
+use crate::order::{self, ReadOrder};
 use git::{Git, Host, Names, Places, Repository, Upstream};
 use notices::Storage;
 use record::{OpenRecord, Record};
@@ -94,6 +95,7 @@ pub enum RunBroker {
 
 /// Runs the role.
 pub fn main() -> Result<ExitCode, Box<dyn Error>> {
+    crate::runtime::hide()?;
     // Standard output is for evidence alone.
     tracing_subscriber::fmt()
         .json()
@@ -102,8 +104,10 @@ pub fn main() -> Result<ExitCode, Box<dyn Error>> {
     let pod_uid = std::env::var(pod::POD_UID_ENV).map_err(|_| RunBroker::ReadEnvironment {
         name: pod::POD_UID_ENV,
     })?;
+    let order = order::read_or_kept(Path::new(pod::BROKER_DIR), |warning| tracing::warn!("{warning}"))
+        .inspect_err(say_changed)?;
     let setup = Setup {
-        order: crate::order::read()?,
+        order,
         pod_uid,
         dir: pod::BROKER_DIR.into(),
         git_secret: pod::GIT_SECRET_DIR.into(),
@@ -121,6 +125,23 @@ pub fn main() -> Result<ExitCode, Box<dyn Error>> {
     };
     crate::runtime::of_a_sidecar()?.block_on(run(setup))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A broker that begins with an order that is not its pod's has nothing to tell but that.
+fn say_changed(error: &ReadOrder) {
+    let ReadOrder::Check { attempt, .. } = error else {
+        return;
+    };
+    let evidence = Evidence {
+        state: BrokerState::Stopped {
+            reason: error.reason(),
+            message: error.to_string(),
+        },
+        ..Evidence::starting(*attempt)
+    };
+    if let Err(error) = std::fs::write(pod::TERMINATION_LOG, evidence.to_json()) {
+        tracing::error!(%error, "failed to write the termination message");
+    }
 }
 
 /// Works until SIGTERM. What ends the attempt early is entered in the record, and the broker stays to take snapshots

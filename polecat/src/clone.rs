@@ -93,7 +93,7 @@ impl From<wait::AwaitBroker> for Prepare {
 pub fn main() -> Result<ExitCode, Box<dyn Error>> {
     let order = match order::read() {
         Ok(order) => order,
-        Err(error) => return fail(Reason::CloneFailed, &explain(&error)),
+        Err(error) => return fail(error.reason(), &explain(&error)),
     };
     let home =
         std::env::var_os("HOME").map_or_else(|| PathBuf::from(gastown_api::pod::HOME_DIR), PathBuf::from);

@@ -85,7 +85,10 @@ pub fn main(args: Args) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn run(socket: PathBuf) -> Result<ExitCode, Box<dyn Error>> {
-    let order = order::read()?;
+    crate::runtime::hide()?;
+    let order = order::read_or_kept(Path::new(KEEPER_DIR), |warning| {
+        say(&format!("polecat keeper: {warning}"));
+    })?;
     let pod_uid = std::env::var(POD_UID_ENV).map_err(|source| ReadPodUid { source })?;
     let url = format!("http://127.0.0.1:{GIT_PORT}/repo.git");
     let store = Store::open(Path::new(KEEPER_DIR), &url, &order, &pod_uid)?;
@@ -124,7 +127,8 @@ fn push_bytes(order: &WorkOrder) -> u64 {
 
 /// A hook that fails only delays the end of the pod, so it never does; the keeper's own log says what became of it.
 fn stop(socket: &Path) -> ExitCode {
-    let patience = order::read().map_or(120, |order| order.limits.grace_seconds);
+    let patience =
+        order::read_or_kept(Path::new(KEEPER_DIR), |_| ()).map_or(120, |order| order.limits.grace_seconds);
     match serve::ask(socket, Duration::from_secs(patience)) {
         Ok(answer) => say(&answer),
         Err(error) => say(&format!("polecat keeper stop: {error}")),

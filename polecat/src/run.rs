@@ -18,7 +18,6 @@ use std::sync::Arc;
 use gastown_api::evidence::RunReport;
 use gastown_api::pod::{GIT_PORT, HOME_DIR, REPO_DIR, TERMINATION_LOG};
 use gastown_api::work_order::WorkOrder;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::clone::PROMPT_FILE;
 use crate::console::{explain, say};
@@ -46,8 +45,7 @@ const STOPPED: u8 = 143;
 
 /// Runs the role.
 pub fn main() -> Result<ExitCode, Box<dyn Error>> {
-    // A child of the same UID could trace this process and speak in its place.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    crate::runtime::hide()?;
     attempt().inspect_err(|error| {
         let message = explain(error.as_ref());
         leave(&message, |message| RunReport {

@@ -63,6 +63,8 @@ pub fn retry(reason: Reason) -> Retry {
         | Reason::AgentFailed | Reason::NothingChanged | Reason::NothingMetered
         // The rule that refused the push refuses it again, and who dropped the branch had a reason.
         | Reason::PushRefused | Reason::DeliveryUndone
+        // Who changed it may do so again.
+        | Reason::WorkOrderChanged
         // No failure.
         | Reason::Idle | Reason::Terminated | Reason::RigReady | Reason::RigFound | Reason::FieldsIgnored
         | Reason::PodStarting | Reason::AgentRunning | Reason::Stopping | Reason::Retrying

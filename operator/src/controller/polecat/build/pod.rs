@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use gastown_api::polecat::Polecat;
 use gastown_api::{labels, pod};
+use gastown_crypto::sha256;
 use k8s_openapi::api::core::v1::{LocalObjectReference, Pod, PodSecurityContext, PodSpec, SeccompProfile};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ObjectMeta;
@@ -28,12 +29,14 @@ pub fn pod(
 ) -> Result<Pod, serde_json::Error> {
     let config = &settings.config;
     let order = work_order(polecat, work, attempt, config);
+    let json = serde_json::to_string(&order)?;
+    let digest = sha256(json.as_bytes()).hex();
     let annotations = BTreeMap::from([
         (
             "kubectl.kubernetes.io/default-container".to_owned(),
             pod::CLAUDE.to_owned(),
         ),
-        (labels::WORK_ORDER.to_owned(), serde_json::to_string(&order)?),
+        (labels::WORK_ORDER.to_owned(), json),
     ]);
     let limits = order.limits;
     let backstop = [
@@ -59,11 +62,11 @@ pub fn pod(
         },
         spec: Some(PodSpec {
             init_containers: Some(vec![
-                containers::broker(work, settings),
-                containers::keeper(settings),
-                containers::git_init(settings),
+                containers::broker(work, settings, &digest),
+                containers::keeper(settings, &digest),
+                containers::git_init(settings, &digest),
             ]),
-            containers: vec![containers::claude(work)],
+            containers: vec![containers::claude(work, &digest)],
             volumes: Some(volumes::volumes(work, config)),
             restart_policy: Some("Never".to_owned()),
             automount_service_account_token: Some(false),

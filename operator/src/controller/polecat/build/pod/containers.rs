@@ -13,9 +13,9 @@ use crate::controller::polecat::validate::{Settings, Work};
 
 /// The sidecar that holds the keys. It starts first and ends last.
 #[must_use]
-pub fn broker(work: &Work, settings: &Settings) -> Container {
+pub fn broker(work: &Work, settings: &Settings, digest: &str) -> Container {
     Container {
-        env: Some(vec![pod_uid(), value("HOME", pod::TMP_DIR)]),
+        env: Some(vec![pod_uid(), value("HOME", pod::TMP_DIR), order_digest(digest)]),
         restart_policy: Some("Always".to_owned()),
         ports: Some(vec![ContainerPort {
             name: Some("ready".to_owned()),
@@ -36,10 +36,14 @@ pub fn broker(work: &Work, settings: &Settings) -> Container {
 
 /// The sidecar that snapshots the work tree, at the latest when the pod is asked to end.
 #[must_use]
-pub fn keeper(settings: &Settings) -> Container {
+pub fn keeper(settings: &Settings, digest: &str) -> Container {
     let stop = ["polecat", "keeper", "stop"].map(str::to_owned).to_vec();
     Container {
-        env: Some(vec![pod_uid(), value("HOME", pod::KEEPER_DIR)]),
+        env: Some(vec![
+            pod_uid(),
+            value("HOME", pod::KEEPER_DIR),
+            order_digest(digest),
+        ]),
         restart_policy: Some("Always".to_owned()),
         lifecycle: Some(Lifecycle {
             pre_stop: Some(LifecycleHandler {
@@ -60,9 +64,9 @@ pub fn keeper(settings: &Settings) -> Container {
 
 /// Clones from the broker.
 #[must_use]
-pub fn git_init(settings: &Settings) -> Container {
+pub fn git_init(settings: &Settings, digest: &str) -> Container {
     Container {
-        env: Some(vec![value("HOME", pod::HOME_DIR)]),
+        env: Some(vec![value("HOME", pod::HOME_DIR), order_digest(digest)]),
         volume_mounts: Some(volumes::of_agent()),
         ..container(
             pod::GIT_INIT,
@@ -76,8 +80,12 @@ pub fn git_init(settings: &Settings) -> Container {
 /// Runs the agent, in the polecat's own image and environment where it names them. Of two variables of one name the
 /// kubelet takes the last.
 #[must_use]
-pub fn claude(work: &Work) -> Container {
-    let ours = [value("HOME", pod::HOME_DIR), value("TMPDIR", pod::TMP_DIR)];
+pub fn claude(work: &Work, digest: &str) -> Container {
+    let ours = [
+        value("HOME", pod::HOME_DIR),
+        value("TMPDIR", pod::TMP_DIR),
+        order_digest(digest),
+    ];
     Container {
         env: Some(work.options.env.iter().cloned().chain(ours).collect()),
         volume_mounts: Some(volumes::of_agent()),
@@ -135,6 +143,11 @@ fn value(name: &str, value: &str) -> EnvVar {
         value: Some(value.to_owned()),
         value_from: None,
     }
+}
+
+/// Binds the annotation to the pod: whoever may patch pods can change that, and no environment.
+fn order_digest(digest: &str) -> EnvVar {
+    value(pod::ORDER_DIGEST_ENV, digest)
 }
 
 fn pod_uid() -> EnvVar {

@@ -325,6 +325,20 @@ fn the_order_is_readable_by_the_pods_own_type() {
 }
 
 #[test]
+fn the_digest_of_the_work_order_stands_where_nobody_can_change_it() {
+    for pod in pods() {
+        let order = &pod.metadata.annotations.as_ref().unwrap()[labels::WORK_ORDER];
+        let digest = sha256(order.as_bytes()).hex();
+        for container in containers(&pod) {
+            // Of two of one name the last counts.
+            let mut all = container.env.iter().flatten().rev();
+            let found = all.find(|env| env.name == pod::ORDER_DIGEST_ENV).unwrap();
+            assert_eq!(found.value.as_ref(), Some(&digest), "{}", container.name);
+        }
+    }
+}
+
+#[test]
 fn every_container_reads_the_storage_that_the_pod_was_admitted_with() {
     for pod in pods() {
         let volumes = json_of(&pod)["volumes"].clone();
