@@ -30,6 +30,8 @@ const KNOWN_HOSTS: &str = include_str!("config/known_hosts");
 pub struct Config {
     /// Base URLs without a trailing slash, at least one.
     pub model_endpoints: Vec<String>,
+    /// Whether a key may be sent to an endpoint without TLS.
+    pub model_keys_over_http: bool,
     /// Names or prefixes with a trailing `*`.
     pub allowed_models: Vec<String>,
     /// US dollars for a million tokens.

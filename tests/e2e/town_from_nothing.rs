@@ -104,7 +104,10 @@ fn remedy(said: &str) -> String {
 
 async fn quick_start(shell: &Shell, world: &World) {
     let run = async |line: &str| shell.run(line).await.succeeds();
-    let _ = run(&install("--set modelEndpoints={http://testbed:8080}")).await;
+    let _ = run(&install(
+        "--set modelEndpoints={http://testbed:8080} --set modelKeysOverHttp=true",
+    ))
+    .await;
     let remote = world.testbed().await;
     let url = outside(world).await;
     log_in(shell, &world.keys);

@@ -135,7 +135,7 @@ pub fn validate(polecat: &Polecat, rig: Option<&Rig>, settings: &Settings) -> Re
         trusted_hosts: trusted_hosts(rig, config),
         task: task(polecat)?,
         bead: bead_of(polecat).map(str::to_owned),
-        endpoint: model::endpoint(agent, provider, config)?,
+        endpoint: model::endpoint(agent, provider, &credentials, config)?,
         image: image(kubernetes, agent, settings)?,
         options: options::options(polecat, kubernetes, agent, rig, config)?,
         limits: timing::limits(polecat, rig, config),

@@ -163,8 +163,31 @@ pub fn model(agent: &AgentConfig, config: &Config) -> Result<Option<String>, Ref
     }
 }
 
-/// The endpoint, if it may be called: the one given, else the provider's own.
-pub fn endpoint(agent: &AgentConfig, provider: Provider, config: &Config) -> Result<String, Refusal> {
+/// The endpoint, if it may be called: the one given, else the provider's own. No key is sent without TLS, unless the chart
+/// says so: not to loopback either, where the agent could listen.
+pub fn endpoint(
+    agent: &AgentConfig,
+    provider: Provider,
+    credentials: &Credentials,
+    config: &Config,
+) -> Result<String, Refusal> {
+    let endpoint = listed_endpoint(agent, provider, config)?;
+    let is_plain = endpoint.starts_with("http://");
+    // Where no key is needed, a secret that is named may hold one all the same.
+    let may_have_a_key = credentials.api_key.is_some() || credentials.secret.is_some();
+    if is_plain && may_have_a_key && !config.model_keys_over_http {
+        return Err(Refusal::new(
+            Reason::EndpointNotAllowed,
+            format!(
+                "endpoint {endpoint:?} would be sent the model key without TLS: use one that begins with https://, or have \
+                 the chart's value modelKeysOverHttp set"
+            ),
+        ));
+    }
+    Ok(endpoint)
+}
+
+fn listed_endpoint(agent: &AgentConfig, provider: Provider, config: &Config) -> Result<String, Refusal> {
     let endpoint = match (given_endpoint(agent), provider) {
         (Some(given), _) => given,
         (None, Provider::Litellm | Provider::Ollama) => {

@@ -208,6 +208,7 @@ fn values_that_no_label_takes_are_left_out() {
 fn codex_and_commands_speak_what_their_provider_serves() {
     let with = |spec: Value, endpoints: &[&str]| {
         let mut settings = settings();
+        settings.config.model_keys_over_http = true;
         settings.config.model_endpoints = endpoints.iter().map(|&endpoint| endpoint.to_owned()).collect();
         validate(&polecat(json!({"spec": spec})), None, &settings)
             .map(|work| (work.provider, work.apis, work.endpoint))
@@ -304,4 +305,43 @@ fn a_task_that_fits_the_schema_but_no_annotation_is_refused_by_its_size() {
         );
         assert!(refused.message.len() < 300 && refused.message.contains("shorten"));
     }
+}
+
+#[test]
+fn a_key_goes_over_plain_http_only_where_the_chart_says_so() {
+    let endpoint = |kubernetes: Value, provider: &str, url: &str, switch: bool| {
+        let mut settings = settings();
+        settings.config.model_endpoints = vec![url.to_owned()];
+        settings.config.model_keys_over_http = switch;
+        let config = json!({"provider": provider, "modelProvider": {"endpoint": url}});
+        let polecat = polecat(json!({"spec": {"kubernetes": kubernetes, "agentConfig": config}}));
+        validate(&polecat, None, &settings).map(|work| work.endpoint)
+    };
+    let (secret, key) = (
+        json!({}),
+        json!({"apiKeySecretRef": {"name": "k", "key": "LITELLM_API_KEY"}}),
+    );
+    let none = json!({"claudeCredsSecretRef": null});
+    for url in ["http://llm:4000", "http://127.0.0.1:4000", "http://localhost/v1"] {
+        for (kubernetes, provider) in [(&secret, "anthropic"), (&key, "litellm"), (&secret, "ollama")] {
+            let refusal = endpoint(kubernetes.clone(), provider, url, false).unwrap_err();
+            assert_eq!(refusal.reason, Reason::EndpointNotAllowed, "{provider} {url}");
+            assert!(
+                refusal.message.contains(url) && refusal.message.contains("modelKeysOverHttp"),
+                "{}",
+                refusal.message
+            );
+            assert!(
+                endpoint(kubernetes.clone(), provider, url, true).is_ok(),
+                "{provider} {url}"
+            );
+        }
+        for provider in ["ollama", "litellm"] {
+            assert!(
+                endpoint(none.clone(), provider, url, false).is_ok(),
+                "{provider} has no key"
+            );
+        }
+    }
+    assert!(endpoint(secret, "litellm", "https://llm:4000", false).is_ok());
 }
