@@ -19,6 +19,12 @@ pub struct Server {
     client: Client,
 }
 
+/// Someone else than the administrator.
+pub struct Person<'a> {
+    pub user: &'a str,
+    pub groups: &'a [&'a str],
+}
+
 /// What the API server said.
 pub type Answer = Result<Value, String>;
 
@@ -125,18 +131,53 @@ impl Server {
             .await;
     }
 
+    /// Creates or replaces whatever stands at `path`.
+    pub async fn put(&self, path: &str, object: &Value) -> Answer {
+        let path = format!("{path}?force=true&fieldManager=admission-tests&fieldValidation=Strict");
+        self.send("PATCH", &path, "application/apply-patch+yaml", object)
+            .await
+    }
+
+    /// Sends a strategic merge patch in someone else's name.
+    pub async fn patch_as(&self, person: &Person<'_>, url: &str, patch: &Value) -> Answer {
+        let kind = "application/strategic-merge-patch+json";
+        self.send_as(Some(person), "PATCH", url, kind, patch).await
+    }
+
+    /// Reads in someone else's name.
+    pub async fn get_as(&self, person: &Person<'_>, path: &str) -> Answer {
+        self.send_as(Some(person), "GET", path, "application/json", &Value::Null)
+            .await
+    }
+
     async fn send(&self, method: &str, path: &str, content_type: &str, body: &Value) -> Answer {
+        self.send_as(None, method, path, content_type, body).await
+    }
+
+    async fn send_as(
+        &self,
+        person: Option<&Person<'_>>,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: &Value,
+    ) -> Answer {
         let bytes = if body.is_null() {
             Vec::new()
         } else {
             serde_json::to_vec(body).unwrap()
         };
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header("content-type", content_type)
-            .body(bytes)
-            .unwrap();
+            .header("content-type", content_type);
+        if let Some(person) = person {
+            request = request.header("impersonate-user", person.user);
+            for group in person.groups {
+                request = request.header("impersonate-group", *group);
+            }
+        }
+        let request = request.body(bytes).unwrap();
         self.client.request(request).await.map_err(|error| match error {
             kube::Error::Api(status) => status.message,
             other => panic!("{method} {path}: {other}"),

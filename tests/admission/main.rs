@@ -8,6 +8,7 @@
 )]
 
 mod ask;
+mod pods;
 mod random;
 mod refused;
 mod samples;
