@@ -33,7 +33,9 @@ pub fn judged(pod: &PodView, attempt: i32, base: Option<&str>) -> Judged {
             attempt,
             base,
             wanted: Wanted::Work,
+            given_up: None,
             own_image: true,
+            seen_at_work: true,
         },
     );
     Judged {

@@ -37,8 +37,11 @@ pub struct StatusView {
     pub conditions: Vec<ConditionView>,
     /// `broker`, `keeper` and `git-init`.
     pub init_container_statuses: Vec<ContainerView>,
-    /// `claude`.
+    /// `claude`, and what others put into the pod.
     pub container_statuses: Vec<ContainerView>,
+    /// Containers for debugging.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ephemeral_container_statuses: Vec<ContainerView>,
 }
 
 /// A condition of a pod.
@@ -116,6 +119,39 @@ pub struct TerminatedView {
     pub finished_at: Option<Time>,
 }
 
+impl ContainerView {
+    /// Whether a process of the image ran in it. A kubelet that does not find the container of an evicted pod any more
+    /// says `waiting`, with an end that it makes up, and counts a restart.
+    #[must_use]
+    pub fn was_started(&self) -> bool {
+        let ends = [&self.state.terminated, &self.last_state.terminated];
+        let ran = ends.into_iter().flatten().any(|end| !end.never_started());
+        self.state.running.is_some() || ran || self.restart_count > 0
+    }
+}
+
+impl TerminatedView {
+    /// Whether the container runtime could not start it: its program is not in the image, or not for this machine. These
+    /// are the words that containerd and CRI-O make the kubelet say.
+    #[must_use]
+    pub fn never_started(&self) -> bool {
+        const REASONS: [&str; 4] = [
+            "StartError",
+            "RunContainerError",
+            "CreateContainerError",
+            "ContainerCannotRun",
+        ];
+        self.reason.as_deref().is_some_and(|r| REASONS.contains(&r))
+    }
+
+    /// Whether nobody saw the end: the container was gone when the kubelet or the runtime looked for it, after an
+    /// eviction or a restart of the node.
+    #[must_use]
+    pub fn is_made_up(&self) -> bool {
+        matches!(self.reason.as_deref(), Some("ContainerStatusUnknown" | "Unknown"))
+    }
+}
+
 impl Resource for PodView {
     type DynamicType = ();
     type Scope = NamespaceResourceScope;
@@ -156,12 +192,19 @@ impl PodView {
         let kept = |c: &ConditionView| matches!(c.type_.as_str(), "PodScheduled" | "DisruptionTarget");
         self.status.conditions.retain(kept);
         self.status.conditions.shrink_to_fit();
-        for container in &mut self.status.init_container_statuses {
-            if container.name != pod::BROKER && container.name != pod::KEEPER {
+        let status = &mut self.status;
+        let all = status.init_container_statuses.iter_mut();
+        for container in all.chain(&mut status.container_statuses) {
+            if !pod::OURS.contains(&container.name.as_str()) {
                 container.last_state = StateView::default();
+            } else if container.name != pod::BROKER
+                && let Some(end) = &mut container.last_state.terminated
+            {
+                // Only the broker's last words are evidence. That there was an end says that the container ran.
+                end.message = None;
             }
         }
-        for container in &mut self.status.container_statuses {
+        for container in &mut self.status.ephemeral_container_statuses {
             container.last_state = StateView::default();
         }
         self.status.init_container_statuses.shrink_to_fit();
@@ -228,10 +271,26 @@ impl PodView {
         self.container(name)?.state.terminated.as_ref()
     }
 
+    /// Whether the agent was started, as far as the kubelet reports it.
+    #[must_use]
+    pub fn agent_started(&self) -> bool {
+        self.container(pod::CLAUDE)
+            .is_some_and(ContainerView::was_started)
+    }
+
     /// The condition of that type.
     #[must_use]
     pub fn condition(&self, type_: &str) -> Option<&ConditionView> {
         self.status.conditions.iter().find(|c| c.type_ == type_)
+    }
+
+    /// Ordinary containers that others put into the pod, and those for debugging. Nothing is known of what they are for.
+    pub fn strangers(&self) -> impl Iterator<Item = &ContainerView> {
+        let status = &self.status;
+        let ordinary = status.container_statuses.iter();
+        ordinary
+            .filter(|c| c.name != pod::CLAUDE)
+            .chain(&status.ephemeral_container_statuses)
     }
 
     /// Every container that is known.
@@ -284,12 +343,12 @@ impl PodView {
         self.is_deleting() && forced && !scheduled && !reported
     }
 
-    /// Each container that the kubelet knows has ended, `claude` among them.
+    /// Each of our containers that the kubelet knows has ended, `claude` among them.
     fn was_stopped_everywhere(&self) -> bool {
-        let mut all = self.containers();
+        let mut ours = self.containers().filter(|c| pod::OURS.contains(&c.name.as_str()));
         self.is_deleting()
             && self.terminated(pod::CLAUDE).is_some()
-            && all.all(|container| container.state.terminated.is_some())
+            && ours.all(|container| container.state.terminated.is_some())
     }
 }
 

@@ -77,7 +77,10 @@ pub fn pod(changes: Value) -> PodView {
     let mut object = json!({
         "metadata": {
             "name": "polecat-furiosa", "namespace": "town", "uid": "pod-uid",
-            "labels": {"gastown.io/polecat": "furiosa", "gastown.io/attempt": "1"},
+            "labels": {
+                "gastown.io/polecat": "furiosa", "gastown.io/rig": "my-project", "gastown.io/attempt": "1",
+                "app.kubernetes.io/managed-by": "gastown-operator",
+            },
             "finalizers": ["gastown.io/evidence"],
             "ownerReferences": [{
                 "apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Polecat", "name": "furiosa",

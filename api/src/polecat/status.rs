@@ -114,7 +114,7 @@ pub struct Attempt {
     /// How it ended; none while it is at work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<AttemptOutcome>,
-    /// Why, one of the closed list.
+    /// Why it ended, one of the closed list; without an outcome, why the operator is stopping its pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// In words.

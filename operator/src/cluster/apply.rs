@@ -42,12 +42,32 @@ impl Cluster {
         finalizers: &[String],
         labels: &BTreeMap<String, String>,
     ) -> Result<Polecat, Call> {
+        self.mark_polecat("claim", polecat, finalizers, labels).await
+    }
+
+    /// Puts finalizers and labels back on a polecat that nobody has changed since it was read.
+    pub async fn restore_polecat(
+        &self,
+        polecat: &Polecat,
+        finalizers: &[String],
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Polecat, Call> {
+        self.mark_polecat("restore", polecat, finalizers, labels).await
+    }
+
+    async fn mark_polecat(
+        &self,
+        act: &'static str,
+        polecat: &Polecat,
+        finalizers: &[String],
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Polecat, Call> {
         let patch = json!({"metadata": {
             "resourceVersion": polecat.metadata.resource_version,
             "finalizers": finalizers,
             "labels": labels,
         }});
-        self.patch_polecat("claim", polecat, &patch).await
+        self.patch_polecat(act, polecat, &patch).await
     }
 
     /// Takes our finalizer off a polecat that nobody has changed since it was read.
@@ -167,19 +187,45 @@ impl Cluster {
 
     /// Takes our finalizer off the pod of that UID; none: it is gone. The kubelet's own writes do not conflict.
     pub async fn release_pod(&self, namespace: &str, name: &str, uid: &str) -> Result<Option<PodView>, Call> {
-        let api: Api<PodView> = self.namespaced(namespace);
         let patch = json!({"metadata": {
             "uid": uid,
             "$deleteFromPrimitiveList/finalizers": [labels::EVIDENCE_FINALIZER],
         }});
+        self.patch_pod("release", namespace, name, patch).await
+    }
+
+    /// Puts our finalizer and `labels` back on the pod of that UID; none: it is gone.
+    pub async fn restore_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Option<PodView>, Call> {
+        // A strategic merge adds to the list of finalizers.
+        let patch = json!({"metadata": {
+            "uid": uid,
+            "finalizers": [labels::EVIDENCE_FINALIZER],
+            "labels": labels,
+        }});
+        self.patch_pod("restore", namespace, name, patch).await
+    }
+
+    async fn patch_pod(
+        &self,
+        act: &'static str,
+        namespace: &str,
+        name: &str,
+        patch: serde_json::Value,
+    ) -> Result<Option<PodView>, Call> {
+        let api: Api<PodView> = self.namespaced(namespace);
         match api.patch(name, &manager(), &Patch::Strategic(patch)).await {
-            Ok(pod) => Ok(Some(pod)),
+            Ok(mut pod) => {
+                pod.prune();
+                Ok(Some(pod))
+            }
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            Err(error) => Err(Call::from_kube(
-                "release",
-                &format!("pod {namespace}/{name}"),
-                error,
-            )),
+            Err(error) => Err(Call::from_kube(act, &format!("pod {namespace}/{name}"), error)),
         }
     }
 }

@@ -173,6 +173,19 @@ async fn carry_out(act: Act, observed: &mut Observed, context: &PolecatContext) 
             observed.polecat = Arc::new(claimed);
             observed.claimed = Some(FIRST_ATTEMPT);
         }
+        Act::RestorePolecat { finalizers, labels } => {
+            let restored = cluster
+                .restore_polecat(&observed.polecat, &finalizers, &labels)
+                .await?;
+            scope.written.polecat(&namespace, &name, &restored.metadata);
+            observed.polecat = Arc::new(restored);
+            observed.restored = true;
+        }
+        Act::RestorePod { uid, labels } => {
+            let restored = cluster.restore_pod(&namespace, &pod_name, &uid, &labels).await?;
+            observed.pod = seen_pod(scope, (&namespace, &name), restored);
+            observed.restored = true;
+        }
         Act::CreatePod(pod) => match cluster.create_pod(&pod).await? {
             Created::Pod(view) => {
                 context.shared.metrics.pod_created();
@@ -264,8 +277,10 @@ async fn tend_orphan(context: &PolecatContext, namespace: &str, polecat: &str) {
             return;
         }
     };
-    let Some(act) = plan::next_of_orphan(&pod, &context.shared.settings, Timestamp::now()) else {
-        return;
+    let act = match plan::next_of_orphan(&pod, &context.shared.settings, Timestamp::now()) {
+        Step::Act(act) => act,
+        Step::Wait(None) => return,
+        Step::Wait(Some(at)) => return wake_at(scope, (namespace.to_owned(), polecat.to_owned()), at),
     };
     let (cluster, name) = (&context.shared.cluster, pod.name_any());
     let outcome = match act {
@@ -277,6 +292,19 @@ async fn tend_orphan(context: &PolecatContext, namespace: &str, polecat: &str) {
         tracing::warn!(error = ?error, namespace, pod = name, "failed to clear the pod of a polecat that is gone");
         scope.wakes.send((namespace.to_owned(), polecat.to_owned()));
     }
+}
+
+/// No object is there whose queue could wake it.
+fn wake_at(scope: &Arc<Scope>, key: (String, String), at: Timestamp) {
+    let left = at.duration_since(Timestamp::now());
+    let left = Duration::try_from(left)
+        .unwrap_or_default()
+        .max(Duration::from_secs(1));
+    let scope = scope.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(left).await;
+        scope.wakes.send(key);
+    });
 }
 
 /// A conflict and a gone object are followed by an event of the watch; everything else is tried again.

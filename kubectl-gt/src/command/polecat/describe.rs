@@ -65,10 +65,10 @@ fn attempts(detail: &mut Detail, attempts: &[Attempt], now: Timestamp) {
     }
     detail.section("Attempts");
     for attempt in attempts {
-        let outcome = if attempt.outcome.is_empty() {
-            "at work"
-        } else {
-            &attempt.outcome
+        let outcome = match (attempt.outcome.as_str(), attempt.reason.as_str()) {
+            ("", "") => "at work",
+            ("", _) => "stopping",
+            (outcome, _) => outcome,
         };
         let cost = attempt.cost_micros.map_or_else(String::new, dollars);
         let used = tokens(attempt.usage.tokens());

@@ -38,6 +38,7 @@ pub fn observe(polecat: Arc<Polecat>, shared: &Context, scope: &Scope) -> Result
         word: scope.words.get(&namespace, &name),
         refusal: None,
         claimed: None,
+        restored: false,
         polecat,
     })
 }

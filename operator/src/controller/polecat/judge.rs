@@ -14,14 +14,19 @@ use gastown_api::reason::Reason;
 use gastown_api::text::escape;
 
 use super::plan::cannot_start;
+use super::validate::Refusal;
 use crate::pod_view::{ContainerView, PodView, TerminatedView};
 use confirmed::{base_of, delivered, parse, refusal_reason, report, unconfirmed, with_what_is_left};
-use lost::{agent_ran, keeper_failed, keeper_saved, may_be_lost, where_to_look};
+use lost::{agent_may_have_run, keeper_failed, keeper_saved, may_be_lost, where_to_look};
 
 pub use confirmed::{evidence_in_log, evidence_of};
 pub use lost::last_snapshot;
 
 const OOM_KILLED: &str = "OOMKilled";
+/// The exit code of a program that SIGTERM ended.
+const SIGTERM: i32 = 128 + 15;
+/// Why the kubelet ends a pod that runs, besides its deadline.
+const KUBELETS_ENDS: [&str; 4] = ["Evicted", "Preempting", "NodeShutdown", "Terminated"];
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,12 +46,12 @@ pub struct Verdict {
     pub supersedes: Option<Sha>,
 }
 
-/// What the operator itself wanted of the pod when it ended.
+/// Whether the pod was to go on when it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// To go on.
+    /// It was.
     Work,
-    /// To stop, for this reason: `Idle` or `Terminated`.
+    /// It was to stop, for this reason: `Idle` or `Terminated`.
     Stop(Reason),
 }
 
@@ -57,10 +62,14 @@ pub struct Question<'a> {
     pub attempt: i32,
     /// What the first attempt found.
     pub base: Option<&'a str>,
-    /// What was wanted of the pod.
+    /// What the pod was stopped for, if it was.
     pub wanted: Wanted,
+    /// Why else the operator deleted the pod, if it did: whoever deletes a pod, its agent did not fail by that.
+    pub given_up: Option<&'a Refusal>,
     /// Whether `claude` runs an image of the polecat's own.
     pub own_image: bool,
+    /// Whether the status of the polecat says that the agent was seen at work.
+    pub seen_at_work: bool,
 }
 
 /// How the attempt ended.
@@ -81,13 +90,13 @@ pub fn judge(pod: &PodView, question: &Question<'_>) -> Verdict {
     };
     let delivered = outcome == AttemptOutcome::Delivered;
     let wip_dropped = evidence.as_ref().is_some_and(|evidence| evidence.wip_dropped);
-    let supersedes = agent_ran(pod) && keeper_saved(pod);
+    let supersedes = pod.agent_started() && keeper_saved(pod);
     Verdict {
         outcome,
         reason,
         // Whoever shows a status must not be steered by the agent, which wrote some of these words.
         message: escape(&message),
-        may_be_lost: may_be_lost(pod, evidence.as_ref())
+        may_be_lost: may_be_lost(pod, evidence.as_ref(), question.seen_at_work)
             .filter(|_| !delivered || keeper_failed(pod) || wip_dropped),
         supersedes: evidence
             .as_ref()
@@ -101,13 +110,19 @@ fn failure(pod: &PodView, evidence: Option<&Evidence>, question: &Question<'_>) 
     if let Some(BrokerState::Stopped { reason, message }) = evidence.map(|e| &e.state) {
         return (*reason, message.clone());
     }
+    let ended_before = question
+        .given_up
+        .is_some_and(|why| why.reason == Reason::Stopping);
+    if let Some(why) = question.given_up.filter(|_| !ended_before) {
+        return (why.reason, why.message.clone());
+    }
     pod_failure(pod)
         .or_else(|| start_failure(pod, question.own_image))
         .or_else(|| init_failure(pod))
         .or_else(|| out_of_memory(pod))
         .or_else(|| sidecar_out_of_memory(pod, evidence))
-        .or_else(|| deletion(pod))
-        .unwrap_or_else(|| agent_end(pod, evidence, question.base))
+        .or_else(|| deletion(pod).filter(|_| !ended_before))
+        .unwrap_or_else(|| agent_end(pod, evidence, question))
 }
 
 /// The pod's own reason, and evictions that have none but the condition `DisruptionTarget`. The kubelet's other
@@ -118,9 +133,7 @@ fn pod_failure(pod: &PodView) -> Option<(Reason, String)> {
     match status.reason.as_deref() {
         Some("DeadlineExceeded") => return Some((Reason::DeadlineExceeded, message)),
         Some("NodeLost") => return Some((Reason::NodeLost, message)),
-        Some("Evicted" | "Preempting" | "NodeShutdown" | "Terminated") => {
-            return Some((Reason::Evicted, message));
-        }
+        Some(ended) if KUBELETS_ENDS.contains(&ended) => return Some((Reason::Evicted, message)),
         Some(refused) if pod.status.phase.as_deref() == Some("Failed") => {
             return Some((Reason::Evicted, format!("{refused}: {message}")));
         }
@@ -171,7 +184,13 @@ fn init_failure(pod: &PodView) -> Option<(Reason, String)> {
 
 /// The container runtime could not start the container: its program is not in the image, or not for this machine.
 fn start_failure(pod: &PodView, own_image: bool) -> Option<(Reason, String)> {
-    let failed = |container: &&ContainerView| container.state.terminated.as_ref().is_some_and(never_started);
+    let failed = |container: &&ContainerView| {
+        container
+            .state
+            .terminated
+            .as_ref()
+            .is_some_and(TerminatedView::never_started)
+    };
     let container = pod.containers().find(failed)?;
     let end = container.state.terminated.as_ref()?;
     let (why, words) = (end.reason.as_deref(), end.message.as_deref());
@@ -184,17 +203,6 @@ fn start_failure(pod: &PodView, own_image: bool) -> Option<(Reason, String)> {
         cannot_start(name, own_image),
         format!("container {name}: {why}: {words}"),
     ))
-}
-
-/// What containerd and CRI-O make the kubelet say.
-fn never_started(end: &TerminatedView) -> bool {
-    let why = end.reason.as_deref();
-    why.is_some_and(|r| {
-        matches!(
-            r,
-            "StartError" | "RunContainerError" | "CreateContainerError" | "ContainerCannotRun"
-        )
-    })
 }
 
 /// On cgroup v2 all of a container is killed at once. On v1 one process of it is, the container is marked all the
@@ -214,8 +222,9 @@ fn out_of_memory(pod: &PodView) -> Option<(Reason, String)> {
 }
 
 fn killed_for_memory<'a>(pod: &'a PodView, name: &str) -> Option<&'a TerminatedView> {
+    // A container that ended by SIGTERM was not killed: the runtime counts every kill of its life.
     pod.terminated(name)
-        .filter(|end| end.reason.as_deref() == Some(OOM_KILLED))
+        .filter(|end| end.reason.as_deref() == Some(OOM_KILLED) && end.exit_code != SIGTERM)
 }
 
 /// A sidecar that was killed earlier was started again: that counts only where its evidence is missing.
@@ -248,13 +257,15 @@ fn deletion(pod: &PodView) -> Option<(Reason, String)> {
     })
 }
 
-fn agent_end(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> (Reason, String) {
+fn agent_end(pod: &PodView, evidence: Option<&Evidence>, question: &Question<'_>) -> (Reason, String) {
     let report = report(pod);
-    let Some(end) = pod.terminated(pod::CLAUDE) else {
-        return (
-            Reason::EvidenceMissing,
-            "the pod ended before its agent was started".to_owned(),
-        );
+    let Some(end) = pod.terminated(pod::CLAUDE).filter(|end| !end.is_made_up()) else {
+        let words = if agent_may_have_run(pod, question.seen_at_work) {
+            "the agent's container is gone, and nobody saw how it ended: its node may have been restarted"
+        } else {
+            "the pod ended before its agent was started"
+        };
+        return (Reason::EvidenceMissing, words.to_owned());
     };
     let refused = evidence.and_then(|e| e.refused.as_ref());
     let refused = refused.map(|r| format!("push to {} was refused: {}", r.ref_name, r.why));
@@ -281,7 +292,7 @@ fn agent_end(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> 
             ),
         );
     };
-    if let Some(unconfirmed) = unconfirmed(evidence, base) {
+    if let Some(unconfirmed) = unconfirmed(evidence, question.base) {
         return unconfirmed;
     }
     if let Some(refused) = refused {
@@ -297,7 +308,7 @@ fn agent_end(pod: &PodView, evidence: Option<&Evidence>, base: Option<&str>) -> 
         .head
         .as_ref()
         .map(Sha::as_str)
-        .or(base_of(evidence, base));
+        .or(base_of(evidence, question.base));
     let unpushed = report
         .local_head
         .as_ref()

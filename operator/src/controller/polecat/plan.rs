@@ -4,10 +4,12 @@
 //! The table of `desiredState` against phases is in the documentation of `gastown_api::polecat`.
 
 pub mod doorbell;
+mod marks;
 mod pursue;
 mod rest;
 mod signs;
 mod step;
+mod stop;
 
 use gastown_api::polecat::{AttemptOutcome, DesiredState, Polecat, PolecatPhase, PolecatStatus};
 use gastown_api::reason::Reason;
@@ -43,12 +45,9 @@ pub fn next(observed: &Observed, settings: &Settings, now: Timestamp) -> Result<
 
 /// The next step for a pod whose polecat is gone.
 #[must_use]
-pub fn next_of_orphan(pod: &PodView, settings: &Settings, now: Timestamp) -> Option<Act> {
+pub fn next_of_orphan(pod: &PodView, settings: &Settings, now: Timestamp) -> Step {
     let grace = i64::from(settings.config.grace_seconds);
-    match clear(pod, grace, now)? {
-        Step::Act(act) => Some(act),
-        Step::Wait(_) => None,
-    }
+    clear(pod, grace, now).unwrap_or(Step::Wait(None))
 }
 
 /// The attempt that is under way.
@@ -92,6 +91,13 @@ impl Plan<'_> {
         pod.owner().is_some() && pod.owner() == self.polecat().metadata.uid.as_deref()
     }
 
+    /// The attempt that a pod is: by its UID, if the status names it; labels can be changed by others.
+    fn attempt_of(&self, pod: &PodView) -> Option<i32> {
+        let attempts = self.status().map(|s| s.attempts.as_slice()).unwrap_or_default();
+        let named = attempts.iter().find(|a| a.pod_uid.as_deref() == Some(pod.uid()));
+        named.map(|a| a.number).or_else(|| pod.attempt())
+    }
+
     /// What is wanted of a pod at work; a deletion ends like `Terminated`, and what is that is so for good.
     fn wanted(&self) -> Wanted {
         if self.is_deleting() || self.phase() == Some(PolecatPhase::Terminated) {
@@ -109,7 +115,8 @@ impl Plan<'_> {
     fn open_attempt(&self) -> Option<Open> {
         let attempts = self.status().map(|s| s.attempts.as_slice()).unwrap_or_default();
         let known = self.last_number();
-        let later = self.pod().filter(|pod| self.owns(pod)).and_then(PodView::attempt);
+        let owned = self.pod().filter(|pod| self.owns(pod));
+        let later = owned.and_then(|pod| self.attempt_of(pod));
         if let Some(number) =
             later.filter(|number| *number > known && self.phase() != Some(PolecatPhase::Done))
         {

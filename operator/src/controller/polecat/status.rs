@@ -42,6 +42,8 @@ pub struct Progress {
     pub message: String,
     /// Whether the broker holds the agent's calls.
     pub parked: bool,
+    /// Why the operator stops the pod, if it does; the attempt says so until it has ended.
+    pub stopped_for: Option<Refusal>,
 }
 
 impl Progress {
@@ -137,6 +139,7 @@ impl Canvas<'_> {
             reason: Reason::PodStarting,
             message: String::new(),
             parked: false,
+            stopped_for: None,
         };
         let mut status = self.working(number, Some(work), &progress);
         // What waited for room without a pod is no history.
@@ -166,6 +169,10 @@ impl Canvas<'_> {
         }
         if let Some(attempt) = status.attempts.iter_mut().find(|a| a.number == number) {
             attempt.pod_uid = progress.pod_uid.clone().or(attempt.pod_uid.take());
+            if let Some(why) = &progress.stopped_for {
+                attempt.reason = Some(why.reason.as_str().to_owned());
+                attempt.message = Some(shortened(&why.message));
+            }
         }
         status.phase = Some(PolecatPhase::Working);
         status.pod_active = progress.active;

@@ -99,7 +99,9 @@ fn security_context() -> PodSecurityContext {
     }
 }
 
-fn pod_labels(polecat: &Polecat, attempt: i32) -> BTreeMap<String, String> {
+/// The labels of the pod of attempt `attempt`.
+#[must_use]
+pub fn pod_labels(polecat: &Polecat, attempt: i32) -> BTreeMap<String, String> {
     let of_polecat = labels_of(polecat)
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value));

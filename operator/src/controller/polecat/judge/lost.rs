@@ -2,19 +2,38 @@
 
 use gastown_api::evidence::{Evidence, SnapshotReport};
 use gastown_api::pod;
+use gastown_api::reason::Reason;
 use jiff::Timestamp;
 
-use super::never_started;
+use super::{KUBELETS_ENDS, pod_failure};
 use crate::pod_view::PodView;
 
-/// An agent that never ran has nothing to lose.
-pub(super) fn agent_ran(pod: &PodView) -> bool {
-    pod.container(pod::CLAUDE).is_some_and(|c| {
-        let ended = c.state.terminated.as_ref();
-        // Where the kubelet finds no container any more it may say `waiting`, with an end that it makes up.
-        let was_there = c.last_state.terminated.is_some();
-        was_there || c.state.running.is_some() || ended.is_some_and(|end| !never_started(end))
-    })
+/// Whether there may be work that nobody saved. An agent that never ran has nothing to lose, but that has to be known:
+/// a status without containers, and the last report of a node that is lost, do not say it.
+pub(super) fn agent_may_have_run(pod: &PodView, seen_at_work: bool) -> bool {
+    let got_a_node = pod.condition("PodScheduled").is_some_and(|c| c.status == "True")
+        || pod.status.start_time.is_some()
+        || pod.status.reason.is_some()
+        || pod.containers().next().is_some();
+    if seen_at_work || pod.agent_started() {
+        return true;
+    }
+    let reported = pod.container(pod::CLAUDE).is_some();
+    got_a_node && (node_is_lost(pod) || (!reported && was_ended_by_the_kubelet(pod)))
+}
+
+/// What the kubelet reported last may be minutes older than the end.
+fn node_is_lost(pod: &PodView) -> bool {
+    let is_named = pod.status.reason.as_deref() == Some("NodeLost");
+    is_named || matches!(pod_failure(pod), Some((Reason::NodeLost, _)))
+}
+
+/// Pods that the kubelet refuses have other reasons, such as `OutOfcpu`, `NodeAffinity` or `UnexpectedAdmissionError`.
+/// A kubelet that was restarted may refuse a pod that runs, and then drops what it had reported of its containers: that
+/// the agent was at work stands in the polecat's status alone.
+fn was_ended_by_the_kubelet(pod: &PodView) -> bool {
+    let reason = pod.status.reason.as_deref();
+    reason.is_some_and(|reason| reason == "DeadlineExceeded" || KUBELETS_ENDS.contains(&reason))
 }
 
 /// The keeper ends with 0 once everything is saved: the broker has re-read on the remote what it pushed. One that was
@@ -43,8 +62,8 @@ pub(super) fn keeper_failed(pod: &PodView) -> bool {
     pod.terminated(pod::KEEPER).is_some_and(|t| t.exit_code != 0)
 }
 
-pub(super) fn may_be_lost(pod: &PodView, evidence: Option<&Evidence>) -> Option<String> {
-    if !agent_ran(pod) {
+pub(super) fn may_be_lost(pod: &PodView, evidence: Option<&Evidence>, seen_at_work: bool) -> Option<String> {
+    if !agent_may_have_run(pod, seen_at_work) {
         return None;
     }
     if let Some(dropped) = evidence.filter(|evidence| evidence.wip_dropped) {

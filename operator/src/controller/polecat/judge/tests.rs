@@ -1,3 +1,4 @@
+mod ends;
 mod lost;
 mod shapes;
 
@@ -14,14 +15,29 @@ fn of(status: &Value) -> Verdict {
     ask(&pod(json!({"status": status})), None, Wanted::Work)
 }
 
-fn ask(pod: &PodView, base: Option<&str>, wanted: Wanted) -> Verdict {
-    let question = Question {
+fn question() -> Question<'static> {
+    Question {
         attempt: 1,
-        base,
-        wanted,
+        base: None,
+        wanted: Wanted::Work,
+        given_up: None,
         own_image: false,
-    };
-    judge(pod, &question)
+        seen_at_work: false,
+    }
+}
+
+/// The verdict on what the cache holds of `pod`.
+fn ask(pod: &PodView, base: Option<&str>, wanted: Wanted) -> Verdict {
+    let mut pod = pod.clone();
+    pod.prune();
+    judge(
+        &pod,
+        &Question {
+            base,
+            wanted,
+            ..question()
+        },
+    )
 }
 
 fn reason(status: &Value) -> Reason {

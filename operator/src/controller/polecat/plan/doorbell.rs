@@ -34,7 +34,12 @@ pub enum Ring {
         wake: Option<Timestamp>,
     },
     /// The broker serves no more: the pod is to end.
-    Stopped,
+    Stopped {
+        /// Why.
+        reason: Reason,
+        /// In words.
+        message: String,
+    },
 }
 
 /// What the doorbell of attempt `attempt` says at `now`.
@@ -55,7 +60,7 @@ pub fn listen(pod: &PodView, attempt: i32, word: Option<&Word>, now: Timestamp) 
         return probed.filter(|at| *at > now).map_or(Ring::Unheard, Ring::Later);
     };
     match word.evidence.as_ref().map(|e| &e.state) {
-        Some(BrokerState::Stopped { .. }) => Ring::Stopped,
+        Some(BrokerState::Stopped { reason, message }) => stopped(*reason, message),
         Some(BrokerState::Parked {
             reason,
             message,
@@ -93,9 +98,14 @@ fn again_after(time: Timestamp, now: Timestamp) -> Ring {
 fn restarting(pod: &PodView, attempt: i32) -> Ring {
     let evidence: Option<Evidence> = evidence_of(pod, attempt);
     match evidence.map(|e| e.state) {
-        Some(BrokerState::Stopped { .. }) => Ring::Stopped,
+        Some(BrokerState::Stopped { reason, message }) => stopped(reason, &message),
         _ => Ring::Quiet,
     }
+}
+
+fn stopped(reason: Reason, message: &str) -> Ring {
+    let message = message.to_owned();
+    Ring::Stopped { reason, message }
 }
 
 #[cfg(test)]

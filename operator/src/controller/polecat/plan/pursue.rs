@@ -1,13 +1,14 @@
 //! An attempt is under way: its pod is created, followed, stopped and judged.
 
-use gastown_api::condition;
-use gastown_api::polecat::{AttemptOutcome, PolecatPhase, PolecatStatus};
+use gastown_api::polecat::{AttemptOutcome, PolecatStatus};
 use gastown_api::reason::Reason;
+use gastown_api::{condition, pod};
 use jiff::{SignedDuration, Timestamp};
 
 use super::doorbell::{self, Ring};
-use super::signs::{agent_started, progress_of, trouble, unschedulable};
+use super::signs::{progress_of, trouble, unschedulable};
 use super::step::{Act, Ended, Notice, PlanPod, Report, Sight, Step};
+use super::stop::on_request;
 use super::{Open, Plan, delete_or_wait, failed, name_taken, without_evidence};
 use crate::controller::polecat::build;
 use crate::controller::polecat::judge::{Question, Verdict, Wanted, judge, last_snapshot};
@@ -24,7 +25,7 @@ impl Plan<'_> {
         let Some(pod) = self.pod() else {
             return self.without_pod(open);
         };
-        if self.owns(pod) && pod.attempt() == Some(open.number) {
+        if self.owns(pod) && self.attempt_of(pod) == Some(open.number) {
             return Ok(self.drive(open, pod));
         }
         if pod.owner().is_none() {
@@ -39,7 +40,7 @@ impl Plan<'_> {
         if open.pod_uid.is_some() {
             return Ok(match self.observed.pod {
                 Sight::Unseen => Step::Act(Act::LookForPod),
-                _ => self.close(open, &self.lost()),
+                _ => self.close(open, &self.lost(open)),
             });
         }
         // An earlier look claimed it, and may have made a pod that the cache does not hold yet.
@@ -78,8 +79,9 @@ impl Plan<'_> {
     }
 
     /// The pod went although its finalizer held it: someone took that off.
-    fn lost(&self) -> Verdict {
-        let (outcome, reason) = match self.wanted() {
+    fn lost(&self, open: &Open) -> Verdict {
+        let stopped_for = self.stopped_for(open);
+        let (outcome, reason) = match self.request(stopped_for.as_ref(), true) {
             Wanted::Work => (AttemptOutcome::Failed, Reason::PodLost),
             Wanted::Stop(reason) => (AttemptOutcome::Stopped, reason),
         };
@@ -102,14 +104,21 @@ impl Plan<'_> {
         if pod.is_deleting() {
             return self.stopping(open, pod, wake);
         }
-        if self.wanted() != Wanted::Work {
-            return delete_or_wait(pod);
+        if let Some(act) = self.restore_marks(open.number, pod) {
+            return Step::Act(act);
+        }
+        let wanted = match self.wanted() {
+            Wanted::Work => self.stopped_for(open),
+            Wanted::Stop(reason) => Some(on_request(reason)),
+        };
+        if let Some(why) = wanted.or_else(|| held(pod)) {
+            return self.stop(open, pod, why);
         }
         let (refusal, patience) = self.trouble(pod);
         if let Some(refusal) = refusal {
             // An agent that has begun is stopped first, so that its work is saved.
-            return if agent_started(pod) {
-                delete_or_wait(pod)
+            return if pod.agent_started() {
+                self.stop(open, pod, refusal)
             } else {
                 self.close(open, &failed(&refusal))
             };
@@ -127,18 +136,24 @@ impl Plan<'_> {
                 message,
                 wake,
             } => self.working(open, pod, true, reason, &message, wake),
-            Ring::Stopped => delete_or_wait(pod),
+            Ring::Stopped { reason, message } => self.stop(open, pod, Refusal::new(reason, message)),
         }
     }
 
     fn verdict(&self, open: &Open, pod: &PodView) -> Verdict {
+        let stopped_for = self.stopped_for(open);
+        let wanted = self.request(stopped_for.as_ref(), pod.is_deleting());
         judge(
             pod,
             &Question {
                 attempt: open.number,
                 base: self.status().and_then(|s| s.base.as_deref()),
-                wanted: self.wanted(),
+                wanted,
+                given_up: stopped_for.as_ref().filter(|_| wanted == Wanted::Work),
                 own_image: self.has_own_image(),
+                seen_at_work: self
+                    .status()
+                    .is_some_and(|s| s.pod_active && self.last_number() == open.number),
             },
         )
     }
@@ -155,12 +170,19 @@ impl Plan<'_> {
     fn stopping(&self, open: &Open, pod: &PodView, wake: Option<Timestamp>) -> Step {
         let deadline = pod.metadata.deletion_timestamp.as_ref();
         let overdue = deadline.map(|at| later(at.0, LAST_WORD));
+        let stopped_for = self.stopped_for(open).or(match self.wanted() {
+            Wanted::Work => None,
+            Wanted::Stop(reason) => Some(on_request(reason)),
+        });
         match overdue {
             Some(at) if at <= self.now => {
                 let message = "the pod was to end, and its node has not reported the end";
-                self.working(open, pod, false, Reason::NodeLost, message, wake)
+                self.say_stopping(open, pod, Reason::NodeLost, message, stopped_for, wake)
             }
-            _ => self.working(open, pod, false, Reason::Stopping, "", earlier(wake, overdue)),
+            _ => {
+                let wake = earlier(wake, overdue);
+                self.say_stopping(open, pod, Reason::Stopping, "", stopped_for, wake)
+            }
         }
     }
 
@@ -202,17 +224,23 @@ impl Plan<'_> {
     ) -> Step {
         let progress = Progress {
             pod_uid: Some(pod.uid().to_owned()),
-            active: agent_started(pod),
+            active: pod.agent_started(),
             reason,
             message: message.to_owned(),
             parked,
+            stopped_for: None,
         };
+        self.say(open, &progress, wake)
+    }
+
+    pub(super) fn say(&self, open: &Open, progress: &Progress, wake: Option<Timestamp>) -> Step {
         let is_first_look = self.status().is_none_or(|s| s.attempts.is_empty());
         let work = is_first_look
             .then(|| validate(self.polecat(), self.observed.rig.as_deref(), self.settings).ok())
             .flatten();
-        let status = self.canvas.working(open.number, work.as_ref(), &progress);
-        self.settle(status, self.notice_of_parking(parked, reason, message), wake)
+        let status = self.canvas.working(open.number, work.as_ref(), progress);
+        let notice = self.notice_of_parking(progress.parked, progress.reason, &progress.message);
+        self.settle(status, notice, wake)
     }
 
     /// Told once when the pod parks, and once when it goes on.
@@ -238,11 +266,7 @@ impl Plan<'_> {
     }
 
     pub(super) fn close(&self, open: &Open, verdict: &Verdict) -> Step {
-        let stopped_as = match self.wanted() {
-            Wanted::Stop(Reason::Idle) => PolecatPhase::Idle,
-            Wanted::Stop(_) | Wanted::Work => PolecatPhase::Terminated,
-        };
-        let status = self.canvas.closed(open.number, verdict, stopped_as);
+        let status = self.canvas.closed(open.number, verdict, self.stopped_as(verdict));
         let coming = self.canvas.coming(&status);
         let mut note = closing_words(verdict, &status);
         if let Some(coming) = &coming {
@@ -262,6 +286,18 @@ impl Plan<'_> {
             claims: None,
         })))
     }
+}
+
+/// A container of someone else's that keeps the pod alive after the agent has ended: one that a policy injected, or one
+/// for debugging. The sidecars that save and tell are stopped only after all such containers, so the pod is deleted.
+fn held(pod: &PodView) -> Option<Refusal> {
+    pod.terminated(pod::CLAUDE)?;
+    let others = pod.strangers().find(|c| c.state.terminated.is_none())?;
+    let words = format!(
+        "the agent has ended, and container {:?} keeps the pod alive",
+        others.name
+    );
+    Some(Refusal::new(Reason::Stopping, words))
 }
 
 fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {

@@ -12,17 +12,10 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 /// The restarts after which a sidecar is given up: the kubelet's pauses have grown to minutes by then.
 const RESTARTS: i32 = 5;
 
-/// The agent runs, or has run and the sidecars are finishing.
-#[must_use]
-pub fn agent_started(pod: &PodView) -> bool {
-    let claude = pod.container(pod::CLAUDE);
-    claude.is_some_and(|c| c.state.running.is_some() || c.state.terminated.is_some())
-}
-
 /// What the pod is at, in a reason and words.
 #[must_use]
 pub fn progress_of(pod: &PodView) -> (Reason, String) {
-    if agent_started(pod) {
+    if pod.agent_started() {
         return (Reason::AgentRunning, String::new());
     }
     if let Some(message) = unschedulable(pod) {

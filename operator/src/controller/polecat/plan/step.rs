@@ -32,6 +32,8 @@ pub struct Observed {
     pub refusal: Option<Refusal>,
     /// The attempt that this look has claimed and made no pod for yet.
     pub claimed: Option<i32>,
+    /// Whether this look has put back what others took off.
+    pub restored: bool,
 }
 
 /// The pod of the polecat's name.
@@ -82,6 +84,13 @@ pub enum Act {
         /// The labels to set.
         labels: BTreeMap<String, String>,
     },
+    /// Puts finalizer and labels back on a polecat that lost them while an attempt is under way.
+    RestorePolecat {
+        /// All finalizers.
+        finalizers: Vec<String>,
+        /// The labels to set.
+        labels: BTreeMap<String, String>,
+    },
     /// Creates the pod.
     CreatePod(Box<Pod>),
     /// Asks the API server whether the pod is really gone.
@@ -97,6 +106,13 @@ pub enum Act {
     DeletePod {
         /// The pod's UID.
         uid: String,
+    },
+    /// Puts the finalizer, and these labels, back on the pod of that UID.
+    RestorePod {
+        /// The pod's UID.
+        uid: String,
+        /// The labels to set.
+        labels: BTreeMap<String, String>,
     },
     /// Takes the finalizer off the pod of that UID: its evidence is in the status.
     ReleasePod {
@@ -161,6 +177,8 @@ impl Act {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Claim { .. } => "Claim",
+            Self::RestorePolecat { .. } => "RestorePolecat",
+            Self::RestorePod { .. } => "RestorePod",
             Self::CreatePod(_) => "CreatePod",
             Self::LookForPod => "LookForPod",
             Self::ReadBroker { .. } => "ReadBroker",

@@ -5,9 +5,11 @@ mod delivery;
 mod doorbell;
 mod lifecycle;
 mod manifest;
+mod marks;
 mod orders;
 mod others;
 mod retry;
+mod stopped;
 mod trouble;
 
 use std::sync::Arc;
@@ -44,6 +46,7 @@ impl World {
                 word: None,
                 refusal: None,
                 claimed: None,
+                restored: false,
             },
             settings: settings(),
             now: 1000,
@@ -70,6 +73,7 @@ impl World {
 
     /// Plans and carries out until the plan waits.
     fn settle(&mut self) -> Option<Timestamp> {
+        self.observed.restored = false;
         for _ in 0..12 {
             match next(&self.observed, &self.settings, at(self.now)).unwrap() {
                 Step::Wait(until) => return until,
@@ -85,6 +89,17 @@ impl World {
             Act::Claim { finalizers, labels } => {
                 self.change(json!({"metadata": {"finalizers": finalizers, "labels": labels}}));
                 self.observed.claimed = Some(FIRST_ATTEMPT);
+            }
+            Act::RestorePolecat { finalizers, labels } => {
+                self.change(json!({"metadata": {"finalizers": finalizers, "labels": labels}}));
+                self.observed.restored = true;
+            }
+            Act::RestorePod { uid, labels } => {
+                assert_eq!(self.pod().uid(), uid);
+                self.pod_changes(
+                    json!({"metadata": {"finalizers": ["gastown.io/evidence"], "labels": labels}}),
+                );
+                self.observed.restored = true;
             }
             Act::CreatePod(pod) => {
                 self.observed.refusal = self.refuse.take();

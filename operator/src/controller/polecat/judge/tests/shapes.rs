@@ -94,10 +94,8 @@ fn each_shape_has_its_reason_and_says_what_happened() {
     let mut wrong = Vec::new();
     for shape in shapes() {
         let question = Question {
-            attempt: 1,
-            base: None,
-            wanted: Wanted::Work,
             own_image: shape.own_image,
+            ..question()
         };
         let verdict = judge(&pod(json!({"status": shape.status})), &question);
         if verdict.reason != shape.reason || !verdict.message.contains(shape.words) {
@@ -118,15 +116,7 @@ fn each_shape_has_its_reason_and_says_what_happened() {
 #[test]
 fn a_node_that_is_lost_may_take_work_with_it_and_an_agent_that_never_started_may_not() {
     for shape in shapes() {
-        let verdict = judge(
-            &pod(json!({"status": shape.status})),
-            &Question {
-                attempt: 1,
-                base: None,
-                wanted: Wanted::Work,
-                own_image: false,
-            },
-        );
+        let verdict = judge(&pod(json!({"status": shape.status})), &question());
         match verdict.reason {
             Reason::NodeLost => assert!(verdict.may_be_lost.is_some(), "{}", shape.name),
             Reason::ContainerCannotStart => assert_eq!(verdict.may_be_lost, None, "{}", shape.name),

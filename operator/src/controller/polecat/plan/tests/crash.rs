@@ -5,7 +5,8 @@ use super::*;
 #[test]
 fn a_number_that_was_claimed_before_a_crash_is_not_used_again() {
     // Claimed by the finalizer, and then the operator went away: before the pod, or after it, and someone took it away.
-    let claimed = json!({"metadata": {"finalizers": ["gastown.io/polecat-cleanup"]}});
+    let labels = json!({"gastown.io/polecat": "furiosa", "gastown.io/rig": "my-project"});
+    let claimed = json!({"metadata": {"finalizers": ["gastown.io/polecat-cleanup"], "labels": labels}});
     let mut world = World::of(polecat(claimed.clone()));
     world.settle();
     assert_eq!(

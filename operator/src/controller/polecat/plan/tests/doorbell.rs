@@ -37,7 +37,7 @@ fn after_a_restart_the_bell_is_heard_anew() {
         evidence(json!({"state": {"name": "stopped", "reason": "BudgetSpent", "message": "m"}})).to_string();
     world.acts.clear();
     world.settle();
-    assert_eq!(world.acts, ["ReadBroker", "DeletePod", "WriteStatus"]);
+    assert_eq!(world.acts, ["ReadBroker", "WriteStatus", "DeletePod"]);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_stopped_broker_ends_its_pod_and_says_why() {
     world.log = evidence(stopped.clone()).to_string();
     ring(&mut world, false);
     world.settle();
-    assert_eq!(world.acts, ["ReadBroker", "DeletePod", "WriteStatus"]);
+    assert_eq!(world.acts, ["ReadBroker", "WriteStatus", "DeletePod"]);
     assert_eq!(world.says().2, "Stopping");
     world.pod_reports(&ended(143, &evidence(stopped)));
     world.settle();
@@ -111,5 +111,5 @@ fn a_broker_that_restarts_in_vain_is_stopped() {
     });
     world.pod_reports(&status);
     world.settle();
-    assert_eq!(world.acts, ["DeletePod", "WriteStatus"]);
+    assert_eq!(world.acts, ["WriteStatus", "DeletePod"]);
 }

@@ -16,7 +16,7 @@ fn a_running_polecat_is_stopped_with_its_grace_and_then_idle() {
         world.settle();
         assert_eq!(
             world.acts,
-            ["DeletePod", "WriteStatus", "WriteStatus", "ReleasePod"]
+            ["WriteStatus", "DeletePod", "WriteStatus", "ReleasePod"]
         );
         assert_eq!((world.says().0, world.has_pod()), (phase, false));
         assert_eq!(

@@ -4,7 +4,7 @@ mod kubelet;
 mod laws;
 mod operator;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use fastrand::Rng;
@@ -44,6 +44,8 @@ struct Machine {
     broker: BrokerState,
     head_moved: bool,
     evicted: bool,
+    /// A container that a policy injected: it runs until the pod is deleted, and the sidecars with it.
+    injected: bool,
     ended_at: i64,
 }
 
@@ -92,8 +94,10 @@ pub struct Town {
     // What happened, for the checks.
     delivered: bool,
     outcomes: BTreeMap<i32, AttemptOutcome>,
-    /// Of each pod that ever was.
-    numbers: BTreeSet<i32>,
+    /// Someone took finalizers and labels off.
+    robbed: bool,
+    /// Of each pod that ever was, by its UID.
+    numbers: BTreeMap<String, i32>,
     story: Vec<String>,
 }
 
@@ -115,8 +119,9 @@ impl Town {
             word: None,
             wake: None,
             delivered: false,
+            robbed: false,
             outcomes: BTreeMap::new(),
-            numbers: BTreeSet::new(),
+            numbers: BTreeMap::new(),
             story: vec![],
         }
     }
@@ -136,7 +141,7 @@ impl Town {
 
     /// One random thing happens.
     pub fn event(&mut self) {
-        match self.rng.u8(..40) {
+        match self.rng.u8(..42) {
             0..14 => self.look(),
             14..24 => self.kubelet_acts(),
             24..27 => self.watches_deliver(),
@@ -153,6 +158,8 @@ impl Town {
             36 => self.nodes_become(Node::Silent, Node::Well),
             37 => self.the_node_is_deleted(),
             38 => self.the_pod_vanishes(),
+            39 => self.someone_robs_the_polecat(),
+            40 => self.someone_robs_the_pod(),
             _ => self.operator_restarts(),
         }
     }
@@ -187,6 +194,38 @@ impl Town {
                 .annotations_mut()
                 .insert(RETRY_REQUESTED_AT.to_owned(), value);
         });
+    }
+
+    /// Before the status names a pod, the finalizer is all that says that an attempt was claimed.
+    fn someone_robs_the_polecat(&mut self) {
+        let status = self.polecat.as_ref().and_then(|p| p.status.as_ref());
+        if status.is_none_or(|s| s.attempts.is_empty()) {
+            return;
+        }
+        self.tell("someone replaces the polecat's metadata");
+        self.robbed = true;
+        self.touch(|polecat| {
+            polecat.metadata.finalizers = None;
+            polecat.metadata.labels = None;
+        });
+        self.forget_released_polecat();
+    }
+
+    /// A pod without its finalizer goes at a deletion by force; what runs of it is then killed, as by an administrator.
+    /// Before the status names a pod, its labels are all that says whose it is.
+    fn someone_robs_the_pod(&mut self) {
+        let status = self.polecat.as_ref().and_then(|p| p.status.as_ref());
+        let uid = self.pod.as_ref().map(|pod| pod.uid().to_owned());
+        if !status.is_some_and(|s| s.attempts.iter().any(|a| a.pod_uid == uid)) {
+            return;
+        }
+        let Some(pod) = &mut self.pod else { return };
+        if pod.is_deleting() {
+            return;
+        }
+        pod.metadata.finalizers = None;
+        pod.metadata.labels = None;
+        self.tell("someone takes finalizer and labels off the pod");
     }
 
     fn someone_deletes_the_polecat(&mut self) {
@@ -238,8 +277,10 @@ impl Town {
                 && pod.metadata.deletion_grace_period_seconds == Some(0)
                 && pod.metadata.finalizers.as_deref().unwrap_or_default().is_empty()
         });
-        if is_gone {
-            self.pod = None;
+        if is_gone && let Some(pod) = self.pod.take() {
+            for machine in self.machines.iter_mut().filter(|m| m.uid == pod.uid()) {
+                machine.node = Node::Gone;
+            }
             self.tell("the pod is gone");
         }
     }
@@ -291,7 +332,13 @@ impl Town {
 
     fn watches_deliver(&mut self) {
         self.seen_polecat = self.polecat.clone().map(Arc::new);
-        self.seen_pod = self.pod.clone().map(Arc::new);
+        self.seen_pod = self.labelled_pod();
+    }
+
+    /// The watch of pods selects them by label.
+    fn labelled_pod(&self) -> Option<Arc<PodView>> {
+        let pod = self.pod.as_ref().filter(|pod| pod.polecat().is_some());
+        pod.cloned().map(Arc::new)
     }
 
     fn operator_restarts(&mut self) {

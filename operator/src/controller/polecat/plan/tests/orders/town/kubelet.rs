@@ -12,11 +12,8 @@ use crate::testing::{BASE, HEAD};
 impl Town {
     pub(super) fn kubelet_acts(&mut self) {
         let Some(pod) = &self.pod else { return };
-        let (uid, attempt, deleting) = (
-            pod.uid().to_owned(),
-            pod.attempt().unwrap_or(0),
-            pod.is_deleting(),
-        );
+        let (uid, deleting) = (pod.uid().to_owned(), pod.is_deleting());
+        let attempt = self.numbers.get(&uid).copied().unwrap_or(0);
         if !self.machines.iter().any(|m| m.uid == uid) {
             if !deleting {
                 self.place(uid, attempt);
@@ -40,6 +37,9 @@ impl Town {
             }
             return;
         }
+        if machine.claude.is_some() && machine.injected && !deleting {
+            return self.kubelet_reports(&uid);
+        }
         if machine.claude.is_some() || deleting {
             end_one(machine, rng, now);
         } else if !machine.started {
@@ -55,6 +55,7 @@ impl Town {
         if let Some(pod) = &mut self.pod {
             pod.status.conditions.push(condition("PodScheduled", ""));
         }
+        let injected = self.rng.u8(..4) == 0;
         self.machines.push(Machine {
             uid,
             attempt,
@@ -66,6 +67,7 @@ impl Town {
             broker: BrokerState::Serving,
             head_moved: false,
             evicted: false,
+            injected,
             ended_at: 0,
         });
     }
@@ -93,6 +95,9 @@ impl Town {
             },
         ];
         status.container_statuses = vec![claude(machine)];
+        if machine.injected {
+            status.container_statuses.push(sidecar("mesh", all_ended));
+        }
         let words = format!(
             "the kubelet reports {:?}, claude {:?}",
             status.phase, machine.claude
@@ -155,7 +160,8 @@ fn work(machine: &mut Machine, rng: &mut Rng, now: i64, calm: bool) {
 
 /// At times the pod's phase runs ahead of what is reported of its sidecars.
 fn phase(machine: &Machine, all_ended: bool, rng: &mut Rng) -> &'static str {
-    let is_over = all_ended || (machine.claude.is_some() && rng.u8(..4) == 0);
+    let runs_ahead = machine.claude.is_some() && !machine.injected && rng.u8(..4) == 0;
+    let is_over = all_ended || runs_ahead;
     match (is_over, machine.claude) {
         (true, Some(0)) => "Succeeded",
         (true, _) => "Failed",

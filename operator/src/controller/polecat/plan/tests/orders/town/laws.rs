@@ -11,13 +11,14 @@ impl Town {
         assert!(holds, "{law}: {}", self.story());
     }
 
-    pub(super) fn check_creation(&mut self, number: i32) {
+    pub(super) fn check_creation(&mut self, uid: &str, number: i32) {
         self.demand(
             self.machines.iter().all(|m| !m.is_live(self.now)),
             "never two live pods of one polecat",
         );
         self.demand(!self.delivered, "what is Done is not run again");
-        let is_new = self.numbers.insert(number) && !self.outcomes.contains_key(&number);
+        let is_new = self.numbers.values().all(|n| *n != number) && !self.outcomes.contains_key(&number);
+        self.numbers.insert(uid.to_owned(), number);
         self.demand(is_new, "an attempt number is never used twice");
     }
 
@@ -101,7 +102,7 @@ impl Town {
         );
         let finalizer = polecat.finalizers().iter().any(|f| f == POLECAT_FINALIZER);
         self.demand(
-            self.machines.is_empty() || finalizer,
+            self.machines.is_empty() || finalizer || self.robbed,
             "the finalizer stays until the end",
         );
     }

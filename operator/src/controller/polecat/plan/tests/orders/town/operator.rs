@@ -1,5 +1,6 @@
 //! The operator: its looks, and what the API server makes of its acts.
 
+use gastown_api::labels::EVIDENCE_FINALIZER;
 use gastown_api::pod::BROKER;
 use gastown_api::reason::Reason;
 use k8s_openapi::api::core::v1::Pod;
@@ -10,6 +11,8 @@ use crate::controller::polecat::plan::{
     Act, FIRST_ATTEMPT, Observed, Report, Sight, Step, next, next_of_orphan,
 };
 use crate::controller::polecat::validate::Refusal;
+
+type Labels = BTreeMap<String, String>;
 
 impl Town {
     /// One look of the operator; any call may fail, and the operator may die after any.
@@ -33,6 +36,7 @@ impl Town {
             word: self.word.clone(),
             refusal: None,
             claimed: None,
+            restored: false,
         };
         for _ in 0..12 {
             match next(&observed, self.settings, at(self.now)).unwrap() {
@@ -61,11 +65,12 @@ impl Town {
     fn tend_orphan(&mut self) {
         let Some(pod) = self.seen_pod.clone() else { return };
         match next_of_orphan(&pod, self.settings, at(self.now)) {
-            Some(Act::ReleasePod { uid }) => self.release(&uid),
-            Some(Act::DeletePod { uid }) if self.pod.as_ref().is_some_and(|p| p.uid() == uid) => {
+            Step::Act(Act::ReleasePod { uid }) => self.release(&uid),
+            Step::Wait(wake) => self.wake = wake,
+            Step::Act(Act::DeletePod { uid }) if self.pod.as_ref().is_some_and(|p| p.uid() == uid) => {
                 self.delete_pod(GRACE);
             }
-            _ => {}
+            Step::Act(_) => {}
         }
         self.watches_deliver();
     }
@@ -81,6 +86,10 @@ impl Town {
                 self.observe_polecat(observed)?;
                 observed.claimed = Some(FIRST_ATTEMPT);
             }
+            Act::RestorePolecat { finalizers, labels } => {
+                self.restore_polecat(finalizers, labels, observed)?;
+            }
+            Act::RestorePod { uid, labels } => self.restore_pod(&uid, labels, observed)?,
             Act::CreatePod(pod) => self.create(&pod, observed),
             Act::LookForPod => self.observe_pod(observed),
             Act::ReadBroker { uid, attempt } => {
@@ -137,6 +146,39 @@ impl Town {
         Ok(())
     }
 
+    fn restore_polecat(
+        &mut self,
+        finalizers: Vec<String>,
+        labels: Labels,
+        observed: &mut Observed,
+    ) -> Result<(), Broken> {
+        self.precondition(observed)?;
+        let deleting = self
+            .polecat
+            .as_ref()
+            .is_some_and(|p| p.metadata.deletion_timestamp.is_some());
+        self.demand(!deleting, "the API server adds no finalizer to what is deleted");
+        self.touch(|polecat| {
+            polecat.metadata.finalizers = Some(finalizers);
+            polecat.labels_mut().extend(labels);
+        });
+        observed.restored = true;
+        self.observe_polecat(observed)
+    }
+
+    fn restore_pod(&mut self, uid: &str, labels: Labels, observed: &mut Observed) -> Result<(), Broken> {
+        let pod = self
+            .pod
+            .as_mut()
+            .filter(|pod| pod.uid() == uid && !pod.is_deleting());
+        let meta = &mut pod.ok_or(Broken)?.metadata;
+        meta.finalizers = Some(vec![EVIDENCE_FINALIZER.to_owned()]);
+        meta.labels.get_or_insert_default().extend(labels);
+        self.observe_pod(observed);
+        observed.restored = true;
+        Ok(())
+    }
+
     fn precondition(&self, observed: &Observed) -> Result<(), Broken> {
         let current = self.polecat.as_ref().map(|p| &p.metadata.resource_version);
         if current == Some(&observed.polecat.metadata.resource_version) {
@@ -155,8 +197,9 @@ impl Town {
     }
 
     fn observe_pod(&mut self, observed: &mut Observed) {
-        self.seen_pod = self.pod.clone().map(Arc::new);
-        observed.pod = self.seen_pod.clone().map_or(Sight::Absent, Sight::Present);
+        self.seen_pod = self.labelled_pod();
+        let pod = self.pod.clone().map(Arc::new);
+        observed.pod = pod.map_or(Sight::Absent, Sight::Present);
     }
 
     fn create(&mut self, pod: &Pod, observed: &mut Observed) {
@@ -180,14 +223,14 @@ impl Town {
         view.status.phase = Some("Pending".to_owned());
         let number = view.attempt().unwrap_or(0);
         self.tell(format!("  pod {uid} of attempt {number}"));
-        self.check_creation(number);
+        self.check_creation(&uid, number);
         self.pod = Some(view);
         self.observe_pod(observed);
         observed.claimed = None;
     }
 
     fn release(&mut self, uid: &str) {
-        let Some(number) = self.pod.as_ref().and_then(PodView::attempt) else {
+        let Some(number) = self.numbers.get(uid).copied() else {
             return;
         };
         self.check_release(uid, number);
