@@ -18,6 +18,7 @@ mod delivered;
 mod done;
 mod ends;
 mod money;
+mod operated;
 mod parked;
 mod plugin;
 mod reasons;
