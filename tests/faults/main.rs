@@ -10,6 +10,7 @@
 
 mod leaders;
 mod nodes;
+mod others;
 mod proxy;
 mod scene;
 mod stops;

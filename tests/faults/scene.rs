@@ -271,7 +271,10 @@ async fn note_pods(api: Api<Pod>, pods: Arc<Mutex<BTreeMap<String, i32>>>) {
         .default_backoff()
         .applied_objects();
     let noted = watch.try_for_each(|pod| {
-        pods.lock().unwrap().insert(pod.uid().unwrap(), attempt_of(&pod));
+        // Somebody may take its labels off.
+        if pod.labels().contains_key(labels::ATTEMPT) {
+            pods.lock().unwrap().insert(pod.uid().unwrap(), attempt_of(&pod));
+        }
         std::future::ready(Ok(()))
     });
     noted.await.unwrap();
