@@ -115,25 +115,53 @@ impl Context<'_> {
     }
 
     fn commit_leftovers(&self, git: &Git, delivery: &mut Delivery) -> Result<Found, CommitLeftovers> {
-        let changes = git.run(&["status", "--porcelain", "-z", "--ignore-submodules=dirty"])?;
+        let changes = [
+            "status",
+            "--porcelain",
+            "--untracked-files=all",
+            "-z",
+            "--ignore-submodules=dirty",
+        ];
+        let changes = records(&git.run(&changes)?);
         if changes.is_empty() {
             return Ok(Found::Nothing);
+        }
+        let nested: Vec<_> = changes
+            .iter()
+            .filter_map(|line| nested_repository(line))
+            .collect();
+        if !nested.is_empty() {
+            delivery.left.push(format!(
+                "repositories and work trees inside of the clone ({}) were left out",
+                named(&nested)
+            ));
         }
         if let Some(why) = self.unfinished(git)? {
             return Ok(Found::Stay(format!(
                 "uncommitted changes were left as they are: {why}"
             )));
         }
-        let index = copied(self.index(git)?)?;
+        let index = self.index(git)?;
+        if fs::symlink_metadata(&index).is_err() {
+            // Nobody knows whether a file that is missing was ever checked out.
+            return Ok(Found::Stay(
+                "uncommitted changes were left as they are: the clone has no index".to_owned(),
+            ));
+        }
+        let index = copied(index)?;
         let git = git.clone().env("GIT_INDEX_FILE", &index);
         let denied = self.order.git.denied_paths.iter();
         let denied: Vec<_> = denied.map(|path| path.trim_end_matches('/')).collect();
         let mut add = vec![
             "add".to_owned(),
             "--all".to_owned(),
+            // Also what is new outside of a sparse checkout.
+            "--sparse".to_owned(),
             "--".to_owned(),
             ":/".to_owned(),
         ];
+        // Git would add the commit of each as that of a submodule, or fail where there is none.
+        add.extend(nested.iter().map(|path| format!(":(exclude,top,literal){path}")));
         // The broker takes letters of either case for the same path.
         add.extend(
             denied
@@ -202,6 +230,13 @@ impl Context<'_> {
     }
 }
 
+/// The path of an untracked folder that is a repository, or a work tree, of its own: git names each untracked file, and of
+/// these only the folder.
+fn nested_repository(line: &str) -> Option<String> {
+    let path = line.strip_prefix("?? ")?.strip_suffix('/')?;
+    Some(path.to_owned())
+}
+
 /// The changed paths below `folders`, as the index has them.
 fn changed(git: &Git, folders: &[&str]) -> Result<Vec<String>, RunGit> {
     if folders.is_empty() {
@@ -237,7 +272,7 @@ fn copied(path: PathBuf) -> Result<PathBuf, CommitLeftovers> {
         match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_file() => fs::copy(&path, &copy).map(drop),
             Ok(_) => Err(io::Error::other("it is no file")),
-            // Nothing was ever added.
+            // It went just now.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }

@@ -321,3 +321,56 @@ fn a_filter_that_hangs_ends_with_the_time() {
     assert!(delivery.left[0].contains("was killed"), "{delivery:?}");
     assert!(started.elapsed() < Duration::from_secs(30));
 }
+
+#[test]
+fn repositories_inside_of_the_clone_are_no_leftovers_and_keep_none_back() {
+    let pod = pod();
+    let git = pod.git().config("user.name=x").config("user.email=x@x.invalid");
+    git.run(&["worktree", "add", "--quiet", "linked", "-b", "linked"])
+        .unwrap();
+    for name in ["nested", "folder/empty"] {
+        fs::create_dir_all(pod.clone().join(name)).unwrap();
+        Git::at(pod.clone().join(name)).run(&["init", "--quiet"]).unwrap();
+    }
+    commit_file(&pod.clone().join("nested"), "inside", b"x", "Nested");
+    fs::write(pod.clone().join("folder/new"), "new").unwrap();
+    let delivery = pod.deliver(true);
+    assert!(delivery.pushed, "{delivery:?}");
+    let left = delivery.left.join("; ");
+    assert!(left.contains("folder/empty") && left.contains("linked"), "{left}");
+    let files = Git::at(pod.url.as_str())
+        .text(&["ls-tree", "-r", "--name-only", &pod.order.git.work_branch.full()])
+        .unwrap();
+    assert_eq!(files, "README\ncalculator.py\nfolder/new");
+}
+
+#[test]
+fn leftovers_outside_of_a_sparse_checkout_are_delivered_and_nothing_there_is_deleted() {
+    let pod = pod();
+    commit_file(&pod.clone(), "docs/guide", b"guide", "Guide");
+    pod.git()
+        .run(&["sparse-checkout", "set", "--cone", "src"])
+        .unwrap();
+    for name in ["src/new", "docs/new"] {
+        fs::create_dir_all(pod.clone().join(name).parent().unwrap()).unwrap();
+        fs::write(pod.clone().join(name), "new").unwrap();
+    }
+    let delivery = pod.deliver(true);
+    assert!(delivery.pushed && delivery.left.is_empty(), "{delivery:?}");
+    let files = Git::at(pod.url.as_str())
+        .text(&["ls-tree", "-r", "--name-only", &pod.order.git.work_branch.full()])
+        .unwrap();
+    assert_eq!(files, "README\ncalculator.py\ndocs/guide\ndocs/new\nsrc/new");
+}
+
+#[test]
+fn without_an_index_nothing_is_committed() {
+    let pod = pod();
+    fs::write(pod.clone().join("new"), "new").unwrap();
+    fs::remove_file(pod.clone().join(".git/index")).unwrap();
+    let delivery = pod.deliver(true);
+    assert!(
+        !delivery.pushed && delivery.left[0].contains("no index"),
+        "{delivery:?}"
+    );
+}
