@@ -82,9 +82,12 @@ impl Transcript {
         let mut command = Command::new(PLUGIN);
         command
             .args(split(line))
+            // Of whoever runs the tests only the cluster: a plugin reads home folders, proxies and terminals from it.
+            .env_clear()
+            .envs(std::env::var_os("KUBECONFIG").map(|path| ("KUBECONFIG", path)))
+            .env("PATH", "/usr/bin:/bin")
             .env("NO_COLOR", "1")
-            .env("COLUMNS", "100")
-            .env_remove("RUST_BACKTRACE");
+            .env("COLUMNS", "100");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
