@@ -149,7 +149,15 @@ pub async fn ends_with(world: &World, name: &str, reason: &str) -> String {
         .conditions
         .iter()
         .find(|c| c.type_ == "WorkMayBeLost" && c.status == "True");
-    assert!(lost.is_none(), "{name}: {lost:?}");
+    // The files of both are saved.
+    let why = "the repository of these files is not saved";
+    assert_eq!(
+        lost.map(|lost| lost.message.as_str()),
+        Some(&*format!(
+            "2 paths are not saved: \"nested-new/.git\": {why}, \"nested/.git\": {why}"
+        )),
+        "{name}"
+    );
     wip
 }
 

@@ -31,18 +31,16 @@ impl LeftOut {
         skipped_more: u64,
         notes: &[String],
     ) -> Self {
-        let mut left_out = Self {
-            paths: skipped_more,
+        let mut skipped: Vec<_> = skipped.collect();
+        skipped.sort_unstable();
+        let named = skipped.iter().take(MAX_NAMED);
+        Self {
+            paths: skipped_more + skipped.len() as u64,
+            named: named
+                .map(|(path, why)| format!("{}: {}", quote(path), escape(why)))
+                .collect(),
             notes: notes.to_vec(),
-            ..Self::default()
-        };
-        for (path, why) in skipped {
-            left_out.paths += 1;
-            if left_out.named.len() < MAX_NAMED {
-                left_out.named.push(format!("{}: {}", quote(path), escape(why)));
-            }
         }
-        left_out
     }
 
     /// Of an attempt whose clone is nowhere to be found.

@@ -197,7 +197,12 @@ impl Walk<'_> {
             return None;
         }
         if is_forbidden(name) {
-            self.skip(&path, "git forbids the name");
+            let why = if name == b".git" {
+                "the repository of these files is not saved"
+            } else {
+                "git forbids the name"
+            };
+            self.skip(&path, why);
             return None;
         }
         if path.len() > MAX_PATH {

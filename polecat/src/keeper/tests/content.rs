@@ -49,7 +49,7 @@ fn a_work_tree_is_saved_byte_for_byte() {
     for skipped in [
         "\"fifo\": it is a FIFO",
         "\"socket\": it is a socket",
-        "\"nested/.git\": git forbids the name",
+        "\"nested/.git\": the repository of these files is not saved",
     ] {
         assert!(message.contains(skipped), "{message}");
     }
