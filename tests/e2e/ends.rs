@@ -11,6 +11,10 @@ use serde_json::{Value, json};
 /// What leaves uncommitted work of every kind, and a commit on a branch that nobody pushes.
 pub const HALF_WAY: &str = include_str!("../scripts/half-way.sh");
 
+/// What the object says of [`HALF_WAY`] when all of it is saved: the files of its nested repositories are.
+pub const HISTORIES: &str = "2 paths are not saved: \"nested-new/.git\": the repository of these files is not saved, \
+                             \"nested/.git\": the repository of these files is not saved";
+
 /// Uses up all memory that the container may have.
 const GLUTTON: &str = "python3 -c 'x = []\nwhile True: x.append(bytearray(1 << 20))'";
 
@@ -149,15 +153,7 @@ pub async fn ends_with(world: &World, name: &str, reason: &str) -> String {
         .conditions
         .iter()
         .find(|c| c.type_ == "WorkMayBeLost" && c.status == "True");
-    // The files of both are saved.
-    let why = "the repository of these files is not saved";
-    assert_eq!(
-        lost.map(|lost| lost.message.as_str()),
-        Some(&*format!(
-            "2 paths are not saved: \"nested-new/.git\": {why}, \"nested/.git\": {why}"
-        )),
-        "{name}"
-    );
+    assert_eq!(lost.map(|lost| lost.message.as_str()), Some(HISTORIES), "{name}");
     wip
 }
 

@@ -57,13 +57,19 @@ async fn a_manifest_that_is_replaced_gets_its_finalizer_and_labels_back() {
         world.sling(manifest.clone()).await;
         world.log_holds("replaced", "claude", "at work").await;
         let before = world.api::<Polecat>().get("replaced").await.unwrap();
-        let mut original: Polecat = serde_json::from_value(manifest).unwrap();
-        original.metadata.resource_version = before.resource_version();
-        let replaced = world
-            .api::<Polecat>()
-            .replace("replaced", &PostParams::default(), &original)
-            .await
-            .unwrap();
+        let original: Polecat = serde_json::from_value(manifest).unwrap();
+        let polecats = world.api::<Polecat>();
+        // As `kubectl replace` does; the operator may write the status in between.
+        let replaced = within(PATIENCE, "the manifest replaces the object", async || {
+            let now = polecats.get("replaced").await.unwrap();
+            let mut original = original.clone();
+            original.metadata.resource_version = now.resource_version();
+            let replaced = polecats
+                .replace("replaced", &PostParams::default(), &original)
+                .await;
+            replaced.map_err(|error| error.to_string())
+        })
+        .await;
         assert!(replaced.finalizers().is_empty() && replaced.labels().is_empty());
         let marked = |polecat: &Polecat| {
             polecat.finalizers() == before.finalizers() && polecat.labels() == before.labels()
@@ -298,7 +304,7 @@ async fn who_may_patch_and_exec_pods_reaches_no_broker_and_no_keeper() {
             let request = Request::builder()
                 .method(method)
                 .uri(path)
-                .header("content-type", "application/merge-patch+json")
+                .header("content-type", "application/strategic-merge-patch+json")
                 .header("impersonate-user", "developer")
                 .body(body)
                 .unwrap();
