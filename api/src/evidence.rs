@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::{Amount, Share};
 use crate::git::Sha;
 use crate::reason::Reason;
 use crate::usage::Usage;
@@ -63,6 +64,15 @@ pub struct Evidence {
     /// then means that it called another endpoint than the broker.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub calls_expected: bool,
+    /// What has to be set aside before it goes on; its readiness is False meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks: Option<Share>,
+    /// What may have been spent besides: by calls that were under way when an earlier broker of this pod was killed.
+    #[serde(default, skip_serializing_if = "Amount::is_nothing")]
+    pub unaccounted: Amount,
+    /// Whether the broker has ended in order, with every call settled; none: an older broker, which does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<bool>,
     /// Seconds this attempt was parked.
     #[serde(default)]
     pub parked_seconds: u64,
@@ -245,6 +255,9 @@ impl Evidence {
             cost_micros: Some(0),
             model: None,
             calls_expected: false,
+            asks: None,
+            unaccounted: Amount::default(),
+            settled: Some(false),
             parked_seconds: 0,
         }
     }
@@ -253,6 +266,12 @@ impl Evidence {
     #[must_use]
     pub fn is_unmetered(&self) -> bool {
         self.calls_expected && self.usage.requests == 0
+    }
+
+    /// What this attempt has spent, or may have.
+    #[must_use]
+    pub fn spent(&self) -> Amount {
+        Amount::of(&self.usage, self.cost_micros).plus(self.unaccounted)
     }
 
     /// The JSON of at most [`MAX_BYTES`]: texts that people read are cut first, then left out.

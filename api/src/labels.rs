@@ -11,6 +11,9 @@ pub const ATTEMPT: &str = "gastown.io/attempt";
 
 /// On a pod: its [`crate::work_order::WorkOrder`] as JSON.
 pub const WORK_ORDER: &str = "gastown.io/work-order";
+/// On a pod with a budget: the [`crate::work_order::Control`] of its attempt as JSON. It starts with the first quarter;
+/// more is told once a status has recorded it.
+pub const CONTROL: &str = "gastown.io/control";
 /// On a polecat that is Stuck: any new value starts a new attempt on the same branch.
 pub const RETRY_REQUESTED_AT: &str = "gastown.io/retry-requested-at";
 

@@ -3,6 +3,7 @@
 //!
 //! Nothing here talks to anything: no client, no runtime, no input or output.
 
+pub mod budget;
 pub mod condition;
 pub mod evidence;
 pub mod git;

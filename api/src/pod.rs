@@ -30,6 +30,8 @@ pub const ORDER_DIGEST_ENV: &str = "GASTOWN_WORK_ORDER_SHA256";
 /// Where every container finds, for each of [`OURS`], the limit and the request of ephemeral storage with which the pod was
 /// admitted, in bytes: the files `CONTAINER.limit` and `CONTAINER.request`. An administrator's `LimitRange` may have set them.
 pub const STORAGE_DIR: &str = "/etc/gastown/storage";
+/// Where the broker finds [`crate::labels::CONTROL`]; empty without a budget. Beside [`ORDER_FILE`], in the same volume.
+pub const CONTROL_FILE: &str = "/etc/gastown/control.json";
 /// The broker's git secret, one file a key.
 pub const GIT_SECRET_DIR: &str = "/secrets/git";
 /// The broker's model credentials and the agent's settings, one file a key.

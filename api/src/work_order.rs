@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Share;
 use crate::git::{BranchName, Sha};
 use crate::polecat::{AgentKind, Provider};
 use crate::repository::RepositoryUrl;
@@ -51,6 +52,15 @@ pub struct ProxyOrder {
     pub url: String,
     /// Hosts that are reached without it: a name stands for its subdomains too, `*` for every host.
     pub except: Vec<String>,
+}
+
+/// What the operator tells a pod with a budget while it runs, in an annotation of its own. A pod without it has an
+/// operator that sets nothing aside; an older broker does not look for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Control {
+    /// What a status has set aside for the attempt.
+    pub granted: Share,
 }
 
 /// The agent, and what is called in its place.
@@ -225,7 +235,16 @@ impl ModelOrder {
     /// Whether tokens or dollars are limited.
     #[must_use]
     pub fn has_budget(&self) -> bool {
-        self.tokens_left.is_some() || self.micros_left.is_some()
+        self.left().is_limited()
+    }
+
+    /// What may be spent in all.
+    #[must_use]
+    pub fn left(&self) -> Share {
+        Share {
+            tokens: self.tokens_left,
+            cost_micros: self.micros_left,
+        }
     }
 
     /// Whether `model` may be called.

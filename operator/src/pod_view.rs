@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use gastown_api::budget::Share;
+use gastown_api::work_order::Control;
 use gastown_api::{labels, pod};
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
@@ -186,7 +188,10 @@ impl PodView {
     pub fn prune(&mut self) {
         let meta = &mut self.metadata;
         meta.managed_fields = None;
-        meta.annotations = None;
+        if let Some(annotations) = &mut meta.annotations {
+            annotations.retain(|name, _| name == labels::CONTROL);
+        }
+        meta.annotations = meta.annotations.take().filter(|left| !left.is_empty());
         meta.generate_name = None;
         meta.self_link = None;
         let kept = |c: &ConditionView| matches!(c.type_.as_str(), "PodScheduled" | "DisruptionTarget");
@@ -222,6 +227,14 @@ impl PodView {
     pub fn attempt(&self) -> Option<i32> {
         let labels = self.metadata.labels.as_ref()?;
         labels.get(labels::ATTEMPT)?.parse().ok()
+    }
+
+    /// What the pod was told of its budget.
+    #[must_use]
+    pub fn granted(&self) -> Share {
+        let annotations = self.metadata.annotations.as_ref();
+        let control = annotations.and_then(|all| serde_json::from_str(all.get(labels::CONTROL)?).ok());
+        control.map_or_else(Share::default, |control: Control| control.granted)
     }
 
     /// The name of the polecat it is labelled with.

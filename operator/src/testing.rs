@@ -125,7 +125,7 @@ pub fn ended(exit: i32, evidence: &Value) -> Value {
 pub fn evidence(changes: Value) -> Value {
     let mut object = json!({
         "attempt": 1, "state": {"name": "serving"}, "base": BASE, "head": HEAD,
-        "usage": {"inputTokens": 1000, "outputTokens": 100}, "costMicros": 4500,
+        "usage": {"inputTokens": 1000, "outputTokens": 100}, "costMicros": 4500, "settled": true,
         "finalRead": {"name": "read", "at": "2026-01-01T00:00:00Z"},
     });
     merge(&mut object, changes);

@@ -114,6 +114,7 @@ pub fn main() -> Result<ExitCode, Box<dyn Error>> {
         model_secrets: model::Places {
             secret: pod::MODEL_SECRET_DIR.into(),
             api_key: pod::API_KEY_DIR.into(),
+            control: pod::CONTROL_FILE.into(),
         },
         known_hosts: pod::KNOWN_HOSTS_DIR.into(),
         system_roots: "/etc/ssl/certs/ca-certificates.crt".into(),
@@ -151,7 +152,7 @@ pub async fn run(setup: Setup) -> Result<(), RunBroker> {
     let record = Record::open(&setup.dir, setup.termination_log.clone(), &setup.order)?;
     tokio::spawn(ready::ring(
         listen(&record, setup.ready_listen).await?,
-        record.watch(),
+        record.news(),
     ));
     let host = Host::new(record.clone());
     let listener = listen(&record, setup.git_listen).await?;
@@ -289,7 +290,7 @@ async fn finish(setup: &Setup, record: &Record, host: &Host) {
             tracing::warn!("the grace was over before the last push");
         }
     }
-    record.rewrite();
+    record.finish();
     tracing::info!("ended");
 }
 
@@ -311,6 +312,7 @@ mod tests {
             model_secrets: model::Places {
                 secret: dir.join("model"),
                 api_key: dir.join("api-key"),
+                control: dir.join("control"),
             },
             known_hosts: dir.join("known-hosts"),
             system_roots: dir.join("roots"),

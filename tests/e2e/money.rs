@@ -2,8 +2,10 @@
 
 use gastown_api::condition::PARKED;
 use gastown_api::polecat::{Polecat, PolecatPhase};
-use gastown_tests::harness::{World, condition, polecat, stand_in, with_world};
+use gastown_tests::harness::{World, condition, node, polecat, stand_in, with_world};
 use serde_json::json;
+
+use crate::without_grace::delete_by_force;
 
 #[tokio::test]
 async fn the_repositorys_settings_lead_no_agent_past_the_broker() {
@@ -87,6 +89,55 @@ async fn a_provider_that_fails_for_a_while_parks_the_pod_and_the_agent_never_kno
         );
         let log = world.log_holds("outage", "claude", "[end] ").await;
         assert!(!log.contains("Internal Server Error"), "{log}");
+    })
+    .await;
+}
+
+/// A stand-in with a budget of 20,000 tokens that makes so many calls of 1,580.
+fn spender(name: &str, calls: u32) -> serde_json::Value {
+    let script = include_str!("../scripts/spend.sh").replace("CALLS", &calls.to_string());
+    let mut object = stand_in(name, &script);
+    object["spec"]["budget"] = json!({"tokens": 20_000});
+    object["spec"]["backoffLimit"] = json!(0);
+    object
+}
+
+#[tokio::test]
+async fn a_budget_is_set_aside_by_quarters_and_a_hard_end_is_charged_its_part() {
+    with_world("quarters", async |world: &World| {
+        world.testbed().await;
+        world.credentials().await;
+        // Four calls end in the second quarter.
+        world.sling(spender("cut-short", 4)).await;
+        world.sling(spender("whole", 30)).await;
+        world.log_holds("cut-short", "claude", "all calls are made").await;
+        let granted = |polecat: &Polecat| {
+            let attempts = &polecat.status.as_ref()?.attempts;
+            attempts.last()?.granted?.tokens
+        };
+        let polecat = world
+            .polecat_until("cut-short", "a part is set aside", |polecat| {
+                granted(polecat).is_some()
+            })
+            .await;
+        assert_eq!(granted(&polecat), Some(10_000));
+        let broker = node::process_one(world, "cut-short", "broker").await;
+        node::run(&format!("kill -STOP {}", broker.pid)).await;
+        delete_by_force(world, "cut-short").await;
+        let (polecat, attempt) = world.attempt_ends("cut-short", 1).await;
+        let status = polecat.status.unwrap();
+        let unaccounted = status.unaccounted.unwrap_or_default().tokens;
+        let known = status.usage.unwrap_or_default().tokens();
+        assert_eq!(known + unaccounted, 10_000, "{attempt:?}");
+        let message = attempt.message.unwrap();
+        assert!(message.contains("count as spent"), "{message}");
+        let (polecat, attempt) = world.attempt_ends("whole", 1).await;
+        assert_eq!(attempt.reason.as_deref(), Some("BudgetSpent"), "{attempt:?}");
+        assert_eq!(granted(&polecat), Some(20_000));
+        let status = polecat.status.unwrap();
+        assert_eq!(status.unaccounted, None, "it ended in order");
+        let tokens = status.usage.unwrap().tokens();
+        assert!((20_000..20_000 + 1580).contains(&tokens), "{tokens}");
     })
     .await;
 }

@@ -5,6 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::{Amount, Share};
 use crate::usage::Usage;
 
 /// What the operator found of a polecat.
@@ -65,6 +66,9 @@ pub struct PolecatStatus {
     /// The same in millionths of a US dollar; the next attempt's budget is what is left of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_micros: Option<i64>,
+    /// The part of the budget that was set aside for attempts that ended without accounting for it; it counts as spent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unaccounted: Option<Amount>,
     /// The value of the annotation `gastown.io/retry-requested-at` that was last acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_handled: Option<String>,
@@ -121,7 +125,11 @@ pub struct Attempt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
-    /// Its tokens.
+    /// The part of the budget that is set aside for it. It spends no more, and an end without the broker's last word is
+    /// charged all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted: Option<Share>,
+    /// Its tokens; while it is at work, as of when the last part of the budget was set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
     /// Its cost in millionths of a US dollar.

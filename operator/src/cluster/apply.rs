@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use gastown_api::budget::Share;
 use gastown_api::labels;
 use gastown_api::polecat::Polecat;
 use gastown_api::rig::Rig;
+use gastown_api::work_order::Control;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, Request};
 use kube::core::{NamespaceResourceScope, Resource};
@@ -182,6 +184,28 @@ impl Cluster {
                 &format!("pod {namespace}/{name}"),
                 error,
             )),
+        }
+    }
+
+    /// Tells the pod of that UID what is set aside of its budget; none: it is gone.
+    pub async fn grant(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        granted: Share,
+    ) -> Result<Option<PodView>, Call> {
+        let api: Api<PodView> = self.namespaced(namespace);
+        let object = format!("pod {namespace}/{name}");
+        let control = serde_json::to_string(&Control { granted }).map_err(|source| Call::Encode {
+            object: object.clone(),
+            source,
+        })?;
+        let patch = json!({"metadata": {"uid": uid, "annotations": {labels::CONTROL: control}}});
+        match api.patch(name, &manager(), &Patch::Merge(patch)).await {
+            Ok(pod) => Ok(Some(pod)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(Call::from_kube("tell the budget of", &object, error)),
         }
     }
 

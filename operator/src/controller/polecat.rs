@@ -202,6 +202,10 @@ async fn carry_out(act: Act, observed: &mut Observed, context: &PolecatContext) 
             scope.words.keep(&namespace, &name, word.clone());
             observed.word = Some(word);
         }
+        Act::Grant { uid, granted } => {
+            let left = cluster.grant(&namespace, &pod_name, &uid, granted).await?;
+            observed.pod = seen_pod(scope, (&namespace, &name), left);
+        }
         Act::DeletePod { uid } => {
             let left = cluster.delete_pod(&namespace, &pod_name, &uid).await?;
             observed.pod = seen_pod(scope, (&namespace, &name), left);

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::record::News;
 use super::serve::serve_others;
 
 /// How long it is ready between two states that are not, so that the kubelet's probe, every 2 s, sees a flip.
@@ -22,15 +23,15 @@ const FLIP: Duration = Duration::from_secs(5);
 /// The kubelet probes on one connection; the rest is for people. The agent gets none.
 const CONNECTIONS: usize = 16;
 
-/// Serves `GET /readyz` on `listener` by `states`.
-pub async fn ring(listener: TcpListener, states: watch::Receiver<BrokerState>) {
+/// Serves `GET /readyz` on `listener` by what there is to read.
+pub async fn ring(listener: TcpListener, news: watch::Receiver<News>) {
     let ready = Arc::new(AtomicBool::new(true));
     let router = Router::new()
         .route("/readyz", get(answer))
         .with_state(Arc::clone(&ready));
     tokio::join!(
         serve_others(listener, router, CONNECTIONS),
-        follow(states, &ready, FLIP)
+        follow(news, &ready, FLIP)
     );
 }
 
@@ -42,11 +43,11 @@ async fn answer(State(ready): State<Arc<AtomicBool>>) -> StatusCode {
     }
 }
 
-async fn follow(mut states: watch::Receiver<BrokerState>, ready: &AtomicBool, flip: Duration) {
+async fn follow(mut news: watch::Receiver<News>, ready: &AtomicBool, flip: Duration) {
     // When it last became ready again: an end of parking that lasts a moment must be seen too.
     let mut again: Option<Instant> = None;
     loop {
-        let wanted = is_ready(&states.borrow_and_update());
+        let wanted = is_ready(&news.borrow_and_update());
         if !ready.load(Ordering::Relaxed) {
             ready.store(true, Ordering::Relaxed);
             again = Some(Instant::now());
@@ -55,19 +56,20 @@ async fn follow(mut states: watch::Receiver<BrokerState>, ready: &AtomicBool, fl
             if let Some(again) = again {
                 sleep_until(again + flip).await;
             }
-            if states.has_changed().unwrap_or(false) {
+            if news.has_changed().unwrap_or(false) {
                 continue;
             }
             ready.store(false, Ordering::Relaxed);
         }
-        if states.changed().await.is_err() {
+        if news.changed().await.is_err() {
             return;
         }
     }
 }
 
-fn is_ready(state: &BrokerState) -> bool {
-    match state {
+fn is_ready(news: &News) -> bool {
+    match &news.state {
+        _ if news.asks.is_some() => false,
         BrokerState::Starting | BrokerState::Serving => true,
         BrokerState::Parked { .. } | BrokerState::Stopped { .. } => false,
     }
@@ -94,9 +96,23 @@ mod tests {
         }
     }
 
+    fn news(state: BrokerState) -> News {
+        News { state, asks: None }
+    }
+
+    #[test]
+    fn a_part_of_the_budget_that_is_asked_for_is_to_be_read() {
+        let asks = Some(gastown_api::budget::Share::default());
+        assert!(is_ready(&news(BrokerState::Serving)));
+        assert!(!is_ready(&News {
+            state: BrokerState::Serving,
+            asks
+        }));
+    }
+
     /// Whether a broker that was parked and goes through `states` at once is seen ready between, and not ready at the end.
     async fn flips(states: Vec<BrokerState>) {
-        let (sender, receiver) = watch::channel(BrokerState::Starting);
+        let (sender, receiver) = watch::channel(news(BrokerState::Starting));
         let ready = Arc::new(AtomicBool::new(true));
         let shown = Arc::clone(&ready);
         tokio::spawn(async move { follow(receiver, &ready, Duration::from_millis(600)).await });
@@ -105,10 +121,10 @@ mod tests {
             shown.load(Ordering::Relaxed)
         };
         assert!(look(10).await);
-        sender.send_replace(parked());
+        sender.send_replace(news(parked()));
         assert!(!look(10).await, "the first time at once");
         for state in states {
-            sender.send_replace(state);
+            sender.send_replace(news(state));
             assert!(look(10).await);
         }
         assert!(!look(1000).await);

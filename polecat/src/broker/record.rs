@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use gastown_api::budget::{Amount, Share};
 use gastown_api::evidence::{BrokerState, Evidence, FinalRead, RefusedPush, WipRef};
 use gastown_api::git::Sha;
 use gastown_api::usage::Usage;
@@ -78,6 +79,17 @@ struct Inner {
     termination_log: PathBuf,
     states: watch::Sender<BrokerState>,
     model_calls: Arc<Semaphore>,
+    /// What the operator is to read, each time that it changes.
+    news: watch::Sender<News>,
+}
+
+/// What the readiness signal follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// What the broker is doing.
+    pub state: BrokerState,
+    /// What has to be set aside of the budget before it goes on.
+    pub asks: Option<Share>,
 }
 
 impl Record {
@@ -89,7 +101,12 @@ impl Record {
             _ => Ledger::start(order, now),
         };
         let journal = Journal::begin(dir, &ledger.saved())?;
-        let (states, _) = watch::channel(ledger.evidence().state);
+        let state = ledger.evidence().state;
+        let (news, _) = watch::channel(News {
+            state: state.clone(),
+            asks: None,
+        });
+        let (states, _) = watch::channel(state);
         let record = Self {
             inner: Arc::new(Inner {
                 ledger: Mutex::new(ledger),
@@ -97,6 +114,7 @@ impl Record {
                 termination_log,
                 states,
                 model_calls: Arc::new(Semaphore::new(MODEL_CALLS)),
+                news,
             }),
         };
         record.inner.speak(&record.evidence());
@@ -109,6 +127,12 @@ impl Record {
         let mut ledger = self.inner.lock();
         ledger.tick(Instant::now());
         ledger.evidence()
+    }
+
+    /// What this attempt has spent of its budget.
+    #[must_use]
+    pub fn charged(&self) -> Amount {
+        self.inner.lock().evidence().spent()
     }
 
     /// What this attempt has used, and what that cost in millionths of a US dollar; none where a model without a price
@@ -145,8 +169,32 @@ impl Record {
         if ledger.enter(state.clone()) {
             self.inner.keep(&ledger);
             self.inner.speak(&ledger.evidence());
-            self.inner.states.send_replace(state);
+            self.inner.states.send_replace(state.clone());
+            self.inner.news.send_modify(|news| news.state = state);
         }
+    }
+
+    /// Charges what calls may have spent of `granted` that were under way when an earlier broker of this pod was killed.
+    pub fn account_for(&self, granted: Share) {
+        let mut ledger = self.inner.lock();
+        ledger.account_for(granted);
+        self.inner.keep(&ledger);
+    }
+
+    /// Asks for a part of the budget to be set aside, or says that it was.
+    pub fn ask(&self, asks: Option<Share>) {
+        let mut ledger = self.inner.lock();
+        ledger.tick(Instant::now());
+        ledger.change(|evidence| evidence.asks = asks);
+        self.inner.keep(&ledger);
+        self.inner.speak(&ledger.evidence());
+        self.inner.news.send_modify(|news| news.asks = asks);
+    }
+
+    /// What the operator is to read.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<News> {
+        self.inner.news.subscribe()
     }
 
     /// A sign of life of the agent: it called the model, or wrote something.
@@ -222,9 +270,10 @@ impl Record {
         });
     }
 
-    /// Writes ledger and termination message once more; the broker's last act.
-    pub fn rewrite(&self) {
-        self.change(|_| {});
+    /// Writes ledger and termination message once more; the broker's last act. Calls that are still under way are
+    /// charged as they are dropped.
+    pub fn finish(&self) {
+        self.change(|evidence| evidence.settled = Some(true));
     }
 
     fn change(&self, change: impl FnOnce(&mut Evidence)) {

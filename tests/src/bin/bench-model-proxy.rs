@@ -55,6 +55,7 @@ async fn run(args: Args) -> Result<()> {
         record,
         places: model::Places {
             api_key: args.folder.join("api-key"),
+            control: args.folder.join("control"),
             secret: args.folder,
         },
         proxy: None,

@@ -41,6 +41,8 @@ pub struct Verdict {
     pub evidence: Option<Evidence>,
     /// What may be lost, in words; none: everything the agent changed is on the remote.
     pub may_be_lost: Option<String>,
+    /// Whether its agent ran, and so may have called the model.
+    pub may_have_spent: bool,
     /// The snapshot that this attempt started from, if everything that it held is now on the branch or in the attempt's
     /// own snapshot.
     pub supersedes: Option<Sha>,
@@ -96,6 +98,7 @@ pub fn judge(pod: &PodView, question: &Question<'_>) -> Verdict {
         reason,
         // Whoever shows a status must not be steered by the agent, which wrote some of these words.
         message: escape(&message),
+        may_have_spent: agent_may_have_run(pod, question.seen_at_work),
         may_be_lost: may_be_lost(pod, evidence.as_ref(), question.seen_at_work)
             .filter(|_| !delivered || keeper_failed(pod) || wip_dropped),
         supersedes: evidence

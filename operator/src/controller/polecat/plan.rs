@@ -184,6 +184,7 @@ fn without_evidence(outcome: AttemptOutcome, reason: Reason, message: &str) -> V
         message: message.to_owned(),
         evidence: None,
         may_be_lost: None,
+        may_have_spent: false,
         supersedes: None,
     }
 }

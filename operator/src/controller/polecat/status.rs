@@ -3,14 +3,20 @@
 mod attempts;
 mod conditions;
 
+use gastown_api::budget::{Amount, Share};
 use gastown_api::condition::{self, Assertion};
 use gastown_api::labels;
 use gastown_api::polecat::{Attempt, AttemptOutcome, Polecat, PolecatPhase, PolecatStatus};
 use gastown_api::reason::Reason;
+use gastown_api::usage::Usage;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use self::attempts::{close_attempt, forget_superseded, keep_last, new_attempt, shortened, take_evidence};
+pub use self::attempts::dollars;
+use self::attempts::{
+    close_attempt, forget_superseded, keep_last, new_attempt, shortened, take_charge, take_evidence,
+    take_last_report,
+};
 pub use self::conditions::announcement;
 use super::judge::Verdict;
 use super::retry::{Coming, Retry, coming, reason_of, retry};
@@ -27,6 +33,15 @@ pub struct Canvas<'a> {
     pub backoff_limit: i32,
     /// Now, in whole seconds: the API keeps no more.
     pub now: Timestamp,
+}
+
+/// What an attempt has spent so far.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spending {
+    /// Its tokens.
+    pub usage: Usage,
+    /// Its cost; none where a model without a price was called.
+    pub cost_micros: Option<u64>,
 }
 
 /// What the pod of an open attempt does.
@@ -193,18 +208,38 @@ impl Canvas<'_> {
         )
     }
 
+    /// What of the budget is set aside for attempt `number`, which has spent `spent` so far.
+    #[must_use]
+    pub fn granted(&self, number: i32, granted: Share, spent: Spending) -> PolecatStatus {
+        let mut status = self.before();
+        if let Some(attempt) = status.attempts.iter_mut().find(|a| a.number == number) {
+            attempt.granted = Some(granted);
+            attempt.usage = Some(spent.usage);
+            attempt.cost_micros = spent.cost_micros.and_then(|micros| i64::try_from(micros).ok());
+        }
+        status
+    }
+
     /// Attempt `number` ended. Delivered is Done and Failed is Stuck; what was stopped goes where it was wanted.
     #[must_use]
-    pub fn closed(&self, number: i32, verdict: &Verdict, stopped_as: PolecatPhase) -> PolecatStatus {
+    pub fn closed(
+        &self,
+        number: i32,
+        verdict: &Verdict,
+        stopped_as: PolecatPhase,
+        charged: Amount,
+    ) -> PolecatStatus {
         let mut status = self.before();
         if status.attempts.iter().all(|a| a.number != number) {
             status.attempts.push(new_attempt(number, self.now));
             keep_last(&mut status.attempts);
             status.retry_handled = self.retry_requested().or(status.retry_handled);
         }
-        if let Some(evidence) = &verdict.evidence {
-            take_evidence(&mut status, evidence);
+        match &verdict.evidence {
+            Some(evidence) => take_evidence(&mut status, evidence),
+            None => take_last_report(&mut status, number),
         }
+        take_charge(&mut status, charged);
         if verdict.outcome != AttemptOutcome::Delivered {
             forget_superseded(&mut status, verdict);
         }
@@ -237,6 +272,14 @@ impl Canvas<'_> {
     }
 
     fn fill_in(&self, status: &mut PolecatStatus, work: &Work) {
+        let left = Share {
+            tokens: work.tokens_left,
+            cost_micros: work.micros_left,
+        };
+        if let Some(attempt) = status.attempts.last_mut() {
+            attempt.granted = Some(left.first_quarter()).filter(|share| share.is_limited());
+        }
+
         status.assigned_bead.clone_from(&work.bead);
         status.branch = Some(work.head_branch.as_str().to_owned());
         status.base_branch = Some(work.base_branch.as_str().to_owned());

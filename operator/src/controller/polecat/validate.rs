@@ -1,7 +1,7 @@
 //! What a polecat wants, made whole from its own spec, its Rig and the configuration, and parsed.
 
 mod image;
-mod model;
+pub mod model;
 pub mod options;
 pub mod timing;
 

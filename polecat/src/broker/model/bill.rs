@@ -126,7 +126,7 @@ fn charge(told: &Told, ending: Ending, reserved: &Usage) -> Usage {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::budget::{Amount, Budget};
+    use super::super::budget::Budget;
     use super::*;
     use crate::broker::fixture;
 
@@ -181,7 +181,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let order = fixture::order();
         let record = Record::open(dir.path(), dir.path().join("t"), &order).unwrap();
-        let budget = Arc::new(Budget::new(&order.model));
+        let budget = Arc::new(Budget::new(&order.model, &dir.path().join("control")));
         let call = Call {
             model: "claude-x".to_owned(),
             max_tokens: 100,
@@ -189,9 +189,8 @@ mod tests {
             one_hour: false,
             input_estimate: 10,
         };
-        let nothing = || Amount { tokens: 0, micros: 0 };
         for vanish in [false, true] {
-            let reservation = budget.reserve(&call, &order.model, nothing).await.unwrap();
+            let reservation = budget.reserve(&call, &order.model, &record).await.unwrap();
             let bill = Bill::open(record.clone(), &call, None, reservation);
             if vanish {
                 drop(bill);

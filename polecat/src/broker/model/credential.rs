@@ -22,6 +22,8 @@ pub struct Places {
     pub secret: PathBuf,
     /// The API key that stands alone.
     pub api_key: PathBuf,
+    /// What the operator told the pod since it was made.
+    pub control: PathBuf,
 }
 
 /// What a call is authorised with.
@@ -270,6 +272,7 @@ mod tests {
             let places = Places {
                 secret: self.folder.path().join("secret"),
                 api_key: self.folder.path().join("api-key"),
+                control: self.folder.path().join("control"),
             };
             read(
                 &self.order,

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::bill::Bill;
 use super::body::{self, Call};
-use super::budget::{Amount, Budget};
+use super::budget::{Budget, Refused};
 use super::credential::{self, Credential, Places};
 use super::endpoint::Endpoint;
 use super::error::Refusal;
@@ -103,7 +103,10 @@ impl Outcome {
 
 impl Proxy {
     pub(super) fn new(order: ModelOrder, record: Record, upstream: Upstream, places: Places) -> Self {
-        let budget = Arc::new(Budget::new(&order));
+        let budget = Arc::new(Budget::new(&order, &places.control));
+        if let Some(granted) = budget.granted() {
+            record.account_for(granted);
+        }
         let calls = record.model_calls();
         Self {
             order,
@@ -299,20 +302,14 @@ impl Proxy {
 
     /// Reserves what the call may cost; counting tokens is free.
     async fn open_bill(&self, checked: &Checked) -> Result<Option<Bill>, Refusal> {
-        let spent = || {
-            let (usage, micros) = self.record.spent();
-            Amount {
-                tokens: usage.tokens(),
-                micros: micros.unwrap_or_default(),
-            }
-        };
         let call = &checked.call;
         let reservation = match checked.endpoint {
             Endpoint::CountTokens => None,
             Endpoint::Messages | Endpoint::Responses => {
-                match self.budget.reserve(call, &self.order, spent).await {
+                match self.budget.reserve(call, &self.order, &self.record).await {
                     Ok(reservation) => Some(reservation),
-                    Err(spent) => return Err(self.stop(Reason::BudgetSpent, spent.message)),
+                    Err(Refused::Spent(message)) => return Err(self.stop(Reason::BudgetSpent, message)),
+                    Err(Refused::Over) => return Err(self.over()),
                 }
             }
         };

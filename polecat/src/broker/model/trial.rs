@@ -76,6 +76,7 @@ impl Trial {
             places: Places {
                 secret: folder.path().to_owned(),
                 api_key: folder.path().join("api-key"),
+                control: folder.path().join("control"),
             },
             proxy: None,
             system_roots: Path::new("/dev/null").to_owned(),

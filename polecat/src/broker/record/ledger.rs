@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use gastown_api::budget::Share;
 use gastown_api::evidence::{BrokerState, Evidence};
 use gastown_api::usage::Usage;
 use gastown_api::work_order::WorkOrder;
@@ -25,6 +26,8 @@ pub struct Ledger {
     elapsed: Elapsed,
     /// Up to when `elapsed` counts.
     ticked: Instant,
+    /// Whether an earlier broker ended without having settled its calls, which nobody has accounted for yet.
+    interrupted: bool,
 }
 
 impl Ledger {
@@ -40,12 +43,15 @@ impl Ledger {
                 silent: Duration::ZERO,
             },
             ticked: now,
+            interrupted: false,
         }
     }
 
     /// Goes on where a broker of the same pod ended; the time between counts for nothing.
     pub fn resume(saved: Saved, now: Instant) -> Self {
         let mut evidence = saved.evidence;
+        let interrupted = evidence.settled == Some(false);
+        (evidence.asks, evidence.settled) = (None, Some(false));
         if !matches!(evidence.state, BrokerState::Stopped { .. }) {
             evidence.state = BrokerState::Starting;
         }
@@ -58,6 +64,16 @@ impl Ledger {
                 silent: Duration::ZERO,
             },
             ticked: now,
+            interrupted,
+        }
+    }
+
+    /// After an earlier broker that was killed: its calls under way may have spent all of `granted`.
+    pub fn account_for(&mut self, granted: Share) {
+        if self.interrupted {
+            let lost = granted.beyond(self.evidence.spent());
+            self.evidence.unaccounted = self.evidence.unaccounted.plus(lost);
+            self.interrupted = false;
         }
     }
 
@@ -152,6 +168,31 @@ mod tests {
         );
         assert_eq!(seconds, (15, 30));
         assert_eq!(ledger.evidence().parked_seconds, 30);
+    }
+
+    #[test]
+    fn a_broker_that_was_killed_may_have_spent_all_that_was_granted() {
+        let now = Instant::now();
+        let mut ledger = Ledger::start(&crate::broker::fixture::order(), now);
+        let usage = Usage {
+            input_tokens: 30,
+            ..Usage::default()
+        };
+        ledger.settle("m", usage, None);
+        let granted = Share {
+            tokens: Some(100),
+            cost_micros: None,
+        };
+        let resumed = |saved: Saved| {
+            let mut ledger = Ledger::resume(saved, now);
+            ledger.account_for(granted);
+            ledger.saved()
+        };
+        let unaccounted = |saved: Saved| resumed(saved).evidence.unaccounted.tokens;
+        assert_eq!(unaccounted(ledger.saved()), 70);
+        assert_eq!(unaccounted(resumed(ledger.saved())), 70, "it is counted once");
+        ledger.change(|evidence| evidence.settled = Some(true));
+        assert_eq!(unaccounted(ledger.saved()), 0);
     }
 
     #[test]

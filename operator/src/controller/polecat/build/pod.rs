@@ -7,6 +7,7 @@ mod volumes;
 use std::collections::BTreeMap;
 
 use gastown_api::polecat::Polecat;
+use gastown_api::work_order::Control;
 use gastown_api::{labels, pod};
 use gastown_crypto::sha256;
 use k8s_openapi::api::core::v1::{LocalObjectReference, Pod, PodSecurityContext, PodSpec, SeccompProfile};
@@ -31,13 +32,18 @@ pub fn pod(
     let order = work_order(polecat, work, attempt, config);
     let json = serde_json::to_string(&order)?;
     let digest = sha256(json.as_bytes()).hex();
-    let annotations = BTreeMap::from([
+    let mut annotations = BTreeMap::from([
         (
             "kubectl.kubernetes.io/default-container".to_owned(),
             pod::CLAUDE.to_owned(),
         ),
         (labels::WORK_ORDER.to_owned(), json),
     ]);
+    if order.model.has_budget() {
+        let granted = order.model.left().first_quarter();
+        let control = serde_json::to_string(&Control { granted })?;
+        annotations.insert(labels::CONTROL.to_owned(), control);
+    }
     let limits = order.limits;
     let backstop = [
         limits.deadline_seconds,

@@ -1,6 +1,7 @@
 //! The doorbell: while a pod runs, the broker turns its readiness False when it parks or stops, and the operator reads
 //! the end of its log once to learn why.
 
+use gastown_api::budget::Share;
 use gastown_api::evidence::{BrokerState, Evidence};
 use gastown_api::pod;
 use gastown_api::reason::Reason;
@@ -8,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Word;
 use crate::controller::polecat::judge::evidence_of;
+use crate::controller::polecat::status::Spending;
 use crate::pod_view::{PodView, later};
 
 /// A container is not ready before its first probe; that is no ring.
@@ -32,6 +34,15 @@ pub enum Ring {
         message: String,
         /// When to read again, where the broker named a time.
         wake: Option<Timestamp>,
+    },
+    /// The broker holds calls until so much of the budget is set aside.
+    Asks {
+        /// How much.
+        share: Share,
+        /// What it has spent.
+        spent: Spending,
+        /// When to read again, once it has been told.
+        again: Timestamp,
     },
     /// The broker serves no more: the pod is to end.
     Stopped {
@@ -59,6 +70,18 @@ pub fn listen(pod: &PodView, attempt: i32, word: Option<&Word>, now: Timestamp) 
         let probed = running.started_at.as_ref().map(|at| later(at.0, FIRST_PROBE));
         return probed.filter(|at| *at > now).map_or(Ring::Unheard, Ring::Later);
     };
+    if let Some(asked) = word.evidence.as_ref().and_then(asked) {
+        let again = later(word.read_at, UNCLEAR);
+        return if pod.granted().covers(asked.0) && again <= now {
+            Ring::Unheard
+        } else {
+            Ring::Asks {
+                share: asked.0,
+                spent: asked.1,
+                again,
+            }
+        };
+    }
     match word.evidence.as_ref().map(|e| &e.state) {
         Some(BrokerState::Stopped { reason, message }) => stopped(*reason, message),
         Some(BrokerState::Parked {
@@ -70,6 +93,17 @@ pub fn listen(pod: &PodView, attempt: i32, word: Option<&Word>, now: Timestamp) 
             again_after(later(word.read_at, UNCLEAR), now)
         }
     }
+}
+
+/// What a broker asks for that goes on; one that has stopped asks for nothing.
+fn asked(evidence: &Evidence) -> Option<(Share, Spending)> {
+    let share = evidence.asks?;
+    let spent = Spending {
+        usage: evidence.usage,
+        cost_micros: evidence.cost_micros,
+    };
+    let stopped = matches!(evidence.state, BrokerState::Stopped { .. });
+    (!stopped).then_some((share, spent))
 }
 
 /// A pod that was parked until a time and is still parked after it has something new to say.

@@ -1,5 +1,6 @@
 //! An attempt is under way: its pod is created, followed, stopped and judged.
 
+use gastown_api::budget::{Amount, Share};
 use gastown_api::polecat::{AttemptOutcome, PolecatStatus};
 use gastown_api::reason::Reason;
 use gastown_api::{condition, pod};
@@ -9,10 +10,11 @@ use super::doorbell::{self, Ring};
 use super::signs::{progress_of, trouble, unschedulable};
 use super::step::{Act, Ended, Notice, PlanPod, Report, Sight, Step};
 use super::stop::on_request;
-use super::{Open, Plan, delete_or_wait, failed, name_taken, without_evidence};
+use super::{Open, Plan, delete_or_wait, failed, name_taken, without_evidence, write_status};
 use crate::controller::polecat::build;
 use crate::controller::polecat::judge::{Question, Verdict, Wanted, judge, last_snapshot};
-use crate::controller::polecat::status::{Progress, announcement};
+use crate::controller::polecat::status::{Progress, Spending, announcement, dollars};
+use crate::controller::polecat::validate::model::left_of;
 use crate::controller::polecat::validate::timing::limits;
 use crate::controller::polecat::validate::{Refusal, Work, validate};
 use crate::pod_view::{Ending, PodView, later};
@@ -87,6 +89,7 @@ impl Plan<'_> {
         };
         Verdict {
             may_be_lost: Some(last_snapshot(None, None)),
+            may_have_spent: true,
             ..without_evidence(outcome, reason, Reason::PodLost.sentence())
         }
     }
@@ -136,7 +139,44 @@ impl Plan<'_> {
                 message,
                 wake,
             } => self.working(open, pod, true, reason, &message, wake),
+            Ring::Asks { share, spent, again } => {
+                self.grant(open, pod, share, spent, earlier(wake, Some(again)))
+            }
             Ring::Stopped { reason, message } => self.stop(open, pod, Refusal::new(reason, message)),
+        }
+    }
+
+    /// A part of the budget is set aside in the status first, and the pod told of it then: whatever ends the pod, the
+    /// status is charged no less than was spent.
+    fn grant(
+        &self,
+        open: &Open,
+        pod: &PodView,
+        share: Share,
+        spent: Spending,
+        wake: Option<Timestamp>,
+    ) -> Step {
+        let recorded = self.granted(open.number).unwrap_or_default();
+        if !recorded.covers(share) {
+            let status = self.canvas.granted(open.number, recorded.max(share), spent);
+            return write_status(status, None);
+        }
+        if pod.granted().covers(recorded) {
+            return self.running(open, pod, wake);
+        }
+        Step::Act(Act::Grant {
+            uid: pod.uid().to_owned(),
+            granted: recorded,
+        })
+    }
+
+    /// What is set aside for an attempt; for one that no status knows yet, what its pod may spend unasked.
+    fn granted(&self, number: i32) -> Option<Share> {
+        let attempts = self.status().map(|s| s.attempts.as_slice()).unwrap_or_default();
+        let known = attempts.iter().find(|attempt| attempt.number == number);
+        match known {
+            Some(attempt) => attempt.granted,
+            None => Some(left_of(self.polecat()).first_quarter()).filter(|share| share.is_limited()),
         }
     }
 
@@ -265,8 +305,51 @@ impl Plan<'_> {
         })
     }
 
+    /// What an attempt is charged that its evidence does not account for: of one whose broker did not end in order, all
+    /// that was set aside. The evidence of an older broker, which does not say how it ended, is taken as it is.
+    fn charged(&self, number: i32, verdict: &Verdict) -> Amount {
+        let evidence = verdict.evidence.as_ref();
+        let said = evidence.map(|e| e.unaccounted).unwrap_or_default();
+        let unsettled = verdict.may_have_spent && evidence.is_none_or(|e| e.settled == Some(false));
+        let granted = self.granted(number).filter(|_| unsettled);
+        let spent = evidence.map_or_else(|| self.reported(number), gastown_api::evidence::Evidence::spent);
+        said.plus(granted.map(|granted| granted.beyond(spent)).unwrap_or_default())
+    }
+
+    /// What an attempt had spent when its broker last asked for a part of the budget.
+    fn reported(&self, number: i32) -> Amount {
+        let attempts = self.status().map(|s| s.attempts.as_slice()).unwrap_or_default();
+        let attempt = attempts.iter().find(|attempt| attempt.number == number);
+        let cost = attempt.and_then(|a| u64::try_from(a.cost_micros?).ok());
+        attempt
+            .and_then(|a| a.usage)
+            .map_or_else(Amount::default, |usage| Amount::of(&usage, cost))
+    }
+
+    /// The verdict that says what is charged besides.
+    fn said(&self, verdict: &Verdict, charged: Amount) -> Verdict {
+        let mut verdict = verdict.clone();
+        if !charged.is_nothing() {
+            let mut parts = Vec::new();
+            let limits = self.polecat().spec.budget.unwrap_or_default();
+            parts.extend(limits.tokens.map(|_| format!("{} tokens", charged.tokens)));
+            let cost = i64::try_from(charged.cost_micros).unwrap_or(i64::MAX);
+            parts.extend(limits.usd.map(|_| dollars(cost)));
+            let parts = parts.join(" and ");
+            verdict.message = format!(
+                "{}; its last calls are not accounted for, so {parts} that were set aside count as spent",
+                verdict.message
+            );
+        }
+        verdict
+    }
+
     pub(super) fn close(&self, open: &Open, verdict: &Verdict) -> Step {
-        let status = self.canvas.closed(open.number, verdict, self.stopped_as(verdict));
+        let charged = self.charged(open.number, verdict);
+        let verdict = &self.said(verdict, charged);
+        let status = self
+            .canvas
+            .closed(open.number, verdict, self.stopped_as(verdict), charged);
         let coming = self.canvas.coming(&status);
         let mut note = closing_words(verdict, &status);
         if let Some(coming) = &coming {

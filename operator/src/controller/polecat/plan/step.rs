@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gastown_api::budget::Share;
 use gastown_api::evidence::Evidence;
 use gastown_api::polecat::{Polecat, PolecatStatus};
 use gastown_api::reason::Reason;
@@ -102,6 +103,13 @@ pub enum Act {
         /// The attempt the broker speaks of.
         attempt: i32,
     },
+    /// Tells the pod of that UID what a status has set aside of the budget.
+    Grant {
+        /// The pod's UID.
+        uid: String,
+        /// All that is set aside.
+        granted: Share,
+    },
     /// Deletes the pod of that UID, with its grace.
     DeletePod {
         /// The pod's UID.
@@ -182,6 +190,7 @@ impl Act {
             Self::CreatePod(_) => "CreatePod",
             Self::LookForPod => "LookForPod",
             Self::ReadBroker { .. } => "ReadBroker",
+            Self::Grant { .. } => "Grant",
             Self::DeletePod { .. } => "DeletePod",
             Self::ReleasePod { .. } => "ReleasePod",
             Self::ReleasePolecat { .. } => "ReleasePolecat",

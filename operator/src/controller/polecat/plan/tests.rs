@@ -1,5 +1,6 @@
 //! Every test drives the plan through a world in which each act succeeds as an API server would have it.
 
+mod budget;
 mod crash;
 mod delivery;
 mod doorbell;
@@ -15,6 +16,7 @@ mod trouble;
 use std::sync::Arc;
 
 use gastown_api::polecat::PolecatPhase;
+use gastown_api::work_order::Control;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
@@ -121,6 +123,11 @@ impl World {
                     evidence: evidence_in_log(&self.log, attempt),
                     read_at: at(self.now),
                 });
+            }
+            Act::Grant { uid, granted } => {
+                assert_eq!(self.pod().uid(), uid);
+                let control = serde_json::to_string(&Control { granted }).unwrap();
+                self.pod_changes(json!({"metadata": {"annotations": {"gastown.io/control": control}}}));
             }
             Act::DeletePod { uid } => {
                 assert_eq!(self.pod().uid(), uid);

@@ -1,7 +1,9 @@
 //! The attempts of a status: how one begins, ends and is added to the totals.
 
+use gastown_api::budget::Amount;
 use gastown_api::evidence::{Evidence, FinalRead, truncate};
 use gastown_api::polecat::{Attempt, PolecatStatus, WipRefStatus};
+use gastown_api::usage::Usage;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -24,6 +26,7 @@ pub(super) fn new_attempt(number: i32, now: Timestamp) -> Attempt {
         outcome: None,
         reason: None,
         message: None,
+        granted: None,
         usage: None,
         cost_micros: None,
     }
@@ -39,8 +42,10 @@ pub(super) fn close_attempt(attempt: &mut Attempt, verdict: &Verdict, now: Times
     attempt.outcome = Some(verdict.outcome);
     attempt.reason = Some(verdict.reason.as_str().to_owned());
     attempt.message = Some(shortened(&verdict.message));
-    attempt.usage = verdict.evidence.as_ref().map(|e| e.usage);
-    attempt.cost_micros = verdict.evidence.as_ref().and_then(cost_of);
+    if let Some(evidence) = &verdict.evidence {
+        attempt.usage = Some(evidence.usage);
+        attempt.cost_micros = cost_of(evidence);
+    }
 }
 
 /// A later attempt must not start from a snapshot whose content the branch has got, or got past, since: it would undo
@@ -80,16 +85,35 @@ pub(super) fn take_evidence(status: &mut PolecatStatus, evidence: &Evidence) {
         });
     }
     status.agent_model = evidence.model.clone().or(status.agent_model.take());
+    add(status, evidence.usage, cost_of(evidence));
+}
+
+/// Of an attempt without evidence, what its broker reported last.
+pub(super) fn take_last_report(status: &mut PolecatStatus, number: i32) {
+    let attempt = status.attempts.iter().find(|a| a.number == number);
+    if let Some((usage, cost)) = attempt.and_then(|a| Some((a.usage?, a.cost_micros))) {
+        add(status, usage, cost);
+    }
+}
+
+fn add(status: &mut PolecatStatus, usage: Usage, cost: Option<i64>) {
     let ended_before = status.usage.is_some();
     let spent = if ended_before { status.cost_micros } else { Some(0) };
-    status.usage = Some(status.usage.unwrap_or_default().plus(evidence.usage));
-    let total = spent.zip(cost_of(evidence)).map(|(a, b)| a.saturating_add(b));
+    status.usage = Some(status.usage.unwrap_or_default().plus(usage));
+    let total = spent.zip(cost).map(|(a, b)| a.saturating_add(b));
     status.cost_micros = total;
     status.cost = total.map(dollars);
 }
 
+/// What counts as spent besides.
+pub(super) fn take_charge(status: &mut PolecatStatus, charged: Amount) {
+    if !charged.is_nothing() {
+        status.unaccounted = Some(status.unaccounted.unwrap_or_default().plus(charged));
+    }
+}
+
 /// Rounded up to a hundredth of a cent, so that what was spent never shows as nothing.
-fn dollars(micros: i64) -> String {
+pub fn dollars(micros: i64) -> String {
     let parts = micros.saturating_add(99) / 100;
     format!("${}.{:04}", parts / 10_000, parts % 10_000)
 }

@@ -1,5 +1,6 @@
 //! The model, its endpoint, its key, and what may be spent.
 
+use gastown_api::budget::{Amount, Share};
 use gastown_api::polecat::{AgentConfig, AgentKind, KubernetesSpec, Polecat, Provider};
 use gastown_api::reason::Reason;
 use gastown_api::reference::SecretKeyRef;
@@ -218,35 +219,54 @@ pub fn budget_left(
     config: &Config,
 ) -> Result<(Option<u64>, Option<u64>), Refusal> {
     let budget = polecat.spec.budget.unwrap_or_default();
+    let priced = model.is_some_and(|m| price_of(&config.prices, m).is_some());
+    if budget.usd.is_some() && !priced {
+        return Err(Refusal::new(
+            Reason::PriceMissing,
+            format!(
+                "spec.budget.usd needs spec.agentConfig.model to be a model with a price; it is {model:?}"
+            ),
+        ));
+    }
     let status = polecat.status.as_ref();
-    let used = status.and_then(|s| s.usage).unwrap_or_default().tokens();
-    let tokens = budget.tokens.and_then(|t| u64::try_from(t).ok());
-    let tokens_left = tokens.map(|t| t.saturating_sub(used));
-    let micros_left = match budget.usd {
-        None => None,
-        Some(dollars) => {
-            let priced = model.is_some_and(|m| price_of(&config.prices, m).is_some());
-            if !priced {
-                return Err(Refusal::new(
-                    Reason::PriceMissing,
-                    format!(
-                        "spec.budget.usd needs spec.agentConfig.model to be a model with a price; it is {model:?}"
-                    ),
-                ));
-            }
-            let spent = status
-                .and_then(|s| s.cost_micros)
-                .and_then(|c| u64::try_from(c).ok());
-            Some(micros(dollars).saturating_sub(spent.unwrap_or(0)))
-        }
-    };
-    if tokens_left == Some(0) || micros_left == Some(0) {
+    let has_spent = status.is_some_and(|s| s.usage.is_some_and(|usage| usage.requests > 0));
+    if budget.usd.is_some() && has_spent && status.is_some_and(|s| s.cost_micros.is_none()) {
+        return Err(Refusal::new(
+            Reason::PriceMissing,
+            "earlier attempts called a model without a price, so nobody knows what is left of spec.budget.usd",
+        ));
+    }
+    let left = left_of(polecat);
+    if left.tokens == Some(0) || left.cost_micros == Some(0) {
+        let used = spent_of(polecat).tokens;
         return Err(Refusal::new(
             Reason::BudgetSpent,
             format!("{used} tokens were used in earlier attempts"),
         ));
     }
-    Ok((tokens_left, micros_left))
+    Ok((left.tokens, left.cost_micros))
+}
+
+/// What is left of the budget when no attempt is under way.
+#[must_use]
+pub fn left_of(polecat: &Polecat) -> Share {
+    let budget = polecat.spec.budget.unwrap_or_default();
+    let spent = spent_of(polecat);
+    let tokens = budget.tokens.and_then(|tokens| u64::try_from(tokens).ok());
+    Share {
+        tokens: tokens.map(|tokens| tokens.saturating_sub(spent.tokens)),
+        cost_micros: budget
+            .usd
+            .map(|dollars| micros(dollars).saturating_sub(spent.cost_micros)),
+    }
+}
+
+/// What all attempts have spent, or may have.
+fn spent_of(polecat: &Polecat) -> Amount {
+    let status = polecat.status.clone().unwrap_or_default();
+    let cost = status.cost_micros.and_then(|cost| u64::try_from(cost).ok());
+    let said = Amount::of(&status.usage.unwrap_or_default(), cost);
+    said.plus(status.unaccounted.unwrap_or_default())
 }
 
 #[expect(

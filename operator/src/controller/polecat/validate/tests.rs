@@ -169,6 +169,24 @@ fn a_budget_in_dollars_needs_a_model_with_a_price() {
 }
 
 #[test]
+fn a_cost_that_nobody_knows_is_not_taken_for_nothing() {
+    let with = |status: Value| {
+        work(json!({
+            "spec": {"budget": {"usd": 1.5}, "agentConfig": {"model": "claude-sonnet-4-5"}},
+            "status": status,
+        }))
+        .map(|work| work.micros_left)
+        .map_err(|refusal| refusal.reason)
+    };
+    let usage = json!({"inputTokens": 9, "requests": 1});
+    assert_eq!(with(json!({"usage": usage})), Err(Reason::PriceMissing));
+    assert_eq!(with(json!({"usage": {"requests": 0}})), Ok(Some(1_500_000)));
+    let unaccounted =
+        json!({"usage": usage, "costMicros": 100_000, "unaccounted": {"tokens": 7, "costMicros": 400_000}});
+    assert_eq!(with(unaccounted), Ok(Some(1_000_000)));
+}
+
+#[test]
 fn what_was_spent_is_taken_off_the_budget() {
     let spent = |tokens: u64, micros: i64| {
         work(json!({

@@ -360,6 +360,22 @@ fn every_container_reads_the_storage_that_the_pod_was_admitted_with() {
 }
 
 #[test]
+fn a_pod_with_a_budget_is_told_its_first_quarter_and_one_without_nothing() {
+    let told: Vec<_> = pods()
+        .iter()
+        .map(|p| {
+            p.metadata
+                .annotations
+                .as_ref()?
+                .get("gastown.io/control")
+                .cloned()
+        })
+        .collect();
+    let first = Some(r#"{"granted":{"tokens":2}}"#.to_owned());
+    assert_eq!(told, [None, first.clone(), None, None, first, None]);
+}
+
+#[test]
 fn the_pod_belongs_to_its_polecat_and_holds_its_evidence() {
     let pod = &pods()[1];
     let meta = &pod.metadata;

@@ -107,27 +107,32 @@ pub fn of_agent() -> Vec<VolumeMount> {
 }
 
 fn order_mount() -> VolumeMount {
-    let (folder, _) = order_file();
+    let (folder, _) = split(pod::ORDER_FILE);
     read_only(ORDER, folder)
 }
 
-/// Folder and name of [`pod::ORDER_FILE`].
-fn order_file() -> (&'static str, &'static str) {
-    pod::ORDER_FILE.rsplit_once('/').unwrap_or(("/", pod::ORDER_FILE))
+/// Folder and name of a file.
+fn split(path: &'static str) -> (&'static str, &'static str) {
+    path.rsplit_once('/').unwrap_or(("/", path))
 }
 
-/// The work order, and the pod's limits of ephemeral storage as they were admitted.
+/// The work order, what the operator tells the pod of its budget, and the pod's limits of ephemeral storage as they were
+/// admitted. An annotation that is not there is an empty file.
 fn work_order() -> Volume {
-    let (folder, file) = order_file();
-    let order = DownwardAPIVolumeFile {
-        path: file.to_owned(),
+    let annotation = |path: &'static str, name: &str| DownwardAPIVolumeFile {
+        path: split(path).1.to_owned(),
         field_ref: Some(ObjectFieldSelector {
-            field_path: format!("metadata.annotations['{}']", labels::WORK_ORDER),
+            field_path: format!("metadata.annotations['{name}']"),
             api_version: None,
         }),
         mode: Some(READABLE),
         resource_field_ref: None,
     };
+    let annotations = [
+        annotation(pod::ORDER_FILE, labels::WORK_ORDER),
+        annotation(pod::CONTROL_FILE, labels::CONTROL),
+    ];
+    let (folder, _) = split(pod::ORDER_FILE);
     let storage = pod::STORAGE_DIR
         .trim_start_matches(folder)
         .trim_start_matches('/');
@@ -146,7 +151,7 @@ fn work_order() -> Volume {
     Volume {
         name: ORDER.to_owned(),
         downward_api: Some(DownwardAPIVolumeSource {
-            items: Some([order].into_iter().chain(limits).collect()),
+            items: Some(annotations.into_iter().chain(limits).collect()),
             default_mode: None,
         }),
         ..Volume::default()

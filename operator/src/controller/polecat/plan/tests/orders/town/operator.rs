@@ -106,6 +106,9 @@ impl Town {
                 self.word = Some(word.clone());
                 observed.word = Some(word);
             }
+            Act::Grant { .. } => {
+                self.demand(false, "there is no budget");
+            }
             Act::DeletePod { uid } => {
                 if self.pod.as_ref().is_some_and(|p| p.uid() == uid) {
                     self.delete_pod(GRACE);
