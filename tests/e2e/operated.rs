@@ -321,7 +321,8 @@ async fn who_may_patch_and_exec_pods_reaches_no_broker_and_no_keeper() {
             assert!(said.contains("gastown-operator-pods-access"), "{what}: {said}");
         }
         let image = json!({"spec": {"containers": [{"name": "claude", "image": "evil"}]}});
-        let debugger = json!({"spec": {"ephemeralContainers": [{"name": "d", "image": "evil"}]}});
+        let restricted = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
+        let debugger = json!({"spec": {"ephemeralContainers": [{"name": "d", "image": "evil", "securityContext": restricted}]}});
         for (what, patch) in [("", forged()), ("", image), ("/ephemeralcontainers", debugger)] {
             let said = ask("PATCH", what, patch).await;
             assert!(said.contains("gastown-operator-pods-changes"), "{what}: {said}");
