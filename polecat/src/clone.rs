@@ -2,6 +2,7 @@
 //! writes the prompt and the agent's settings. It may run again at any time: what is there is kept.
 
 mod bead;
+mod evidence;
 mod home;
 mod prompt;
 mod repository;

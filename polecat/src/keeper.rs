@@ -11,14 +11,17 @@ mod large;
 mod left_out;
 pub(crate) mod message;
 mod name;
+mod open;
 mod others;
 pub(crate) mod read;
+mod requests;
 mod rules;
 mod schedule;
 mod serve;
 pub(crate) mod snapshot;
 mod store;
 mod survey;
+mod trees;
 mod walk;
 mod work_trees;
 
@@ -129,7 +132,7 @@ fn push_bytes(order: &WorkOrder) -> u64 {
 fn stop(socket: &Path) -> ExitCode {
     let patience =
         order::read_or_kept(Path::new(KEEPER_DIR), |_| ()).map_or(120, |order| order.limits.grace_seconds);
-    match serve::ask(socket, Duration::from_secs(patience)) {
+    match requests::ask(socket, Duration::from_secs(patience)) {
         Ok(answer) => say(&answer),
         Err(error) => say(&format!("polecat keeper stop: {error}")),
     }

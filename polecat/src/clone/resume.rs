@@ -1,7 +1,7 @@
 //! Starts an attempt from what an earlier one left: the snapshot's tree as uncommitted changes, byte for byte, what was
 //! held at its place again, and the commits that were never pushed on their branches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -14,9 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::console::escape;
 use crate::git::{Git, RunGit};
-use crate::keeper::hold::{Blob, Change, Diff, Edit, ancestors, index_info, origin};
-use crate::keeper::import::unquote;
-use crate::keeper::message::{self, Record, Recorded};
+use crate::keeper::hold::{Blob, Change, Diff, Edit, index_info, origin};
+use crate::keeper::message::{self, Recorded};
 use crate::keeper::read::entry;
 use crate::keeper::snapshot::{BUNDLE, HELD_FOLDER};
 
@@ -161,7 +160,7 @@ pub(super) struct Snapshot<'a> {
     pub(super) work: String,
     /// The folder of held files.
     pub(super) held: String,
-    recorded: Recorded,
+    pub(super) recorded: Recorded,
 }
 
 impl Snapshot<'_> {
@@ -246,58 +245,6 @@ impl Snapshot<'_> {
         self.edited(Some(&self.work), &edits)
     }
 
-    /// What the snapshot's tree says of the work that was done.
-    fn evidence(&self, then: &str) -> Result<Evidence, RunGit> {
-        let record = self.recorded.record.clone().unwrap_or_default();
-        let branch = self.recorded.branch.as_ref().map(Sha::as_str);
-        let branch = match branch {
-            Some(branch) if self.exists(branch)? => branch,
-            _ => then,
-        };
-        let read = self
-            .diff(branch, RESUMED_REF)?
-            .into_iter()
-            .map(|change| change.path)
-            .collect();
-        let checked_out = match &self.recorded.record {
-            // An older program's snapshot does not say; it was taken for one of the branch.
-            None => CheckedOut::Branch,
-            Some(record) => self.checked_out(record, then)?,
-        };
-        Ok(Evidence {
-            unread: record.unread.iter().filter_map(|path| unquote(path)).collect(),
-            deletions_unknown: record.deletions_unknown,
-            read,
-            checked_out,
-        })
-    }
-
-    fn checked_out(&self, record: &Record, then: &str) -> Result<CheckedOut, RunGit> {
-        let Some(head) = &record.checked_out else {
-            return Ok(CheckedOut::Unrelated(BTreeMap::new()));
-        };
-        if !self.exists(head.as_str())? {
-            return Ok(CheckedOut::Unrelated(BTreeMap::new()));
-        }
-        if self
-            .git
-            .asks(&["merge-base", "--is-ancestor", then, head.as_str()])?
-        {
-            return Ok(CheckedOut::Branch);
-        }
-        let mut entries = BTreeMap::new();
-        let list = ["ls-tree", "-r", "-z", "--full-tree", head.as_str()];
-        self.git.records(&list, 0, |record| {
-            entries.extend(entry(record).map(|(blob, path)| (path, blob)));
-        })?;
-        let related = self.git.asks(&["merge-base", then, head.as_str()])?;
-        Ok(if related {
-            CheckedOut::Elsewhere(entries)
-        } else {
-            CheckedOut::Unrelated(entries)
-        })
-    }
-
     /// The tree `from`, or an empty one, with `edits`.
     pub(super) fn edited(&self, from: Option<&str>, edits: &[Edit]) -> Result<String, RunGit> {
         let index = self.folder.join(".git/resumed-index");
@@ -312,7 +259,7 @@ impl Snapshot<'_> {
         Ok(tree)
     }
 
-    fn diff(&self, from: &str, to: &str) -> Result<Vec<Change>, RunGit> {
+    pub(super) fn diff(&self, from: &str, to: &str) -> Result<Vec<Change>, RunGit> {
         let arguments = [
             "diff-tree",
             "-r",
@@ -392,50 +339,5 @@ fn edit(change: Change) -> Edit {
     match change.after {
         Some(after) => Edit::Put(after, change.path),
         None => Edit::Remove(change.path),
-    }
-}
-
-/// The commit that the agent had checked out, as far as it decides what the snapshot's tree says.
-#[derive(Debug)]
-enum CheckedOut {
-    /// The work branch, or a commit on it: all that differs from the branch is work.
-    Branch,
-    /// A commit that lacks some of the branch's, such as an older one: what is as in that commit is no change.
-    Elsewhere(BTreeMap<Vec<u8>, Blob>),
-    /// One that shares no history with the branch, or none yet: what it never had was not deleted.
-    Unrelated(BTreeMap<Vec<u8>, Blob>),
-}
-
-/// What of a snapshot's tree tells of work. Absence alone does not.
-#[derive(Debug)]
-struct Evidence {
-    unread: BTreeSet<Vec<u8>>,
-    deletions_unknown: bool,
-    /// Paths that differ from the branch on the remote at the time: of them something was read.
-    read: BTreeSet<Vec<u8>>,
-    checked_out: CheckedOut,
-}
-
-impl Evidence {
-    fn is_work(&self, change: &Change) -> bool {
-        let deleted = change.after.is_none();
-        let unread = || ancestors(&change.path).any(|path| self.unread.contains(path));
-        if (deleted && self.deletions_unknown) || (!self.read.contains(&change.path) && unread()) {
-            return false;
-        }
-        match &self.checked_out {
-            CheckedOut::Branch => true,
-            CheckedOut::Elsewhere(entries) => entries.get(&change.path) != change.after.as_ref(),
-            CheckedOut::Unrelated(entries) => !deleted || entries.contains_key(&change.path),
-        }
-    }
-
-    /// The same of a path that no push may touch, whose state in the work tree the snapshot says apart; none: deleted.
-    fn is_held_work(&self, state: Option<&Blob>, path: &[u8]) -> bool {
-        match &self.checked_out {
-            CheckedOut::Branch => true,
-            CheckedOut::Elsewhere(entries) => entries.get(path) != state,
-            CheckedOut::Unrelated(entries) => state.is_some() || entries.contains_key(path),
-        }
     }
 }

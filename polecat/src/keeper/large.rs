@@ -6,14 +6,19 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
 use super::hold::{Change, Diff, Edit};
-use super::snapshot::{Context, TakeSnapshot};
+use super::snapshot::{Context, Outcome, TakeSnapshot, Work};
 use super::store::UseStore;
+use crate::console::{cut, explain, say};
+use crate::git::RunGit;
 
 /// Large files of so many bytes together are read and pushed with all others.
 const ALONE_FROM: u64 = 32 * 1024 * 1024;
 
 /// The most bytes of the large files of a round, so that what is saved grows while there is time.
 const ROUND: u64 = 256 * 1024 * 1024;
+
+/// The most bytes of the reason why files could not be pushed; it stands beside each.
+const MAX_WHY: usize = 200;
 
 /// When the large files of a snapshot are saved, by their paths.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -75,6 +80,49 @@ fn grouped<T>(items: Vec<(T, u64)>, most: u64) -> Vec<Vec<T>> {
 }
 
 impl Context<'_> {
+    /// First everything but large files, then these, as long as there is time.
+    pub(super) fn save_in_rounds(&self, work: &mut Work<'_>) -> Result<Outcome, TakeSnapshot> {
+        let put_off = std::mem::take(&mut work.read.seen.put_off);
+        let last = work.known.last.as_ref();
+        let last = last.map_or_else(|| work.known.branch().to_string(), |last| last.tree.clone());
+        let rounds = self.rounds(put_off, &last)?;
+        work.read.tree = self.keep_put_off(&last, &work.read.tree, &rounds)?;
+        self.add_late(&work.clone.path, &mut work.read, &rounds.at_once)?;
+        work.pending = rounds.later.iter().flatten().cloned().collect();
+        let mut outcome = self.save_within_budget(work, &last)?;
+        for paths in rounds.later {
+            work.pending.drain(..paths.len());
+            let before = work.read.tree.clone();
+            let added = self.add_late(&work.clone.path, &mut work.read, &paths);
+            match added.and_then(|()| self.save_within_budget(work, &before)) {
+                Ok(saved) => outcome = saved,
+                Err(error) => {
+                    let why = cut(&words_of(&error), MAX_WHY);
+                    say(&format!("polecat keeper: failed to save the large files: {why}"));
+                    let unsaved = paths.into_iter().chain(std::mem::take(&mut work.pending));
+                    let skipped = &mut work.read.seen.skipped;
+                    skipped.extend(unsaved.map(|path| (path, why.clone())));
+                    break;
+                }
+            }
+        }
+        outcome.lacking(work.left_out());
+        Ok(outcome)
+    }
+
+    /// Saves the tree that was read, in as many pushes as its new bytes need; `before` is what is on the remote already.
+    fn save_within_budget(&self, work: &mut Work<'_>, before: &str) -> Result<Outcome, TakeSnapshot> {
+        let (tree, pending) = (work.read.tree.clone(), work.pending.clone());
+        for step in self.steps(before, &tree, work.read.bytes)? {
+            work.read.tree = step.tree;
+            work.pending.extend(step.lacks);
+            self.save(work)?;
+            work.pending.truncate(pending.len());
+        }
+        work.read.tree = tree;
+        self.save(work)
+    }
+
     /// The rounds for the files that the walk put off; `last` is the tree that was saved last.
     pub(super) fn rounds(&self, put_off: Vec<(Vec<u8>, u64)>, last: &str) -> Result<Rounds, TakeSnapshot> {
         let mut sizes = BTreeMap::new();
@@ -186,6 +234,18 @@ fn long_entry(record: &[u8]) -> Option<(Vec<u8>, u64)> {
         .split_ascii_whitespace()
         .nth(3)?;
     Some((record[tab + 1..].to_vec(), size.parse().ok()?))
+}
+
+/// What git said, where it was git that failed: its command says nothing to a reader of a status.
+fn words_of(error: &TakeSnapshot) -> String {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if let Some(run) = current.downcast_ref::<RunGit>() {
+            return run.words();
+        }
+        cause = current.source();
+    }
+    explain(error)
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use super::bundle::AgentRepository;
 use super::hold::{Blob, Change, Diff, Edit, GITLINK, Unread, put_back};
 use super::import::Import;
 use super::index::NotCheckedOut;
+use super::open::import_late;
 use super::rules::Rules;
 use super::snapshot::{Context, TakeSnapshot};
-use super::walk::{Seen, Walk, import_late};
+use super::walk::{Seen, Walk};
 use super::work_trees::{WorkTree, below};
 
 /// Larger files are skipped; hosts refuse them as well.

@@ -1,9 +1,8 @@
 //! The keeper's life: learns the base as soon as the broker serves, takes checkpoints while the agent works, a snapshot
 //! when asked, and a last one on SIGTERM.
 
-use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,12 +11,11 @@ use gastown_api::evidence::SnapshotReport;
 use gastown_api::work_order::{Limits, WorkOrder};
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 
 use super::disk::{Disk, Look};
 use super::left_out::LeftOut;
+use super::requests::{MAX_REQUEST, Received, Request, RequestListener, SNAPSHOT};
 use super::schedule::Schedule;
 use super::snapshot::{Context, Outcome};
 use super::store::Store;
@@ -48,12 +46,6 @@ const LEAST_PUSH: u64 = 16 * 1024 * 1024;
 
 /// The most calls that wait.
 const MAX_CALLS: usize = 16;
-
-/// The most bytes of a request.
-const MAX_REQUEST: u64 = 64;
-
-/// What `stop` asks.
-const ASK: &[u8] = b"snapshot\n";
 
 /// Why the keeper cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -105,14 +97,14 @@ pub enum Purpose {
 
 /// What is said of a snapshot.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct SnapshotResult {
     /// What it holds, or why there is none.
     pub(super) words: String,
     /// What it lacks.
     left_out: LeftOut,
 }
 
-impl Told {
+impl SnapshotResult {
     pub(super) fn ending(self) -> Ending {
         if self.left_out.is_empty() {
             Ending::Whole
@@ -151,57 +143,11 @@ impl Watch {
     }
 }
 
-/// What reached the keeper, and when: its time runs from then on, whatever the keeper was doing.
-#[derive(Debug)]
-pub(super) struct Call {
-    wish: Wish,
-    heard: Instant,
-}
-
-#[derive(Debug)]
-enum Wish {
-    /// A last snapshot, and then the end; with why.
-    Stop(&'static str),
-    /// A snapshot for who asked on the socket.
-    Answer(tokio::net::UnixStream),
-}
-
-/// What calls come from.
-#[derive(Debug)]
-pub(super) struct Ears {
-    terminate: Signal,
-    interrupt: Signal,
-    listener: UnixListener,
-}
-
-impl Ears {
-    /// Hears until nobody is told any more.
-    pub(super) async fn hear(mut self, calls: mpsc::Sender<Call>) {
-        loop {
-            let wish = tokio::select! {
-                _ = self.terminate.recv() => Wish::Stop("told to stop"),
-                _ = self.interrupt.recv() => Wish::Stop("interrupted"),
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => Wish::Answer(stream),
-                    Err(error) => {
-                        say(&format!("polecat keeper: failed to accept a request: {error}"));
-                        continue;
-                    }
-                },
-            };
-            let heard = Instant::now();
-            if calls.send(Call { wish, heard }).await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
 impl Keeper {
     /// Serves until SIGTERM; says what became of the last snapshot.
     pub async fn serve(self: Arc<Self>, disk: Disk) -> Result<Ending, Serve> {
         let (sender, mut calls) = mpsc::channel(MAX_CALLS);
-        tokio::spawn(self.ears()?.hear(sender));
+        tokio::spawn(RequestListener::open(&self.socket)?.receive(sender));
         let filling = Arc::new(Notify::new());
         tokio::spawn(watch_disk(disk, self.port, Arc::clone(&filling)));
         let mut watch = None;
@@ -209,12 +155,12 @@ impl Keeper {
             tokio::select! {
                 // The end goes before any checkpoint that is due as well.
                 biased;
-                Some(Call { wish, heard }) = calls.recv() => match wish {
-                    Wish::Stop(why) => {
-                        let last = self.snapshot(why, Purpose::Last, heard).await;
-                        return Ok(last.map_or_else(failed, Told::ending));
+                Some(Received { request, at }) = calls.recv() => match request {
+                    Request::Stop(why) => {
+                        let last = self.snapshot(why, Purpose::Last, at).await;
+                        return Ok(last.map_or_else(failed, SnapshotResult::ending));
                     }
-                    Wish::Answer(stream) => self.answer(stream, heard).await,
+                    Request::Snapshot(stream) => self.answer(stream, at).await,
                 },
                 () = filling.notified() => {
                     drop(self.snapshot("a volume is nearly full", Purpose::Checkpoint, Instant::now()).await);
@@ -225,20 +171,6 @@ impl Keeper {
                 },
             }
         }
-    }
-
-    pub(super) fn ears(&self) -> Result<Ears, Serve> {
-        // One that a killed keeper left would refuse the name.
-        let _there_was_none = std::fs::remove_file(&self.socket);
-        let listener = UnixListener::bind(&self.socket).map_err(|source| Serve::Listen {
-            path: self.socket.clone(),
-            source,
-        })?;
-        Ok(Ears {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            listener,
-        })
     }
 
     /// Fetches once the broker serves, so that the base is known before the agent pushes.
@@ -306,7 +238,7 @@ impl Keeper {
     async fn answer(self: &Arc<Self>, mut stream: tokio::net::UnixStream, heard: Instant) {
         let mut request = Vec::new();
         let read = (&mut stream).take(MAX_REQUEST).read_to_end(&mut request).await;
-        if read.is_err() || request != ASK {
+        if read.is_err() || request != SNAPSHOT {
             return;
         }
         let asked = self.snapshot("asked", Purpose::Last, heard).await;
@@ -332,7 +264,7 @@ impl Keeper {
         why: &'static str,
         purpose: Purpose,
         since: Instant,
-    ) -> Result<Told, String> {
+    ) -> Result<SnapshotResult, String> {
         let keeper = Arc::clone(self);
         let deadline = self.deadline(purpose, since);
         if purpose == Purpose::Last {
@@ -355,7 +287,7 @@ impl Keeper {
         ));
     }
 
-    fn take(&self, why: &str, purpose: Purpose, deadline: Instant) -> Result<Told, String> {
+    fn take(&self, why: &str, purpose: Purpose, deadline: Instant) -> Result<SnapshotResult, String> {
         let started = Instant::now();
         let push_bytes = self.push_bytes.load(Ordering::Relaxed);
         let context = Context {
@@ -372,15 +304,15 @@ impl Keeper {
                 commit,
                 words,
                 left_out,
-            }) => Ok(Told {
+            }) => Ok(SnapshotResult {
                 words: format!("saved {commit} as {}: {words}", self.store.wip()),
                 left_out,
             }),
-            Ok(Outcome::Nothing { reason, left_out }) => Ok(Told {
+            Ok(Outcome::Nothing { reason, left_out }) => Ok(SnapshotResult {
                 words: format!("nothing to save: {reason}"),
                 left_out,
             }),
-            Ok(Outcome::NoClone) => Ok(Told {
+            Ok(Outcome::NoClone) => Ok(SnapshotResult {
                 words: "nothing to save: no clone was found".to_owned(),
                 left_out: LeftOut::no_clone(self.work_tree.as_path()),
             }),
@@ -448,15 +380,4 @@ async fn tell(port: u16, full: DiskFull) -> bool {
     };
     let told = loopback::call(port, Method::POST, DISK_FULL, body).await;
     told.is_ok_and(|(status, _)| status.is_success())
-}
-
-/// Asks the keeper that listens on `socket` for a snapshot and waits for it.
-pub fn ask(socket: &Path, patience: Duration) -> io::Result<String> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.write_all(ASK)?;
-    stream.shutdown(std::net::Shutdown::Write)?;
-    let mut answer = String::new();
-    stream.take(64 * 1024).read_to_string(&mut answer)?;
-    Ok(answer)
 }

@@ -8,7 +8,7 @@ use gastown_api::git::{ParseGitName, Sha};
 use gastown_api::work_order::WorkOrder;
 
 use super::bundle::{AgentRepository, Bundle, list};
-use super::hold::{Blob, Change, Diff, Edit, hold, index_info, is_held};
+use super::hold::{Diff, hold, is_held};
 use super::import::ImportTree;
 use super::known::Known;
 use super::left_out::LeftOut;
@@ -20,7 +20,7 @@ use super::serve::Purpose;
 use super::store::{Last, Store, Tips, UseStore};
 use super::walk::WalkTree;
 use super::work_trees::{Search, WorkTree, WorkTrees};
-use crate::console::{cut, explain, say};
+use crate::console::{explain, say};
 use crate::git::RunGit;
 
 /// Where held files stand.
@@ -29,9 +29,6 @@ pub const HELD_FOLDER: &str = "gastown-held";
 /// The name of the bundle in the folder of held files.
 pub const BUNDLE: &str = "unpushed.bundle";
 
-/// The largest bundle; hosts refuse larger files.
-const MAX_BUNDLE: u64 = 100 * 1024 * 1024;
-
 /// Why nothing has to be saved.
 const DELIVERED: &str = "the work tree equals the branch on the remote";
 const HELD: &str = "the last snapshot holds it all";
@@ -39,9 +36,6 @@ const UNCHANGED: &str = "the work tree equals the commit that is checked out, wh
 
 /// One part in so many of the time is for asking the broker what it has: it may not answer.
 const REFRESH_SHARE: u32 = 4;
-
-/// The most bytes of the reason why files could not be pushed; it stands beside each.
-const MAX_WHY: usize = 200;
 
 /// Why there is no snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +94,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Says what is lacking in the end.
-    fn lacking(&mut self, all: LeftOut) {
+    pub(super) fn lacking(&mut self, all: LeftOut) {
         match self {
             Self::Saved { left_out, .. } | Self::Nothing { left_out, .. } => {
                 // Whether the commits could be saved was found out last.
@@ -132,11 +126,11 @@ pub struct Context<'a> {
 }
 
 /// All that was read of the agent's work, and what it is compared with.
-struct Work<'a> {
-    known: &'a Known,
-    clone: &'a WorkTree,
+pub(super) struct Work<'a> {
+    pub(super) known: &'a Known,
+    pub(super) clone: &'a WorkTree,
     repository: &'a AgentRepository,
-    read: Read,
+    pub(super) read: Read,
     others: &'a Others,
     bundle: Bundle<'a>,
     /// The commit that is checked out in the clone.
@@ -144,7 +138,7 @@ struct Work<'a> {
     /// The commit that was pushed last of this snapshot.
     pushed: Option<Sha>,
     /// Paths that follow in a later push: the tree has them as they were saved last, or on the branch.
-    pending: Vec<Vec<u8>>,
+    pub(super) pending: Vec<Vec<u8>>,
     /// What went wrong.
     notes: Vec<String>,
 }
@@ -191,36 +185,6 @@ impl Context<'_> {
             notes,
         };
         self.save_in_rounds(&mut work)
-    }
-
-    /// First everything but large files, then these, as long as there is time.
-    fn save_in_rounds(&self, work: &mut Work<'_>) -> Result<Outcome, TakeSnapshot> {
-        let put_off = std::mem::take(&mut work.read.seen.put_off);
-        let last = work.known.last.as_ref();
-        let last = last.map_or_else(|| work.known.branch().to_string(), |last| last.tree.clone());
-        let rounds = self.rounds(put_off, &last)?;
-        work.read.tree = self.keep_put_off(&last, &work.read.tree, &rounds)?;
-        self.add_late(&work.clone.path, &mut work.read, &rounds.at_once)?;
-        work.pending = rounds.later.iter().flatten().cloned().collect();
-        let mut outcome = self.save_within_budget(work, &last)?;
-        for paths in rounds.later {
-            work.pending.drain(..paths.len());
-            let before = work.read.tree.clone();
-            let added = self.add_late(&work.clone.path, &mut work.read, &paths);
-            match added.and_then(|()| self.save_within_budget(work, &before)) {
-                Ok(saved) => outcome = saved,
-                Err(error) => {
-                    let why = cut(&words_of(&error), MAX_WHY);
-                    say(&format!("polecat keeper: failed to save the large files: {why}"));
-                    let unsaved = paths.into_iter().chain(std::mem::take(&mut work.pending));
-                    let skipped = &mut work.read.seen.skipped;
-                    skipped.extend(unsaved.map(|path| (path, why.clone())));
-                    break;
-                }
-            }
-        }
-        outcome.lacking(work.left_out());
-        Ok(outcome)
     }
 
     fn known(&self) -> Result<Known, UseStore> {
@@ -275,7 +239,7 @@ impl Context<'_> {
 }
 
 impl Work<'_> {
-    fn left_out(&self) -> LeftOut {
+    pub(super) fn left_out(&self) -> LeftOut {
         let others: Vec<_> = self.others.skipped().collect();
         let skipped = self.read.seen.skipped.iter().chain(&others);
         LeftOut::of(
@@ -294,20 +258,7 @@ impl Work<'_> {
 }
 
 impl Context<'_> {
-    /// Saves the tree that was read, in as many pushes as its new bytes need; `before` is what is on the remote already.
-    fn save_within_budget(&self, work: &mut Work<'_>, before: &str) -> Result<Outcome, TakeSnapshot> {
-        let (tree, pending) = (work.read.tree.clone(), work.pending.clone());
-        for step in self.steps(before, &tree, work.read.bytes)? {
-            work.read.tree = step.tree;
-            work.pending.extend(step.lacks);
-            self.save(work)?;
-            work.pending.truncate(pending.len());
-        }
-        work.read.tree = tree;
-        self.save(work)
-    }
-
-    fn save(&self, work: &mut Work<'_>) -> Result<Outcome, TakeSnapshot> {
+    pub(super) fn save(&self, work: &mut Work<'_>) -> Result<Outcome, TakeSnapshot> {
         let (known, read) = (work.known, &work.read);
         let left_out = work.left_out();
         // Of what was not seen nobody knows whether it is saved.
@@ -435,113 +386,4 @@ impl Context<'_> {
         })?;
         Ok(diff)
     }
-
-    pub(super) fn diff_tree(
-        &self,
-        from: &str,
-        tree: &str,
-        diff: &mut Diff,
-        keep: impl Fn(&Change) -> bool,
-    ) -> Result<(), TakeSnapshot> {
-        let arguments = [
-            "diff-tree",
-            "-r",
-            "-z",
-            "--raw",
-            "--no-renames",
-            "--full-index",
-            from,
-            tree,
-        ];
-        let git = self.store.git(self.deadline);
-        Ok(git.records(&arguments, 0, |record| diff.record(record, &keep))?)
-    }
-
-    /// The agent may have files below our folder's name itself.
-    fn free_name(&self, tree: &str) -> Result<String, TakeSnapshot> {
-        let mut taken = BTreeSet::new();
-        let git = self.store.git(self.deadline);
-        git.records(&["ls-tree", "-z", "--name-only", tree], 0, |name| {
-            if name.starts_with(HELD_FOLDER.as_bytes()) {
-                taken.insert(String::from_utf8_lossy(name).into_owned());
-            }
-        })?;
-        let numbered = (1..).map(|number| format!("{HELD_FOLDER}-{number}"));
-        let mut names = std::iter::once(HELD_FOLDER.to_owned()).chain(numbered);
-        Ok(names.find(|name| !taken.contains(name)).unwrap_or_default())
-    }
-
-    fn bundle(
-        &self,
-        bundle: &Bundle<'_>,
-        folder: &str,
-        notes: &mut Vec<String>,
-    ) -> Result<Option<Edit>, TakeSnapshot> {
-        if bundle.refs().is_empty() {
-            return Ok(None);
-        }
-        let file: PathBuf = self.store.folder().join(BUNDLE);
-        if let Err(error) = bundle.write(self.store.folder(), &file, self.deadline) {
-            notes.push(format!(
-                "the commits never pushed could not be saved: {}",
-                explain(&error)
-            ));
-            return Ok(None);
-        }
-        let size = std::fs::metadata(&file).map_or(u64::MAX, |metadata| metadata.len());
-        if size > MAX_BUNDLE.min(self.order.git.max_push_bytes) {
-            notes.push(format!(
-                "the commits never pushed are not saved: their bundle has {size} bytes"
-            ));
-            return Ok(None);
-        }
-        let path = file.to_string_lossy();
-        let id = self
-            .store
-            .git(self.deadline)
-            .text(&["hash-object", "-w", "--no-filters", "--", &path])?;
-        // The objects are in the repository now; the file itself is made anew each time.
-        let _next_one_replaces_it = std::fs::remove_file(&file);
-        let blob = Blob {
-            mode: "100644".to_owned(),
-            id,
-        };
-        Ok(Some(Edit::Put(blob, format!("{folder}/{BUNDLE}").into_bytes())))
-    }
-
-    pub(super) fn edit(&self, tree: &str, edits: &[Edit]) -> Result<String, TakeSnapshot> {
-        if edits.is_empty() {
-            return Ok(tree.to_owned());
-        }
-        let index = self.store.folder().join("index");
-        let git = self.store.git(self.deadline).env("GIT_INDEX_FILE", &index);
-        git.run(&["read-tree", tree])?;
-        git.feed(
-            &["update-index", "--add", "--replace", "-z", "--index-info"],
-            &index_info(edits),
-        )?;
-        let edited = git.text(&["write-tree"])?;
-        let _next_one_replaces_it = std::fs::remove_file(&index);
-        Ok(edited)
-    }
-
-    fn commit(&self, tree: &str, parent: &Sha, message: &str) -> Result<Sha, TakeSnapshot> {
-        let git = self.store.git(self.deadline);
-        let id = git.feed(&["commit-tree", "-p", parent.as_str(), tree], message.as_bytes())?;
-        let id: Sha = String::from_utf8_lossy(&id).trim().parse()?;
-        git.run(&["update-ref", "refs/gastown/snapshot", id.as_str()])?;
-        Ok(id)
-    }
-}
-
-/// What git said, where it was git that failed: its command says nothing to a reader of a status.
-fn words_of(error: &TakeSnapshot) -> String {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(current) = cause {
-        if let Some(run) = current.downcast_ref::<RunGit>() {
-            return run.words();
-        }
-        cause = current.source();
-    }
-    explain(error)
 }

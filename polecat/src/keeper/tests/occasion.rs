@@ -12,7 +12,7 @@ async fn a_snapshot_is_taken_when_asked() {
     let asking = tokio::task::spawn_blocking(move || {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            match serve::ask(&socket, Duration::from_secs(20)) {
+            match requests::ask(&socket, Duration::from_secs(20)) {
                 Ok(answer) => return answer,
                 Err(error) if Instant::now() > deadline => panic!("{error}"),
                 Err(_) => std::thread::sleep(Duration::from_millis(20)),
@@ -101,7 +101,8 @@ async fn a_request_is_heard_in_the_middle_of_a_checkpoint() {
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
     let keeper = Arc::new(pod.keeper(1));
     let (sender, mut calls) = tokio::sync::mpsc::channel(1);
-    tokio::spawn(keeper.ears().unwrap().hear(sender));
+    let listener = requests::RequestListener::open(&keeper.socket).unwrap();
+    tokio::spawn(listener.receive(sender));
     let checkpoint = keeper.snapshot("checkpoint", serve::Purpose::Checkpoint, Instant::now());
     let meanwhile = async {
         let _asker = tokio::net::UnixStream::connect(&keeper.socket).await.unwrap();
