@@ -46,7 +46,7 @@ pub enum Room {
 }
 
 impl Amount {
-    /// What a status or evidence says was used.
+    /// The amount of the usage and cost that a status or evidence records.
     #[must_use]
     pub fn of(usage: &Usage, cost_micros: Option<u64>) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl Share {
         self != Self::default()
     }
 
-    /// What an attempt that may spend `self` in all may spend before anything is set aside for it.
+    /// The first quarter of `self`: an attempt may spend it before anything is set aside for it.
     #[must_use]
     pub fn first_quarter(self) -> Self {
         self.quarters(1)

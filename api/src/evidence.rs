@@ -64,7 +64,7 @@ pub struct Evidence {
     /// then means that it called another endpoint than the broker.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub calls_expected: bool,
-    /// What has to be set aside before it goes on; its readiness is False meanwhile.
+    /// The part of the budget that the operator must set aside before the broker goes on; its readiness is False meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asks: Option<Share>,
     /// What may have been spent besides: by calls that were under way when an earlier broker of this pod was killed.
@@ -268,7 +268,7 @@ impl Evidence {
         self.calls_expected && self.usage.requests == 0
     }
 
-    /// What this attempt has spent, or may have.
+    /// The amount that this attempt has spent, or may have spent.
     #[must_use]
     pub fn spent(&self) -> Amount {
         Amount::of(&self.usage, self.cost_micros).plus(self.unaccounted)

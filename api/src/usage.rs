@@ -61,7 +61,7 @@ pub struct Price {
     pub long_context: Option<LongContext>,
 }
 
-/// What all tokens of a call cost whose prompt is longer than a limit.
+/// Prices of all tokens of a call whose prompt is longer than a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LongContext {
