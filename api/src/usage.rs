@@ -77,7 +77,7 @@ pub struct LongContext {
     pub cache_read: f64,
 }
 
-/// What a provider said of a call that makes it dearer than the price table has it.
+/// Facts of a provider's answer that make a call dearer than the price table says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Surcharge {
     /// How many of the tokens written to the cache stay there for an hour.

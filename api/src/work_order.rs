@@ -59,7 +59,7 @@ pub struct ProxyOrder {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Control {
-    /// What a status has set aside for the attempt.
+    /// The part of the budget that the status has set aside for the attempt.
     pub granted: Share,
 }
 

@@ -64,7 +64,7 @@ pub struct Question<'a> {
     pub attempt: i32,
     /// What the first attempt found.
     pub base: Option<&'a str>,
-    /// What the pod was stopped for, if it was.
+    /// Why the operator stopped the pod, if it did.
     pub wanted: Wanted,
     /// Why else the operator deleted the pod, if it did: whoever deletes a pod, its agent did not fail by that.
     pub given_up: Option<&'a Refusal>,

@@ -22,7 +22,7 @@ pub(super) fn agent_may_have_run(pod: &PodView, seen_at_work: bool) -> bool {
     got_a_node && (node_is_lost(pod) || (!reported && was_ended_by_the_kubelet(pod)))
 }
 
-/// What the kubelet reported last may be minutes older than the end.
+/// The kubelet's last report may be minutes older than the end.
 fn node_is_lost(pod: &PodView) -> bool {
     let is_named = pod.status.reason.as_deref() == Some("NodeLost");
     is_named || matches!(pod_failure(pod), Some((Reason::NodeLost, _)))

@@ -95,7 +95,7 @@ pub fn listen(pod: &PodView, attempt: i32, word: Option<&Word>, now: Timestamp) 
     }
 }
 
-/// What a broker asks for that goes on; one that has stopped asks for nothing.
+/// The share that a running broker asks for; one that has stopped asks for nothing.
 fn asked(evidence: &Evidence) -> Option<(Share, Spending)> {
     let share = evidence.asks?;
     let spent = Spending {
