@@ -34,6 +34,7 @@ fn full() -> Value {
             "number": number, "retry": 1, "podUID": "4f5b8f1e-0000-0000-0000-000000000000",
             "startedAt": at(), "finishedAt": at(), "outcome": "Delivered", "reason": "Delivered",
             "message": "x".repeat(1024), "usage": usage, "costMicros": 123_400,
+            "granted": {"tokens": 2_000_000, "costMicros": 5_000_000},
         })
     };
     json!({
@@ -44,6 +45,7 @@ fn full() -> Value {
         "agent": "claude-code", "agentImage": "ghcr.io/boshu2/polecat-agent:1", "agentModel": "claude-sonnet-4",
         "repository": "git@github.com:org/repo.git", "baseBranch": "main",
         "usage": usage, "cost": "$0.1234", "costMicros": 123_400, "retryHandled": "2026-01-05",
+        "unaccounted": {"tokens": 1_000_000, "costMicros": 2_500_000},
         "attempts": (1..=10).map(attempt).collect::<Vec<_>>(),
         "conditions": [condition("Ready"), condition("Delivered")],
     })
@@ -56,11 +58,25 @@ fn the_full_status_has_every_field_of_the_type() {
     let definition = parse(include_str!(
         "../../helm/gastown-operator/crds/polecats.gastown.gastown.io.yaml"
     ));
-    let schema =
-        &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"];
-    for field in schema.as_object().unwrap().keys() {
-        assert!(full().get(field).is_some(), "add {field:?} to the full status");
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
+    assert_eq!(missing(schema, &full(), "status"), Vec::<String>::new());
+}
+
+/// The fields of a schema that a value leaves out, at any depth.
+fn missing(schema: &Value, value: &Value, path: &str) -> Vec<String> {
+    if let Some(list) = value.as_array() {
+        return missing(&schema["items"], &list[0], &format!("{path}[0]"));
     }
+    let fields = schema["properties"].as_object().into_iter().flatten();
+    fields
+        .flat_map(|(field, schema)| {
+            let path = format!("{path}.{field}");
+            match value.get(field) {
+                Some(value) => missing(schema, value, &path),
+                None => vec![path],
+            }
+        })
+        .collect()
 }
 
 fn applied(object: &Value, status: impl serde::Serialize) -> Value {

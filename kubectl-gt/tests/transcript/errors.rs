@@ -37,7 +37,13 @@ fn a_cluster_that_cannot_be_reached_is_told() {
     t.run("polecat list --server 'not a url'");
     t.run("polecat list --as-group nobody");
     t.run("polecat list --certificate-authority /nowhere/ca.crt");
-    t.run("rig list --request-timeout 1ms");
+    // A server that takes calls and never answers them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    t.word(&address, "SILENT");
+    t.run(&format!(
+        "rig list --server https://{address} --request-timeout 100ms"
+    ));
     t.end();
 }
 

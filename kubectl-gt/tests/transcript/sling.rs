@@ -1,7 +1,7 @@
 //! `kubectl gt sling`.
 
+use std::io::{BufRead, BufReader, Read as _};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use crate::transcript::Transcript;
 use crate::world::{World, phase};
@@ -43,13 +43,34 @@ fn work_is_slung_at_a_rig() {
     assert_eq!(suffix.len(), 6, "{name}");
 }
 
-/// The operator, as far as the waiting plugin sees it.
+/// The operator, as far as the waiting plugin sees it: it writes once the plugin has told what it sees before.
 fn becomes(world: &World, t: &mut Transcript, line: &str, name: &str, status: (&str, &str, &str)) {
-    let child = t.start(line, Stdio::piped());
-    world.wait_for(name);
+    let mut child = t.start(line, Stdio::piped());
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut told = until_told(&mut errors, &format!("{name}: Pending"));
     world.status(name, &phase(status.0, status.1, status.2));
-    let output = child.wait_with_output().unwrap();
+    errors.read_to_end(&mut told).unwrap();
+    let mut output = child.wait_with_output().unwrap();
+    output.stderr = told;
     t.write(line, &output);
+}
+
+/// What the plugin tells up to a line.
+fn until_told(errors: &mut impl BufRead, line: &str) -> Vec<u8> {
+    let mut told = Vec::new();
+    loop {
+        let begin = told.len();
+        let read = errors.read_until(b'\n', &mut told).unwrap();
+        assert_ne!(
+            read,
+            0,
+            "{line:?} is not told: {}",
+            String::from_utf8_lossy(&told)
+        );
+        if told[begin..].trim_ascii_end() == line.as_bytes() {
+            return told;
+        }
+    }
 }
 
 #[test]
@@ -90,16 +111,18 @@ fn ctrl_c_ends_the_waiting_and_says_that_the_work_goes_on() {
     let mut t = Transcript::new("interrupt");
     world.rig("demo");
     let line = "sling mp-1 demo --name toast --wait=done -n town -o name";
-    let child = t.start(line, Stdio::piped());
-    world.wait_for("toast");
+    let mut child = t.start(line, Stdio::piped());
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
     // The handler is there once the plugin has said what it sees.
-    std::thread::sleep(Duration::from_secs(1));
+    let mut told = until_told(&mut errors, "toast: Pending");
     let interrupted = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status()
         .unwrap();
     assert!(interrupted.success());
-    let output = child.wait_with_output().unwrap();
+    errors.read_to_end(&mut told).unwrap();
+    let mut output = child.wait_with_output().unwrap();
+    output.stderr = told;
     t.write(line, &output);
     t.end();
     assert!(world.find("toast").is_some());

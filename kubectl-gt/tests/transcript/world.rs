@@ -177,11 +177,6 @@ impl World {
         .ok()
     }
 
-    /// Waits for a polecat of that name.
-    pub fn wait_for(&self, name: &str) {
-        Self::until(|| self.find(name).is_some());
-    }
-
     /// An object of the core group.
     pub fn secret(&self, name: &str) -> Value {
         self.send(
