@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use gastown_api::condition::WORK_MAY_BE_LOST;
 use gastown_api::polecat::{Polecat, PolecatPhase};
-use gastown_tests::harness::{Entry, Remote, World, stand_in, with_world};
+use gastown_tests::harness::{Entry, Remote, World, condition, polecat, stand_in, with_world};
 use serde_json::json;
 
 /// In a second attempt the script ends at once, so that what it found is delivered.
@@ -90,6 +91,95 @@ async fn work_in_a_linked_work_tree_is_saved_named_and_there_again() {
         let saved: Vec<_> = files.iter().filter(|(path, _)| path.starts_with("gastown-held/work-trees/")).collect();
         assert_eq!(saved.len(), 2, "{:?}", files.keys());
         assert!(saved.iter().any(|(_, entry)| entry.bytes == b"print(1)\n"));
+    })
+    .await;
+}
+
+/// A model that works in a work tree of its own, by Claude Code's tool for it, and goes on as `then` says.
+fn in_a_work_tree(change: &str, then: &str) -> String {
+    format!(
+        r#"
+turns:
+  - say: I'll work in a worktree.
+    tool:
+      name: EnterWorktree
+      input: {{name: fix-add}}
+  - say: Fixing.
+    tool:
+      name: Bash
+      input: {{command: "pwd; {change}; echo 'half way' there", description: Fix}}
+  - {then}
+"#
+    )
+}
+
+/// The fix of the model above.
+const FIX: &str = "sed -i 's/return a - b/return a + b/' calculator.py; echo 'print(1)' > new_module.py";
+
+/// Checks that the snapshot that the object names has the work of the model above, and that no other ref has moved.
+async fn has_the_work_tree(remote: &Remote, name: &str, polecat: &Polecat) -> BTreeMap<String, Entry> {
+    let status = polecat.status.as_ref().unwrap();
+    let saved = status.wip.as_ref();
+    let saved = saved.unwrap_or_else(|| panic!("{name}: nothing is saved: {:?}", status.conditions));
+    assert_eq!(remote.sha(&saved.name).await, saved.sha, "{name}");
+    remote.files(&saved.sha).await
+}
+
+#[tokio::test]
+async fn work_by_the_agents_own_tool_for_work_trees_is_saved_and_said() {
+    with_world("enter-worktree", async |world: &World| {
+        let remote = world.testbed().await;
+        world.credentials().await;
+        let commit = format!("{FIX}; git add -A; git commit -qm 'Fix add'");
+        for (name, change, then) in [
+            ("open", FIX, "hang: true"),
+            ("left", FIX, "say: Fixed."),
+            ("committed", commit.as_str(), "say: Fixed."),
+        ] {
+            remote.put_script(name, &in_a_work_tree(change, then)).await;
+            world.sling(polecat(name, name)).await;
+        }
+        let uncommitted = |name: &str, files: &BTreeMap<String, Entry>| {
+            let held: Vec<_> = files
+                .iter()
+                .filter(|(path, _)| path.starts_with("gastown-held/work-trees/"))
+                .collect();
+            assert_eq!(held.len(), 2, "{name}: {:?}", files.keys());
+            assert!(
+                held.iter().any(|(_, entry)| entry.bytes == b"print(1)\n"),
+                "{name}"
+            );
+        };
+        let open = async {
+            let log = world.log_holds("open", "claude", "half way there").await;
+            assert!(log.contains(".claude/worktrees/fix-add"), "{log}");
+            world
+                .patch::<Polecat>("open", json!({"spec": {"desiredState": "Idle"}}))
+                .await;
+            let is_idle = |polecat: &Polecat| phase_of(polecat) == Some(PolecatPhase::Idle);
+            let polecat = world.polecat_until("open", "it is Idle", is_idle).await;
+            uncommitted("open", &has_the_work_tree(&remote, "open", &polecat).await);
+        };
+        let left = async {
+            let (polecat, message) = world.is_stuck("left", "NothingChanged").await;
+            eprintln!("left: {message}; {:?}", condition(&polecat, WORK_MAY_BE_LOST));
+            uncommitted("left", &has_the_work_tree(&remote, "left", &polecat).await);
+        };
+        let committed = async {
+            let (polecat, message) = world.is_stuck("committed", "NothingChanged").await;
+            eprintln!(
+                "committed: {message}; {:?}",
+                condition(&polecat, WORK_MAY_BE_LOST)
+            );
+            let files = has_the_work_tree(&remote, "committed", &polecat).await;
+            let bundle = "gastown-held/unpushed.bundle";
+            assert!(files.contains_key(bundle), "{:?}", files.keys());
+            let sha = polecat.status.unwrap().wip.unwrap().sha;
+            let branch = "refs/heads/worktree-fix-add";
+            let module = remote.file_in_bundle(&sha, bundle, branch, "new_module.py").await;
+            assert_eq!(module, b"print(1)\n");
+        };
+        tokio::join!(open, left, committed);
     })
     .await;
 }
