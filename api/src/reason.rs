@@ -140,6 +140,8 @@ reasons! {
     RepositoryNotFound => "check the repository's URL and what the credential may read, and retry",
     /// The base branch does not exist.
     BranchNotFound => "set spec.kubernetes.gitBranch to a branch that exists",
+    /// A ref on the git host is in the way of one that the polecat has to make: git keeps refs as files and folders.
+    RefBlocked => "delete or rename the ref that the message names on the git host, and retry; or make the polecat anew with another spec.kubernetes.workBranch",
     /// The git secret may not be sent to this host.
     GitHostNotAllowed => "list the host in the git secret's key hosts, or create the Rig of this repository",
 

@@ -1,7 +1,7 @@
 //! What ends without delivered work, and why.
 
 use gastown_api::polecat::{AttemptOutcome, Polecat, PolecatPhase};
-use gastown_tests::harness::{World, polecat, with_world};
+use gastown_tests::harness::{Remote, World, polecat, with_world};
 use serde_json::json;
 
 #[tokio::test]
@@ -176,6 +176,54 @@ async fn a_repository_or_branch_that_does_not_exist_is_stuck() {
         world.is_stuck("no-repository", "RepositoryNotFound").await;
         let (_, message) = world.is_stuck("no-branch", "BranchNotFound").await;
         assert!(message.contains("absent"), "{message}");
+    })
+    .await;
+}
+
+/// It ended before the model was asked anything, and left nothing on the git host.
+async fn cost_nothing(remote: &Remote, polecat: &Polecat) {
+    assert_eq!(remote.model_requests().await.len(), 0);
+    let tokens = polecat.status.as_ref().unwrap().usage.map(|usage| usage.tokens());
+    assert_eq!(tokens.unwrap_or_default(), 0);
+    let refs = remote.refs().await;
+    assert_eq!(refs.keys().collect::<Vec<_>>(), ["refs/heads/main"]);
+}
+
+#[tokio::test]
+async fn a_branch_in_the_way_of_the_work_branch_is_stuck_before_the_model_is_called() {
+    with_world("ref-blocked", async |world: &World| {
+        let remote = world.testbed().await;
+        world.credentials().await;
+        let mut object = polecat("wedge", "fix-bug");
+        object["spec"]["kubernetes"]["workBranch"] = json!("main/fix");
+        world.sling(object).await;
+        let (polecat, message) = world.is_stuck("wedge", "RefBlocked").await;
+        for part in [
+            "\"refs/heads/main/fix\"",
+            "\"refs/heads/main\"",
+            "delete or rename",
+        ] {
+            assert!(message.contains(part), "{part} not in {message}");
+        }
+        cost_nothing(&remote, &polecat).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_may_only_read_is_stuck_before_the_model_is_called() {
+    with_world("read-only", async |world: &World| {
+        let remote = world.testbed().await;
+        world.credentials().await;
+        let mut object = polecat("onlooker", "fix-bug");
+        object["spec"]["kubernetes"]["gitRepository"] = json!("https://testbed/read-only/calculator.git");
+        object["spec"]["kubernetes"]["gitSecretRef"]["name"] = json!("git-token");
+        world.sling(object).await;
+        let (polecat, message) = world.is_stuck("onlooker", "GitCredentialRefused").await;
+        for part in ["no push is possible", "403", "with write access"] {
+            assert!(message.contains(part), "{part} not in {message}");
+        }
+        cost_nothing(&remote, &polecat).await;
     })
     .await;
 }

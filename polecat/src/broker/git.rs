@@ -7,6 +7,7 @@ mod classify;
 mod forward;
 mod gateway;
 mod host;
+mod in_the_way;
 mod inbound;
 mod inspect;
 mod key;

@@ -48,7 +48,7 @@ pub fn retry(reason: Reason) -> Retry {
 
         // Those who wait for a credential, a host key, a policy or a field wait for a person.
         Reason::GitCredentialRefused | Reason::HostKeyUnknown | Reason::GitHostNotAllowed
-        | Reason::ModelCredentialRefused | Reason::RepositoryNotFound | Reason::BranchNotFound
+        | Reason::ModelCredentialRefused | Reason::RepositoryNotFound | Reason::BranchNotFound | Reason::RefBlocked
         | Reason::AdmissionRefused | Reason::PodNameTaken | Reason::SpecIncomplete | Reason::SpecNotAllowed
         | Reason::ProviderUnsupportedByAgent | Reason::EndpointNotAllowed | Reason::ModelNotAllowed
         | Reason::CertificateUntrusted | Reason::SecretInvalid | Reason::SettingsInvalid | Reason::ImageIsNotAnAgent | Reason::ContainerConfigInvalid

@@ -1,6 +1,7 @@
 //! The broker's bare repository: a mirror of the base and the work branch with full history, and this pod's snapshot.
 //! The remote is the truth: whatever an earlier broker pushed is adopted.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use tokio::sync::Mutex;
 
 use super::child::{Git, RunGit};
 use super::classify::Failure;
+use super::in_the_way;
 use super::policy::{Names, Target, Tips};
 use super::upstream::Upstream;
 use crate::broker::record::Record;
@@ -92,18 +94,8 @@ impl Repository {
     ) -> Result<Self, Failure> {
         let resume = order.resume.as_ref().map(|resume| &resume.name);
         let resume = resume.filter(|name| names.is_earlier_snapshot(name));
-        let own = [&names.base, &names.work, &names.wip, &names.wip_as_branch];
-        let wanted: Vec<&str> = own.into_iter().chain(resume).map(String::as_str).collect();
-        let mut pauses = START_PAUSES.iter();
-        let refs = loop {
-            match (upstream.list(&git, &wanted).await, pauses.next()) {
-                (Err(failure), Some(pause)) if failure.may_pass() => {
-                    tracing::warn!(%failure, "the git host does not answer; asking again in {pause} s");
-                    tokio::time::sleep(Duration::from_secs(*pause)).await;
-                }
-                (refs, _) => break refs?,
-            }
-        };
+        let refs = list(&git, &upstream, &names, resume).await?;
+        blocked(&names.work, &refs).map_or(Ok(()), Err)?;
         let base_branch = refs.get(&names.base).cloned().ok_or_else(|| {
             let branch = &order.base_branch;
             Failure::new(
@@ -116,13 +108,10 @@ impl Repository {
             )
         })?;
         let hex_length = base_branch.as_str().len();
-        let (wip_name, wip) = match (refs.get(&names.wip), refs.get(&names.wip_as_branch)) {
-            (None, Some(sha)) => (names.wip_as_branch.clone(), Some(sha)),
-            (sha, _) => (names.wip.clone(), sha),
-        };
+        let (wip_name, wip) = wip(&names, &refs)?;
         let tips = Tips {
             work: refs.get(&names.work).cloned(),
-            wip: wip.cloned(),
+            wip,
         };
         prepare(&git, &names, hex_length)
             .await
@@ -152,7 +141,24 @@ impl Repository {
             hex_length,
         };
         repository.adopt().await?;
+        repository.may_push().await?;
         Ok(repository)
+    }
+
+    /// Whether the remote takes pushes with this credential at all, by the ref that only this pod moves.
+    async fn may_push(&self) -> Result<(), Failure> {
+        let (sha, name) = {
+            let state = self.state.lock().await;
+            let sha = state.tips.wip.as_ref().unwrap_or(&state.base_branch);
+            (sha.clone(), state.wip_name.clone())
+        };
+        let mut pauses = START_PAUSES.into_iter();
+        loop {
+            match self.upstream.may_push(&self.git, &sha, &name).await {
+                Err(failure) if is_asked_again(&failure, &mut pauses).await => {}
+                answer => return answer,
+            }
+        }
     }
 
     /// Fetches what the remote holds, and says so in the record.
@@ -252,6 +258,63 @@ impl Repository {
             .ask(["cat-file", "-e", &format!("{sha}^{{commit}}")])
             .await
             .is_ok()
+    }
+}
+
+/// Whether to ask an unreachable host again, once the next pause is over.
+async fn is_asked_again(failure: &Failure, pauses: &mut impl Iterator<Item = u64>) -> bool {
+    let Some(pause) = pauses.next().filter(|_| failure.may_pass()) else {
+        return false;
+    };
+    tracing::warn!(%failure, "the git host does not answer; asking again in {pause} s");
+    tokio::time::sleep(Duration::from_secs(pause)).await;
+    true
+}
+
+/// The refs of the remote that the attempt needs, and those that are in the way of the ones that it makes.
+async fn list(
+    git: &Git,
+    upstream: &Upstream,
+    names: &Names,
+    resume: Option<&String>,
+) -> Result<BTreeMap<String, Sha>, Failure> {
+    let made = [&names.work, &names.wip, &names.wip_as_branch];
+    let wanted: Vec<&String> = made.into_iter().chain([&names.base]).chain(resume).collect();
+    let mut patterns: Vec<String> = wanted.iter().map(|name| (*name).clone()).collect();
+    patterns.extend(made.iter().flat_map(|name| in_the_way::patterns(name)));
+    let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+    let is_wanted = |name: &str| {
+        wanted.iter().any(|wanted| *wanted == name)
+            || made.iter().any(|made| in_the_way::excludes(made, name))
+    };
+    let mut pauses = START_PAUSES.into_iter();
+    loop {
+        match upstream.list_where(git, &patterns, is_wanted).await {
+            Err(failure) if is_asked_again(&failure, &mut pauses).await => {}
+            refs => return refs,
+        }
+    }
+}
+
+/// Why the remote cannot have a ref of this name; none: it can.
+fn blocked(name: &str, refs: &BTreeMap<String, Sha>) -> Option<Failure> {
+    let other = refs.keys().find(|other| in_the_way::excludes(name, other))?;
+    let message = format!("{name:?} cannot be made on the git host while {other:?} is there");
+    Some(Failure::new(Reason::RefBlocked, message))
+}
+
+/// The name of the WIP ref on the remote, and where it is: a branch, where an earlier run of this container had to make it
+/// one, or where the other name cannot exist.
+fn wip(names: &Names, refs: &BTreeMap<String, Sha>) -> Result<(String, Option<Sha>), Failure> {
+    let of = |name: &String| (name.clone(), refs.get(name).cloned());
+    let has_branch = !refs.contains_key(&names.wip) && refs.contains_key(&names.wip_as_branch);
+    if has_branch {
+        return Ok(of(&names.wip_as_branch));
+    }
+    match (blocked(&names.wip, refs), blocked(&names.wip_as_branch, refs)) {
+        (None, _) => Ok(of(&names.wip)),
+        (Some(_), None) => Ok(of(&names.wip_as_branch)),
+        (Some(failure), Some(_)) => Err(failure),
     }
 }
 

@@ -4,6 +4,7 @@ mod attack;
 mod delivery;
 mod remote;
 mod reread;
+mod start;
 mod transport;
 
 use std::path::{Path, PathBuf};

@@ -88,12 +88,21 @@ impl Upstream {
 
     /// The remote's refs of these exact names.
     pub async fn list(&self, git: &Git, names: &[&str]) -> Result<BTreeMap<String, Sha>, Failure> {
+        self.list_where(git, names, |name| names.contains(&name)).await
+    }
+
+    /// The remote's refs that fit one of `patterns` and are `wanted`: a pattern also fits refs that end with it.
+    pub async fn list_where(
+        &self,
+        git: &Git,
+        patterns: &[&str],
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<BTreeMap<String, Sha>, Failure> {
         let args = ["ls-remote", "--refs", "--quiet"];
-        let finished = self.call(git, &args, names, LIST, Act::Read).await?;
+        let finished = self.call(git, &args, patterns, LIST, Act::Read).await?;
         let text = String::from_utf8_lossy(&finished.stdout);
-        // A pattern also fits refs that end with it.
         let refs = text.lines().filter_map(|line| line.split_once('\t'));
-        let refs = refs.filter(|(_, name)| names.contains(name));
+        let refs = refs.filter(|(_, name)| wanted(name));
         Ok(refs
             .filter_map(|(sha, name)| Some((name.to_owned(), sha.parse().ok()?)))
             .collect())
@@ -124,6 +133,18 @@ impl Upstream {
         ];
         self.call(git, &args, &[&refspec], self.push, Act::Write).await?;
         Ok(())
+    }
+
+    /// Whether the credential may push: asks for all that a push of `sha` to `name` asks for, and sends nothing. The host's
+    /// hooks and its rules about single branches are not asked.
+    pub async fn may_push(&self, git: &Git, sha: &Sha, name: &str) -> Result<(), Failure> {
+        let refspec = format!("{sha}:{name}");
+        let args = ["push", "--dry-run", "--porcelain", "--no-verify", "--no-signed"];
+        let asked = self.call(git, &args, &[&refspec], LIST, Act::Write).await;
+        asked.map(drop).map_err(|failure| {
+            let message = format!("no push is possible: {}", failure.message);
+            Failure::new(failure.reason, message)
+        })
     }
 
     /// Deletes the remote's `name` if it still is at `sha`.

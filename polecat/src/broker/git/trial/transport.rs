@@ -314,6 +314,29 @@ impl Sshd {
 }
 
 #[tokio::test]
+async fn an_ssh_key_that_may_only_read_is_named_before_anything_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(mut sshd) = Sshd::start(dir.path()).await else {
+        return;
+    };
+    // As hosts do: the key is known, and the command is answered in words.
+    let script = dir.path().join("read-only");
+    let text = "#!/bin/sh\ncase $SSH_ORIGINAL_COMMAND in git-receive-pack*) echo 'ERROR: The key you are authenticating with has been marked as read only.' >&2; exit 1;; esac\nexec sh -c \"$SSH_ORIGINAL_COMMAND\"\n";
+    std::fs::write(&script, text).unwrap();
+    let public = std::fs::read_to_string(dir.path().join("user.pub")).unwrap();
+    let line = format!("command=\"sh {}\" {public}", script.display());
+    std::fs::write(dir.path().join("user.pub"), line).unwrap();
+    let mut order = fixture::order();
+    order.git.repository = sshd.url.parse().unwrap();
+    order.git.known_hosts.clone_from(&sshd.known_hosts);
+    mount(&dir.path().join("secret"), &[("ssh-privatekey", &sshd.key)]);
+    let failure = start(dir.path(), "broker", &order, UID).await.err().unwrap();
+    assert_eq!(failure.reason, Reason::GitCredentialRefused, "{failure}");
+    assert!(failure.message.contains("marked as read only"), "{failure}");
+    sshd.child.kill().await.unwrap();
+}
+
+#[tokio::test]
 async fn ssh_works_with_the_key_and_a_known_host_and_names_what_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let Some(mut sshd) = Sshd::start(dir.path()).await else {

@@ -1,0 +1,102 @@
+//! What is wrong with the remote is said at the start, before an agent has begun.
+
+use gastown_api::reason::Reason;
+
+use super::remote::Remote;
+use super::*;
+
+async fn fails(remote: &Remote, change: impl FnOnce(&mut WorkOrder)) -> super::super::Failure {
+    let dir = tempfile::tempdir().unwrap();
+    let order = order(remote, change);
+    start(dir.path(), "broker", &order, UID).await.err().unwrap()
+}
+
+/// Makes `name` on the remote, at `main`.
+async fn make_ref(remote: &Remote, name: &str) {
+    git(&remote.repo, &["update-ref", name, "main"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_branch_that_stands_where_ours_needs_a_folder_is_named() {
+    for name in [
+        "refs/heads/polecat",
+        "refs/heads/polecat/furiosa",
+        "refs/heads/polecat/furiosa/gt-1@m1/x/y",
+    ] {
+        let remote = Remote::http().await;
+        make_ref(&remote, name).await;
+        let failure = fails(&remote, |_| {}).await;
+        assert_eq!(failure.reason, Reason::RefBlocked, "{failure}");
+        for part in [WORK, name] {
+            assert!(failure.message.contains(&format!("{part:?}")), "{failure}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_base_branch_that_is_in_the_way_of_the_work_branch_is_named() {
+    let remote = Remote::http().await;
+    let failure = fails(&remote, |order| {
+        order.git.work_branch = "main/fix".parse().unwrap();
+    })
+    .await;
+    assert_eq!(failure.reason, Reason::RefBlocked, "{failure}");
+    assert!(failure.message.contains("\"refs/heads/main\""), "{failure}");
+}
+
+#[tokio::test]
+async fn a_snapshot_whose_ref_is_blocked_goes_to_a_branch_and_with_both_blocked_nothing_begins() {
+    let remote = Remote::http().await;
+    make_ref(&remote, "refs/gastown/wip").await;
+    let dir = tempfile::tempdir().unwrap();
+    let order = order(&remote, |_| {});
+    let broker = start(dir.path(), "broker", &order, UID).await.unwrap();
+    let clone = broker.clone(dir.path(), "a").await;
+    let one = commit(&clone, "src/b.txt", "1").await;
+    git(&clone, &["push", "-q", "origin", &format!("HEAD:{WIP}")])
+        .await
+        .unwrap();
+    let branch = "refs/heads/gastown-wip/furiosa/01234567";
+    assert_eq!(tip(&remote.repo, branch).await, Some(one));
+    assert_eq!(broker.evidence().refused_count, 0);
+    git(&remote.repo, &["update-ref", "-d", branch]).await.unwrap();
+    make_ref(&remote, "refs/heads/gastown-wip").await;
+    let failure = start(dir.path(), "other", &order, UID).await.err().unwrap();
+    assert_eq!(failure.reason, Reason::RefBlocked, "{failure}");
+}
+
+#[tokio::test]
+async fn refs_beside_ours_are_in_nobodys_way() {
+    let remote = Remote::http().await;
+    for name in [
+        "refs/heads/polecat/nux/gt-1@m1",
+        "refs/heads/polecat/furiosa/gt-1@m12",
+        "refs/gastown/wip/furiosa/fedcba98",
+        "refs/tags/polecat",
+        "refs/mirrors/refs/heads/polecat",
+    ] {
+        make_ref(&remote, name).await;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let order = order(&remote, |_| {});
+    start(dir.path(), "broker", &order, UID).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_credential_that_may_only_read_is_named_and_the_probe_leaves_nothing() {
+    let remote = Remote::http().await;
+    let dir = tempfile::tempdir().unwrap();
+    let order = order(&remote, |_| {});
+    let before = git(&remote.repo, &["for-each-ref"]).await.unwrap();
+    start(dir.path(), "broker", &order, UID).await.unwrap();
+    assert_eq!(git(&remote.repo, &["for-each-ref"]).await.unwrap(), before);
+    git(&remote.repo, &["config", "http.receivepack", "false"])
+        .await
+        .unwrap();
+    let failure = start(dir.path(), "other", &order, UID).await.err().unwrap();
+    assert_eq!(failure.reason, Reason::GitCredentialRefused, "{failure}");
+    assert!(
+        failure.message.starts_with("no push is possible: ") && failure.message.contains("403"),
+        "{failure}"
+    );
+}
