@@ -141,3 +141,103 @@ async fn a_budget_is_set_aside_by_quarters_and_a_hard_end_is_charged_its_part() 
     })
     .await;
 }
+
+/// A stand-in that makes one call as an agent would, streamed or not, and delivers something.
+fn caller(name: &str, stream: bool, beta: &str, ttl: &str) -> serde_json::Value {
+    let script = format!(
+        r#"set -e
+python3 - <<'PYTHON'
+import http.client, json
+cached = {{"type": "text", "text": "x" * 5000, "cache_control": {{"type": "ephemeral"{ttl}}}}}
+body = {{"model": "claude-sonnet-4-5", "max_tokens": 2000, "stream": {stream}, "system": [cached],
+        "tools": [{{"name": "t", "input_schema": {{"type": "object"}}}}],
+        "messages": [{{"role": "user", "content": "[[script:{name}]]"}}]}}
+link = http.client.HTTPConnection("127.0.0.1", 8418, timeout=60)
+link.request("POST", "/v1/messages", json.dumps(body), {{"content-type": "application/json", "anthropic-beta": "{beta}"}})
+answer = link.getresponse()
+print("answered", answer.status, answer.read()[-300:])
+assert answer.status == 200
+PYTHON
+echo done > {name}.txt; git add {name}.txt; git commit -qm Done"#,
+        stream = if stream { "True" } else { "False" },
+    );
+    stand_in(name, &script)
+}
+
+#[tokio::test]
+async fn what_a_call_switches_on_is_charged_at_its_own_price() {
+    const HOUR: &str = r#", "ttl": "1h""#;
+    const EXTENDED: &str = "extended-cache-ttl-2025-04-11";
+    with_world("dear", async |world: &World| {
+        let remote = world.testbed().await;
+        world.credentials().await;
+        // Of claude-sonnet-4-5, in dollars for a million: 3 and 15; 3.75 and 6 for cache writes of five minutes and an
+        // hour; above 200,000 tokens of prompt 6 and 22.5, and 12 for an hour.
+        let cases = [
+            (
+                "hour",
+                false,
+                EXTENDED,
+                HOUR,
+                "inputTokens: 1000, outputTokens: 100, cacheWriteTokens: 2000, oneHourTokens: 1500",
+                3000 + 1500 + 500 * 15 / 4 + 1500 * 6,
+            ),
+            (
+                "streamed",
+                true,
+                EXTENDED,
+                HOUR,
+                "inputTokens: 1000, outputTokens: 100, cacheWriteTokens: 2000, oneHourTokens: 2000",
+                3000 + 1500 + 2000 * 6,
+            ),
+            // A gateway that does not tell for how long.
+            (
+                "untold",
+                false,
+                EXTENDED,
+                HOUR,
+                "inputTokens: 1000, outputTokens: 100, cacheWriteTokens: 2000",
+                3000 + 1500 + 2000 * 6,
+            ),
+            (
+                "short",
+                false,
+                "",
+                "",
+                "inputTokens: 1000, outputTokens: 100, cacheWriteTokens: 2000",
+                3000 + 1500 + 2000 * 15 / 4,
+            ),
+            (
+                "long",
+                false,
+                "context-1m-2025-08-07",
+                "",
+                "inputTokens: 250000, outputTokens: 1000",
+                250_000 * 6 + 22_500,
+            ),
+            (
+                "long-hour",
+                true,
+                "context-1m-2025-08-07,extended-cache-ttl-2025-04-11",
+                HOUR,
+                "inputTokens: 1000, outputTokens: 1000, cacheWriteTokens: 200000, oneHourTokens: 200000",
+                6000 + 22_500 + 200_000 * 12,
+            ),
+        ];
+        for (name, stream, beta, ttl, usage, _) in cases {
+            let turns = format!("turns: [{{say: Fine, usage: {{{usage}, cacheReadTokens: 0}}}}]");
+            remote.put_script(name, &turns).await;
+            world.sling(caller(name, stream, beta, ttl)).await;
+        }
+        for (name, _, beta, _, _, micros) in cases {
+            let polecat = world.ends(name, PolecatPhase::Done).await;
+            let status = polecat.status.unwrap();
+            assert_eq!(status.cost_micros, Some(micros), "{name}: {:?}", status.usage);
+            let asked = remote.model_requests().await;
+            let asked = asked.iter().find(|request| request["script"] == name).unwrap();
+            let sent = asked["headers"]["anthropic-beta"].as_str().unwrap_or_default();
+            assert_eq!(sent, beta, "{name}: what is priced passes");
+        }
+    })
+    .await;
+}

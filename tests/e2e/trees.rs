@@ -116,8 +116,12 @@ turns:
 /// The fix of the model above.
 const FIX: &str = "sed -i 's/return a - b/return a + b/' calculator.py; echo 'print(1)' > new_module.py";
 
-/// Checks that the snapshot that the object names has the work of the model above, and that no other ref has moved.
-async fn has_the_work_tree(remote: &Remote, name: &str, polecat: &Polecat) -> BTreeMap<String, Entry> {
+fn may_be_lost(polecat: &Polecat) -> bool {
+    condition(polecat, WORK_MAY_BE_LOST).is_some_and(|(holds, _, _)| holds)
+}
+
+/// The files of the snapshot that the object names.
+async fn saved_files(remote: &Remote, name: &str, polecat: &Polecat) -> BTreeMap<String, Entry> {
     let status = polecat.status.as_ref().unwrap();
     let saved = status.wip.as_ref();
     let saved = saved.unwrap_or_else(|| panic!("{name}: nothing is saved: {:?}", status.conditions));
@@ -139,6 +143,11 @@ async fn work_by_the_agents_own_tool_for_work_trees_is_saved_and_said() {
             remote.put_script(name, &in_a_work_tree(change, then)).await;
             world.sling(polecat(name, name)).await;
         }
+        let merged = format!("{commit}; git -C ../../.. merge -q worktree-fix-add");
+        remote
+            .put_script("merged", &in_a_work_tree(&merged, "say: Fixed."))
+            .await;
+        world.sling(polecat("merged", "merged")).await;
         let uncommitted = |name: &str, files: &BTreeMap<String, Entry>| {
             let held: Vec<_> = files
                 .iter()
@@ -158,12 +167,16 @@ async fn work_by_the_agents_own_tool_for_work_trees_is_saved_and_said() {
                 .await;
             let is_idle = |polecat: &Polecat| phase_of(polecat) == Some(PolecatPhase::Idle);
             let polecat = world.polecat_until("open", "it is Idle", is_idle).await;
-            uncommitted("open", &has_the_work_tree(&remote, "open", &polecat).await);
+            uncommitted("open", &saved_files(&remote, "open", &polecat).await);
         };
         let left = async {
             let (polecat, message) = world.is_stuck("left", "NothingChanged").await;
-            eprintln!("left: {message}; {:?}", condition(&polecat, WORK_MAY_BE_LOST));
-            uncommitted("left", &has_the_work_tree(&remote, "left", &polecat).await);
+            assert!(
+                message.contains("work tree .claude/worktrees/fix-add (2 in all)"),
+                "{message}"
+            );
+            assert!(!may_be_lost(&polecat));
+            uncommitted("left", &saved_files(&remote, "left", &polecat).await);
         };
         let committed = async {
             let (polecat, message) = world.is_stuck("committed", "NothingChanged").await;
@@ -171,7 +184,7 @@ async fn work_by_the_agents_own_tool_for_work_trees_is_saved_and_said() {
                 "committed: {message}; {:?}",
                 condition(&polecat, WORK_MAY_BE_LOST)
             );
-            let files = has_the_work_tree(&remote, "committed", &polecat).await;
+            let files = saved_files(&remote, "committed", &polecat).await;
             let bundle = "gastown-held/unpushed.bundle";
             assert!(files.contains_key(bundle), "{:?}", files.keys());
             let sha = polecat.status.unwrap().wip.unwrap().sha;
@@ -179,7 +192,12 @@ async fn work_by_the_agents_own_tool_for_work_trees_is_saved_and_said() {
             let module = remote.file_in_bundle(&sha, bundle, branch, "new_module.py").await;
             assert_eq!(module, b"print(1)\n");
         };
-        tokio::join!(open, left, committed);
+        let merged = async {
+            let polecat = world.ends("merged", PolecatPhase::Done).await;
+            let files = remote.files(&polecat.status.unwrap().head.unwrap()).await;
+            assert_eq!(files["new_module.py"].bytes, b"print(1)\n");
+        };
+        tokio::join!(open, left, committed, merged);
     })
     .await;
 }

@@ -102,7 +102,8 @@ fn section(prompt: &mut String, heading: &str, text: &str) {
 
 fn delivery(order: &WorkOrder) -> String {
     let mut text = format!(
-        "- {repository} is cloned in {REPO_DIR}, with the branch `{work}` checked out. Stay on this branch.\n\
+        "- {repository} is cloned in {REPO_DIR}, with the branch `{work}` checked out. Stay on this branch: \
+         only what is on it is delivered. Merge into it whatever you do on another branch or in another work tree.\n\
          - Commit your work with git, in small commits whose messages say why.\n\
          - Push with `git push origin HEAD`. `origin` is a host inside this pod that passes your commits on; it takes \
          this branch only, and no force-push. No pull request is needed.\n\

@@ -6,6 +6,7 @@
 //! the agent itself ran and find as little here as it did; they must only not hold the end up.
 
 mod leftovers;
+mod undelivered;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -19,9 +20,6 @@ use crate::git::{Git, RunGit, patiently};
 
 /// How long the broker may take to say what it has, after a push that failed.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
-
-/// How many other branches are named.
-const MAX_NAMED: usize = 5;
 
 /// What delivery works with.
 #[derive(Clone, Copy)]
@@ -79,10 +77,7 @@ impl Context<'_> {
         if agent_ended_well && !delivery.failed {
             self.deliver_leftovers(deadline, &mut delivery);
         }
-        match self.undelivered(deadline) {
-            Ok(left) => delivery.left.extend(left),
-            Err(error) => delivery.note("the agent's other branches could not be read", &error),
-        }
+        self.name_undelivered(deadline, &mut delivery);
         for note in delivery.notes.iter().chain(&delivery.left) {
             say(&format!("polecat run: {note}"));
         }
@@ -90,8 +85,12 @@ impl Context<'_> {
     }
 
     fn git(&self, deadline: Instant) -> Git {
+        self.git_at(self.repository, deadline)
+    }
+
+    fn git_at(&self, folder: &Path, deadline: Instant) -> Git {
         let mail = mail_address(self.order);
-        let mut git = Git::at(self.repository)
+        let mut git = Git::at(folder)
             .config("core.hooksPath=/dev/null")
             .config("core.fsmonitor=false")
             .config("commit.gpgSign=false")
@@ -214,44 +213,6 @@ impl Context<'_> {
             let work = remote.work.as_ref();
             work.is_some_and(|work| work == commit || is_part_of(git, commit, work))
         })
-    }
-
-    /// Commits that no push of the work branch takes along.
-    fn undelivered(&self, deadline: Instant) -> Result<Vec<String>, RunGit> {
-        let git = self.git(deadline);
-        let work = self.order.git.work_branch.full();
-        let mut branches = vec!["HEAD".to_owned()];
-        git.records(
-            &["for-each-ref", "--format=%(refname)", "refs/heads"],
-            b'\n',
-            |name| {
-                if branches.len() <= MAX_NAMED {
-                    branches.push(String::from_utf8_lossy(name).into_owned());
-                }
-            },
-        )?;
-        let work_exists =
-            branches.contains(&work) || git.asks(&["rev-parse", "--quiet", "--verify", &work])?;
-        let mut notes = Vec::new();
-        for branch in branches.iter().filter(|branch| **branch != work) {
-            let mut count = vec!["rev-list", "--count", branch, "--not", "--remotes"];
-            if work_exists {
-                count.push(&work);
-            }
-            if branch == "HEAD" {
-                count.push("--branches");
-            }
-            let count = git.text(&count)?;
-            if count != "0" {
-                let name = branch.strip_prefix("refs/heads/").unwrap_or(branch);
-                notes.push(format!(
-                    "{count} commits on {} were not delivered: only {} is",
-                    escape(name),
-                    self.order.git.work_branch
-                ));
-            }
-        }
-        Ok(notes)
     }
 }
 

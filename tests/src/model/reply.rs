@@ -47,10 +47,16 @@ fn stop_reason(turn: &Turn) -> &str {
 }
 
 fn usage(figures: UsageFigures) -> Value {
-    json!({
+    let mut usage = json!({
         "input_tokens": figures.input_tokens, "output_tokens": figures.output_tokens,
         "cache_creation_input_tokens": figures.cache_write_tokens, "cache_read_input_tokens": figures.cache_read_tokens,
-    })
+    });
+    if let Some(one_hour) = figures.one_hour_tokens {
+        let short = figures.cache_write_tokens.saturating_sub(one_hour);
+        usage["cache_creation"] =
+            json!({"ephemeral_1h_input_tokens": one_hour, "ephemeral_5m_input_tokens": short});
+    }
+    usage
 }
 
 /// A stream begins with one output token and tells the rest in its last `message_delta`, as the real one does.

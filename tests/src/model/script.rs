@@ -64,6 +64,8 @@ pub struct UsageFigures {
     pub output_tokens: u64,
     /// Written to the cache.
     pub cache_write_tokens: u64,
+    /// Of these, for an hour; none: the answer does not tell for how long.
+    pub one_hour_tokens: Option<u64>,
     /// Read from the cache.
     pub cache_read_tokens: u64,
 }
@@ -74,6 +76,7 @@ impl Default for UsageFigures {
             input_tokens: 1200,
             output_tokens: 80,
             cache_write_tokens: 0,
+            one_hour_tokens: None,
             cache_read_tokens: 300,
         }
     }

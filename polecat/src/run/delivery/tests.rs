@@ -270,14 +270,56 @@ fn commits_on_another_branch_are_reported_and_not_delivered() {
         delivery.left[0].contains("refs/heads/mine is checked out"),
         "{delivery:?}"
     );
-    assert!(delivery.left[1].contains("1 commits on mine"), "{delivery:?}");
+    assert!(
+        delivery.left[1].contains("1 commit on mine was not"),
+        "{delivery:?}"
+    );
     pod.git().run(&["checkout", "--quiet", "--detach"]).unwrap();
     commit_file(&pod.clone(), "b", b"1", "Detached");
     let notes = pod.deliver(true).left;
     assert!(
-        notes.iter().any(|note| note.contains("1 commits on HEAD")),
+        notes.iter().any(|note| note.contains("1 commit on HEAD was not")),
         "{notes:?}"
     );
+}
+
+#[test]
+fn what_stands_in_linked_work_trees_is_named_and_not_delivered() {
+    let pod = pod();
+    let add = |arguments: &[&str]| {
+        pod.git()
+            .run(&[&["worktree", "add", "--quiet"], arguments].concat())
+            .unwrap()
+    };
+    let clone = pod.clone();
+    let outside = pod.folder.path().join("outside");
+    fs::write(clone.join(".git/info/exclude"), "/.claude/\n").unwrap();
+    // As Claude Code's `EnterWorktree` makes it, and locked as it is while the session lasts.
+    add(&[".claude/worktrees/fix-add", "-b", "worktree-fix-add", "--lock"]);
+    add(&[".claude/worktrees/clean", "--detach"]);
+    add(&[".claude/worktrees/gone", "--detach"]);
+    add(&[outside.to_str().unwrap(), "--detach"]);
+    let ignored = clone.join(".claude/worktrees/fix-add");
+    fs::write(ignored.join("calculator.py"), "fixed\n").unwrap();
+    fs::write(ignored.join("new"), "x").unwrap();
+    commit_file(&outside, "a", b"1", "Work on no branch");
+    fs::remove_dir_all(clone.join(".claude/worktrees/gone")).unwrap();
+    let delivery = pod.deliver(true);
+    assert!(
+        delivery.notes.is_empty() && !delivery.pushed && !delivery.failed,
+        "{delivery:?}"
+    );
+    let work = &pod.order.git.work_branch;
+    let outside = outside.display();
+    let expected = [
+        format!("1 commit on no branch, in the work tree {outside}, was not delivered: only {work} is"),
+        "uncommitted changes in the work tree .claude/worktrees/fix-add (2 in all) were not delivered"
+            .to_owned(),
+    ];
+    assert_eq!(delivery.left, expected);
+    fs::write(ignored.join(".git"), "gitdir: /nowhere\n").unwrap();
+    let notes = pod.deliver(true).notes;
+    assert!(notes[0].contains("fix-add could not be read"), "{notes:?}");
 }
 
 #[test]

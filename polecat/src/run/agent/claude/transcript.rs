@@ -19,7 +19,11 @@ pub struct Session {
 }
 
 /// The values of `terminal_reason` with which a session has ended as it was meant to: by itself, or by a hook of the
-/// agent's own settings. With every other, known here or not, it was cut short.
+/// agent's own settings. With every other, known here or not, it was cut short. Source: the schema of results in the
+/// program of Claude Code 2.1.330, which names 19 values (see the test `every_reason_…`). It does not count these
+/// three as errors, nor those after which work is left (`max_turns`, `tool_deferred`,
+/// `background_requested`, and `aborted_…`, which is an interruption). A refusal, an answer above the most output tokens and
+/// a full context window were seen to be `api_error` with `is_error`, and to exit with 1.
 const ENDED_WELL: [&str; 3] = ["completed", "hook_stopped", "stop_hook_prevented"];
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -316,6 +320,52 @@ mod tests {
                 .as_deref(),
             Some("prompt_too_long")
         );
+    }
+
+    /// All values of Claude Code 2.1.330.
+    #[test]
+    fn every_reason_to_end_is_judged() {
+        let well = ["completed", "hook_stopped", "stop_hook_prevented"];
+        let cut_short = [
+            "aborted_streaming",
+            "aborted_tools",
+            "api_error",
+            "background_requested",
+            "blocking_limit",
+            "budget_exhausted",
+            "image_error",
+            "malformed_tool_use_exhausted",
+            "max_turns",
+            "model_error",
+            "prompt_too_long",
+            "rapid_refill_breaker",
+            "structured_output_retry_exhausted",
+            "tool_deferred",
+            "tool_deferred_unavailable",
+            "turn_setup_failed",
+        ];
+        let complaint = |fields: &str| {
+            let mut transcript = Session::default();
+            show(&mut transcript, &format!(r#"{{"type":"result",{fields}}}"#));
+            transcript.complaint()
+        };
+        for reason in well {
+            let fields = format!(r#""subtype":"success","is_error":false,"terminal_reason":"{reason}""#);
+            assert_eq!(complaint(&fields), None, "{reason}");
+        }
+        for reason in cut_short {
+            let fields = format!(r#""subtype":"success","is_error":false,"terminal_reason":"{reason}""#);
+            assert_eq!(complaint(&fields).as_deref(), Some(reason));
+        }
+        for subtype in [
+            "error_during_execution",
+            "error_max_budget_usd",
+            "error_max_structured_output_retries",
+            "error_max_turns",
+        ] {
+            let fields = format!(r#""subtype":"{subtype}","is_error":false"#);
+            assert_eq!(complaint(&fields).as_deref(), Some(subtype));
+        }
     }
 
     #[test]

@@ -47,7 +47,9 @@ impl Transcript for Session {
 }
 
 impl Session {
-    /// An error may be one that is tried again: a turn that is completed takes it back.
+    /// An error may be one that is tried again: a turn that is completed takes it back. A turn that is interrupted has no
+    /// event, and Codex exits with 1. Source: `codex-rs/exec/src/event_processor_with_jsonl_output.rs` and `lib.rs` of
+    /// openai/codex.
     fn complain(&mut self, words: &str) -> Vec<String> {
         self.complaint = Some(escape(&cut(words, 300)));
         paragraph("error", words, MAX_TEXT, usize::MAX)
