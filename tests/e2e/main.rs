@@ -17,6 +17,7 @@ mod confined;
 mod delivered;
 mod done;
 mod ends;
+mod heavy;
 mod money;
 mod operated;
 mod parked;

@@ -1,8 +1,12 @@
 //! What model calls cost, who is asked, and what a budget holds.
 
+use std::time::SystemTime;
+
 use gastown_api::condition::PARKED;
+use gastown_api::labels;
 use gastown_api::polecat::{Polecat, PolecatPhase};
-use gastown_tests::harness::{World, condition, node, polecat, stand_in, with_world};
+use gastown_tests::harness::{PATIENCE, World, condition, node, polecat, stand_in, with_world};
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 use crate::without_grace::delete_by_force;
@@ -102,6 +106,31 @@ fn spender(name: &str, calls: u32) -> serde_json::Value {
     object
 }
 
+/// How many seconds after the patch of the pod the broker's file has the whole budget of `name`.
+async fn from_patch_to_file(world: &World, name: &str) -> f64 {
+    let broker = node::process_one(world, name, "broker").await;
+    let file = format!("/proc/{}/root/etc/gastown/control.json", broker.pid);
+    let seen = format!("until grep -q 20000 {file}; do sleep 0.01; done; date +%s.%N");
+    let pod = format!("polecat-{name}");
+    let patched = |pod: Option<&Pod>| {
+        let control = pod.and_then(|pod| pod.metadata.annotations.as_ref()?.get(labels::CONTROL));
+        control.is_some_and(|control| control.contains("20000"))
+    };
+    let (patched, in_file) = tokio::join!(
+        async {
+            world
+                .until(&pod, PATIENCE, "the whole budget is set aside", patched)
+                .await;
+            SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap()
+                .as_secs_f64()
+        },
+        node::run(&seen),
+    );
+    in_file.trim().parse::<f64>().unwrap() - patched
+}
+
 #[tokio::test]
 async fn a_budget_is_set_aside_by_quarters_and_a_hard_end_is_charged_its_part() {
     with_world("quarters", async |world: &World| {
@@ -110,6 +139,8 @@ async fn a_budget_is_set_aside_by_quarters_and_a_hard_end_is_charged_its_part() 
         // Four calls end in the second quarter.
         world.sling(spender("cut-short", 4)).await;
         world.sling(spender("whole", 30)).await;
+        let took = from_patch_to_file(world, "whole").await;
+        eprintln!("{took:.2} s from the patch of the annotation to the broker's file");
         world.log_holds("cut-short", "claude", "all calls are made").await;
         let granted = |polecat: &Polecat| {
             let attempts = &polecat.status.as_ref()?.attempts;
