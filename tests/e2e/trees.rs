@@ -143,11 +143,14 @@ async fn work_by_the_agents_own_tool_for_work_trees_is_saved_and_said() {
             remote.put_script(name, &in_a_work_tree(change, then)).await;
             world.sling(polecat(name, name)).await;
         }
-        let merged = format!("{commit}; git -C ../../.. merge -q worktree-fix-add");
-        remote
-            .put_script("merged", &in_a_work_tree(&merged, "say: Fixed."))
-            .await;
-        world.sling(polecat("merged", "merged")).await;
+        // In the work tree the tool keeps git from every other folder: one leaves it to merge, or pushes from there.
+        let leave = "tool: {name: ExitWorktree, input: {action: keep}}\n  \
+                     - tool: {name: Bash, input: {command: 'git merge -q worktree-fix-add', description: Merge}}\n  - say: Fixed.";
+        let push = format!("{commit}; git push -q origin HEAD:refs/heads/$GT_BRANCH");
+        for (name, change, then) in [("merged", commit.as_str(), leave), ("pushed", push.as_str(), "say: Fixed.")] {
+            remote.put_script(name, &in_a_work_tree(change, then)).await;
+            world.sling(polecat(name, name)).await;
+        }
         let uncommitted = |name: &str, files: &BTreeMap<String, Entry>| {
             let held: Vec<_> = files
                 .iter()
@@ -192,12 +195,13 @@ async fn work_by_the_agents_own_tool_for_work_trees_is_saved_and_said() {
             let module = remote.file_in_bundle(&sha, bundle, branch, "new_module.py").await;
             assert_eq!(module, b"print(1)\n");
         };
-        let merged = async {
-            let polecat = world.ends("merged", PolecatPhase::Done).await;
+        let delivered = async |name: &str| {
+            let polecat = world.ends(name, PolecatPhase::Done).await;
+            assert!(!may_be_lost(&polecat), "{name}");
             let files = remote.files(&polecat.status.unwrap().head.unwrap()).await;
-            assert_eq!(files["new_module.py"].bytes, b"print(1)\n");
+            assert_eq!(files["new_module.py"].bytes, b"print(1)\n", "{name}");
         };
-        tokio::join!(open, left, committed, merged);
+        tokio::join!(open, left, committed, delivered("merged"), delivered("pushed"));
     })
     .await;
 }

@@ -105,8 +105,8 @@ fn delivery(order: &WorkOrder) -> String {
         "- {repository} is cloned in {REPO_DIR}, with the branch `{work}` checked out. Stay on this branch: \
          only what is on it is delivered. Merge into it whatever you do on another branch or in another work tree.\n\
          - Commit your work with git, in small commits whose messages say why.\n\
-         - Push with `git push origin HEAD`. `origin` is a host inside this pod that passes your commits on; it takes \
-         this branch only, and no force-push. No pull request is needed.\n\
+         - Push with `git push origin HEAD:refs/heads/{work}`. `origin` is a host inside this pod that passes your \
+         commits on; it takes this branch only, and no force-push. No pull request is needed.\n\
          - The commands `gt` and `bd` do not exist here.\n\
          - When the task is done and pushed, stop. If nothing has to change, or you cannot do it, say why in your \
          last message.\n",
