@@ -22,6 +22,8 @@ pub const PARKED: &str = "Parked";
 pub const RIG_FOUND: &str = "RigFound";
 /// The message lists the fields that have no effect.
 pub const FIELDS_IGNORED: &str = "FieldsIgnored";
+/// The work tree could not be saved while the agent works; the message says why.
+pub const CHECKPOINTS_FAILING: &str = "CheckpointsFailing";
 /// The pod ended without time to save; the message says what may be lost.
 pub const WORK_MAY_BE_LOST: &str = "WorkMayBeLost";
 

@@ -67,6 +67,10 @@ pub struct Evidence {
     /// The part of the budget that the operator must set aside before the broker goes on; its readiness is False meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asks: Option<Share>,
+    /// Why the last checkpoint could not be saved, cut to 300 bytes; none: it was. Readiness is False meanwhile. These are
+    /// the keeper's words, and the agent may say the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoints_failing: Option<String>,
     /// What may have been spent besides: by calls that were under way when an earlier broker of this pod was killed.
     #[serde(default, skip_serializing_if = "Amount::is_nothing")]
     pub unaccounted: Amount,
@@ -256,6 +260,7 @@ impl Evidence {
             model: None,
             calls_expected: false,
             asks: None,
+            checkpoints_failing: None,
             unaccounted: Amount::default(),
             settled: Some(false),
             parked_seconds: 0,
@@ -299,6 +304,9 @@ impl Evidence {
             truncate(&mut refused.why, limit);
             truncate(&mut refused.ref_name, limit.min(200));
         }
+        if let Some(words) = &mut self.checkpoints_failing {
+            truncate(words, limit);
+        }
         if let Some(model) = &mut self.model {
             truncate(model, limit.min(128));
         }
@@ -337,6 +345,7 @@ mod tests {
             message: "\u{1}".repeat(5000),
         });
         evidence.model = Some("\u{1}".repeat(5000));
+        evidence.checkpoints_failing = Some("\u{1}".repeat(5000));
         let json = evidence.to_json();
         assert!(json.len() <= MAX_BYTES, "{}", json.len());
         let back: Evidence = serde_json::from_str(&json).unwrap();

@@ -93,6 +93,9 @@ reasons! {
     /// The model provider is overloaded.
     Overloaded => "wait: the pod goes on by itself",
 
+    /// The work of a running agent cannot be saved.
+    CheckpointFailed => "read the message, and cure it before the pod ends; the keeper tries again every minute",
+
     // Done.
     /// The agent ended well and its commits are on the remote branch.
     Delivered => "",

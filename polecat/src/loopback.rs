@@ -23,6 +23,8 @@ pub const UNSEEN: &str = "/unseen-storage";
 /// `POST` with a [`DiskFull`]: a volume is about to exceed its limit.
 pub const DISK_FULL: &str = "/disk-full";
 
+/// `POST` with a [`Checkpoint`]: what became of one. Answered with 409 where the opposite was said a moment ago.
+pub const CHECKPOINT: &str = "/checkpoint";
 /// `POST`: the broker reads the remote again, and then serves what that holds.
 pub const REREAD: &str = "/reread";
 
@@ -58,6 +60,14 @@ pub struct DiskFull {
     pub volume: Volume,
     /// Bytes that it holds.
     pub used: u64,
+}
+
+/// What became of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// Why it could not be saved; none: it was.
+    pub failure: Option<String>,
 }
 
 /// Why there is no answer.

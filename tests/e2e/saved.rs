@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use gastown_api::polecat::{Polecat, PolecatPhase};
-use gastown_tests::harness::{Entry, Remote, World, polecat, with_world};
+use gastown_api::reason::Reason;
+use gastown_tests::harness::{Entry, Remote, World, condition, polecat, stand_in, with_world};
 use kube::api::DeleteParams;
 use serde_json::json;
 
@@ -135,6 +136,57 @@ async fn a_deleted_pod_saves_what_it_had_not_committed() {
         let polecat = world.ends("corpus", PolecatPhase::Stuck).await;
         let sha = holds_the_work(&remote, &wip).await;
         assert_eq!(polecat.status.unwrap().wip.map(|saved| saved.sha), Some(sha));
+    })
+    .await;
+}
+
+/// A host that takes no snapshot for a while.
+const FULL_FOR_A_WHILE: &str = r"#!/usr/bin/bash
+while read -r old new ref; do
+  case $ref in refs/heads/*) continue;; esac
+  first=/tmp/first-refusal
+  [ -e $first ] || echo $EPOCHSECONDS > $first
+  if [ $((EPOCHSECONDS - $(<$first))) -lt 45 ]; then echo 'the citadel has no room' >&2; exit 1; fi
+done
+";
+
+#[tokio::test]
+async fn checkpoints_that_fail_are_a_condition_while_they_fail() {
+    with_world("no-room", async |world: &World| {
+        let remote = world.testbed_with_hook(Some(FULL_FOR_A_WHILE)).await;
+        world.credentials().await;
+        let mut object = stand_in(
+            "capable",
+            "echo '# changed' >> calculator.py; echo ready; sleep 1000",
+        );
+        object["spec"]["timing"] = json!({"checkpointSeconds": 5, "checkpointTurns": 1000});
+        world.sling(object).await;
+        let failing = |polecat: &Polecat| condition(polecat, "CheckpointsFailing");
+        let polecat = world
+            .polecat_until("capable", "its checkpoints fail", |polecat| {
+                failing(polecat).is_some()
+            })
+            .await;
+        let (holds, reason, message) = failing(&polecat).unwrap();
+        assert!(holds && message.contains("the citadel has no room"), "{message}");
+        assert_eq!(reason, Reason::CheckpointFailed.as_str());
+        assert_eq!(polecat.status.unwrap().phase, Some(PolecatPhase::Working));
+        world
+            .told("capable", |reason, note| {
+                reason == Reason::CheckpointFailed.as_str() && note.contains("no room")
+            })
+            .await;
+        world
+            .polecat_until("capable", "they are saved again", |polecat| {
+                failing(polecat).is_none()
+            })
+            .await;
+        let uid = world.pod_of("capable").await.unwrap().metadata.uid.unwrap();
+        let saved = remote
+            .sha(&format!("refs/gastown/wip/capable/{}", &uid[..8]))
+            .await;
+        let calculator = &remote.files(&saved).await["calculator.py"].bytes;
+        assert!(calculator.ends_with(b"# changed\n"));
     })
     .await;
 }

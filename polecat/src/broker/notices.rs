@@ -15,7 +15,7 @@ use http::StatusCode;
 
 use super::record::{MODEL_CALLS, Record};
 use crate::keeper::disk::{Disk, Look};
-use crate::loopback::{ALIVE, CALLS, DISK_FULL, DiskFull, TURNS, UNSEEN, Volume};
+use crate::loopback::{ALIVE, CALLS, CHECKPOINT, Checkpoint, DISK_FULL, DiskFull, TURNS, UNSEEN, Volume};
 
 /// The most bytes of a notice.
 const MAX_NOTICE: usize = 1024;
@@ -62,6 +62,7 @@ pub fn router(record: Record, disk: DiskOrder, storage: Storage) -> Router {
         .route(ALIVE, post(alive))
         .route(DISK_FULL, post(disk_full))
         .route(UNSEEN, get(unseen))
+        .route(CHECKPOINT, post(checkpoint))
         .layer(DefaultBodyLimit::max(MAX_NOTICE))
         .with_state(Desk {
             record,
@@ -90,6 +91,14 @@ async fn alive(State(desk): State<Desk>, logged: String) -> StatusCode {
 
 async fn unseen(State(desk): State<Desk>) -> String {
     desk.storage.unseen().to_string()
+}
+
+async fn checkpoint(State(desk): State<Desk>, Json(checkpoint): Json<Checkpoint>) -> StatusCode {
+    if desk.record.set_checkpoint(checkpoint.failure) {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::CONFLICT
+    }
 }
 
 async fn disk_full(State(desk): State<Desk>, Json(notice): Json<DiskFull>) -> StatusCode {
@@ -188,6 +197,25 @@ mod tests {
         assert_eq!(ask(&record, get()).await.1, "1");
         drop(call);
         assert_eq!(ask(&record, get()).await.1, "0");
+    }
+
+    #[tokio::test]
+    async fn a_failed_checkpoint_is_told_until_another_one_is_saved_and_never_more_often_than_the_bell_can_ring()
+     {
+        let dir = tempfile::tempdir().unwrap();
+        let record = Record::open(dir.path(), dir.path().join("t"), &fixture::order()).unwrap();
+        let say = async |body: &str| ask(&record, post(CHECKPOINT, body)).await.0;
+        assert_eq!(say(r#"{"failure":null}"#).await, StatusCode::NO_CONTENT);
+        assert!(!record.news().borrow().checkpoints_failing, "nothing is new");
+        assert_eq!(say(r#"{"failure":"no space"}"#).await, StatusCode::NO_CONTENT);
+        assert!(record.news().borrow().checkpoints_failing);
+        assert_eq!(record.evidence().checkpoints_failing.as_deref(), Some("no space"));
+        assert_eq!(say(r#"{"failure":"still none"}"#).await, StatusCode::NO_CONTENT);
+        assert_eq!(say(r#"{"failure":null}"#).await, StatusCode::CONFLICT, "too soon");
+        assert!(record.evidence().checkpoints_failing.is_some());
+        for body in ["", "{}}", r#"{"failure":1}"#, r#"{"failure":"x","more":1}"#] {
+            assert!(say(body).await.is_client_error(), "{body}");
+        }
     }
 
     #[tokio::test]

@@ -69,7 +69,7 @@ async fn follow(mut news: watch::Receiver<News>, ready: &AtomicBool, flip: Durat
 
 fn is_ready(news: &News) -> bool {
     match &news.state {
-        _ if news.asks.is_some() => false,
+        _ if news.asks.is_some() || news.checkpoints_failing => false,
         BrokerState::Starting | BrokerState::Serving => true,
         BrokerState::Parked { .. } | BrokerState::Stopped { .. } => false,
     }
@@ -97,16 +97,24 @@ mod tests {
     }
 
     fn news(state: BrokerState) -> News {
-        News { state, asks: None }
+        News {
+            state,
+            asks: None,
+            checkpoints_failing: false,
+        }
     }
 
     #[test]
-    fn a_part_of_the_budget_that_is_asked_for_is_to_be_read() {
-        let asks = Some(gastown_api::budget::Share::default());
-        assert!(is_ready(&news(BrokerState::Serving)));
+    fn a_part_of_the_budget_that_is_asked_for_and_a_checkpoint_that_failed_are_to_be_read() {
+        let serving = || news(BrokerState::Serving);
+        assert!(is_ready(&serving()));
         assert!(!is_ready(&News {
-            state: BrokerState::Serving,
-            asks
+            asks: Some(gastown_api::budget::Share::default()),
+            ..serving()
+        }));
+        assert!(!is_ready(&News {
+            checkpoints_failing: true,
+            ..serving()
         }));
     }
 

@@ -18,7 +18,7 @@ use gastown_api::work_order::WorkOrder;
 use tokio::sync::{Semaphore, watch};
 
 use journal::Journal;
-use ledger::Ledger;
+use ledger::{Heard, Ledger};
 
 /// The most calls of the model at a time.
 pub const MODEL_CALLS: usize = 8;
@@ -90,6 +90,8 @@ pub struct News {
     pub state: BrokerState,
     /// What has to be set aside of the budget before it goes on.
     pub asks: Option<Share>,
+    /// Whether the work tree could not be saved at the last checkpoint.
+    pub checkpoints_failing: bool,
 }
 
 impl Record {
@@ -105,6 +107,7 @@ impl Record {
         let (news, _) = watch::channel(News {
             state: state.clone(),
             asks: None,
+            checkpoints_failing: ledger.evidence().checkpoints_failing.is_some(),
         });
         let (states, _) = watch::channel(state);
         let record = Self {
@@ -189,6 +192,25 @@ impl Record {
         self.inner.keep(&ledger);
         self.inner.speak(&ledger.evidence());
         self.inner.news.send_modify(|news| news.asks = asks);
+    }
+
+    /// What became of the last checkpoint; false: the opposite was said a moment ago, so it is to be said again.
+    #[must_use]
+    pub fn set_checkpoint(&self, failure: Option<String>) -> bool {
+        let mut ledger = self.inner.lock();
+        let now = Instant::now();
+        ledger.tick(now);
+        let heard = ledger.checkpoint(failure, now);
+        if heard == Heard::News {
+            self.inner.keep(&ledger);
+            let evidence = ledger.evidence();
+            self.inner.speak(&evidence);
+            let failing = evidence.checkpoints_failing.is_some();
+            self.inner
+                .news
+                .send_modify(|news| news.checkpoints_failing = failing);
+        }
+        heard != Heard::TooSoon
     }
 
     /// What the operator is to read.

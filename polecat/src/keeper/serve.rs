@@ -22,8 +22,8 @@ use super::store::Store;
 use super::survey::{self, Fingerprint};
 use super::work_trees::Search;
 use crate::clone::wait;
-use crate::console::{explain, say};
-use crate::loopback::{self, DISK_FULL, DiskFull, TURNS, UNSEEN};
+use crate::console::{cut, escape, explain, say};
+use crate::loopback::{self, CHECKPOINT, Checkpoint, DISK_FULL, TURNS, UNSEEN};
 
 /// Between two tries to learn the base.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -43,6 +43,9 @@ const REREAD_SHARE: u32 = 4;
 
 /// A push of new files is made smaller after a failure, down to this.
 const LEAST_PUSH: u64 = 16 * 1024 * 1024;
+
+/// The most bytes of why a checkpoint failed: a notice to the broker has room for them.
+const MAX_FAILURE: usize = 300;
 
 /// The most calls that wait.
 const MAX_CALLS: usize = 16;
@@ -131,6 +134,8 @@ pub(super) struct Watch {
     schedule: Schedule,
     /// The tree of which everything is saved.
     saved: Option<Fingerprint>,
+    /// What became of the last checkpoint, until the broker has heard it.
+    untold: Option<Checkpoint>,
 }
 
 impl Watch {
@@ -139,6 +144,7 @@ impl Watch {
         Self {
             schedule: Schedule::new(limits, Instant::now()),
             saved: None,
+            untold: None,
         }
     }
 }
@@ -197,6 +203,11 @@ impl Keeper {
 
     /// Takes a checkpoint where one is due and something changed.
     pub(super) async fn look(self: &Arc<Self>, watch: &mut Watch) {
+        if let Some(checkpoint) = &watch.untold
+            && tell(self.port, CHECKPOINT, checkpoint).await
+        {
+            watch.untold = None;
+        }
         let turns = self.turns().await;
         if !watch.schedule.is_due(Instant::now(), turns) {
             return;
@@ -209,11 +220,18 @@ impl Keeper {
             tokio::task::spawn_blocking(survey).await.unwrap_or_default()
         };
         let unchanged = seen.is_some() && seen == watch.saved;
-        let saved = unchanged
-            || self
-                .snapshot("checkpoint", Purpose::Checkpoint, started)
-                .await
-                .is_ok();
+        let taken = if unchanged {
+            None
+        } else {
+            Some(self.snapshot("checkpoint", Purpose::Checkpoint, started).await)
+        };
+        let saved = taken.as_ref().is_none_or(Result::is_ok);
+        if let Some(taken) = taken {
+            let failure = taken.err().map(|words| cut(&escape(&words), MAX_FAILURE));
+            let checkpoint = Checkpoint { failure };
+            let heard = tell(self.port, CHECKPOINT, &checkpoint).await;
+            watch.untold = Some(checkpoint).filter(|_| !heard);
+        }
         watch.saved = seen.filter(|_| saved);
         watch.schedule.looked(Instant::now(), turns, saved);
     }
@@ -360,7 +378,7 @@ async fn watch_disk(mut disk: Disk, port: u16, filling: Arc<Notify>) {
                 full.volume, full.used
             ));
             filling.notify_one();
-            if tell(port, full).await {
+            if tell(port, DISK_FULL, &full).await {
                 return;
             }
         }
@@ -374,10 +392,11 @@ async fn number(port: u16, path: &'static str) -> Option<u64> {
     status.is_success().then_some(body)?.parse().ok()
 }
 
-async fn tell(port: u16, full: DiskFull) -> bool {
-    let Ok(body) = serde_json::to_vec(&full) else {
+/// Whether the broker has heard it.
+async fn tell(port: u16, path: &'static str, notice: &impl serde::Serialize) -> bool {
+    let Ok(body) = serde_json::to_vec(notice) else {
         return false;
     };
-    let told = loopback::call(port, Method::POST, DISK_FULL, body).await;
+    let told = loopback::call(port, Method::POST, path, body).await;
     told.is_ok_and(|(status, _)| status.is_success())
 }

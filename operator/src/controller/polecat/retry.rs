@@ -68,7 +68,7 @@ pub fn retry(reason: Reason) -> Retry {
         // No failure.
         | Reason::Idle | Reason::Terminated | Reason::RigReady | Reason::RigFound | Reason::FieldsIgnored
         | Reason::PodStarting | Reason::AgentRunning | Reason::Stopping | Reason::Retrying
-        | Reason::Resumed | Reason::Delivered => Retry::Never,
+        | Reason::Resumed | Reason::CheckpointFailed | Reason::Delivered => Retry::Never,
     }
 }
 

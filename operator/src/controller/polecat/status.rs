@@ -18,6 +18,7 @@ use self::attempts::{
     take_last_report,
 };
 pub use self::conditions::announcement;
+use self::conditions::with_remedy;
 use super::judge::Verdict;
 use super::retry::{Coming, Retry, coming, reason_of, retry};
 use super::validate::{Refusal, Work};
@@ -57,6 +58,8 @@ pub struct Progress {
     pub message: String,
     /// Whether the broker holds the agent's calls.
     pub parked: bool,
+    /// Why the agent's work cannot be saved while it goes on.
+    pub failing_checkpoints: Option<String>,
     /// Why the operator stops the pod, if it does; the attempt says so until it has ended.
     pub stopped_for: Option<Refusal>,
 }
@@ -154,6 +157,7 @@ impl Canvas<'_> {
             reason: Reason::PodStarting,
             message: String::new(),
             parked: false,
+            failing_checkpoints: None,
             stopped_for: None,
         };
         let mut status = self.working(number, Some(work), &progress);
@@ -199,12 +203,21 @@ impl Canvas<'_> {
         let parked = progress
             .parked
             .then(|| Assertion::new(condition::PARKED, true, progress.reason, message));
+        let failing = progress.failing_checkpoints.as_deref().map(|words| {
+            let message = with_remedy(false, Reason::CheckpointFailed, words);
+            Assertion::new(
+                condition::CHECKPOINTS_FAILING,
+                true,
+                Reason::CheckpointFailed,
+                message,
+            )
+        });
         self.finish(
             status,
             progress.is_well(),
             progress.reason,
             message,
-            parked.into_iter().collect(),
+            parked.into_iter().chain(failing).collect(),
         )
     }
 

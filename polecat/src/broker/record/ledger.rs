@@ -10,6 +10,21 @@ use serde::{Deserialize, Serialize};
 
 use super::Elapsed;
 
+/// Between two turns of what is said of checkpoints. The agent can say it too, and each turn costs the operator a reading
+/// and a write.
+const CHECKPOINTS_TURN_AFTER: Duration = Duration::from_secs(30);
+
+/// How a word about a checkpoint was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It says what was known.
+    Known,
+    /// The operator is to read it.
+    News,
+    /// It is not taken: the opposite was said a moment ago.
+    TooSoon,
+}
+
 /// The ledger as it is on disk. Times are sums, since a clock on the wall may jump.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -28,6 +43,8 @@ pub struct Ledger {
     ticked: Instant,
     /// Whether an earlier broker ended without having settled its calls, which nobody has accounted for yet.
     interrupted: bool,
+    /// When checkpoints last began to fail, or to be saved again.
+    turned: Option<Instant>,
 }
 
 impl Ledger {
@@ -44,6 +61,7 @@ impl Ledger {
             },
             ticked: now,
             interrupted: false,
+            turned: None,
         }
     }
 
@@ -65,6 +83,7 @@ impl Ledger {
             },
             ticked: now,
             interrupted,
+            turned: None,
         }
     }
 
@@ -133,6 +152,22 @@ impl Ledger {
         self.touch();
     }
 
+    /// The words of a failure that goes on are the first ones: the bell rings once.
+    pub fn checkpoint(&mut self, failure: Option<String>, now: Instant) -> Heard {
+        if failure.is_some() == self.evidence.checkpoints_failing.is_some() {
+            return Heard::Known;
+        }
+        if self
+            .turned
+            .is_some_and(|turned| now < turned + CHECKPOINTS_TURN_AFTER)
+        {
+            return Heard::TooSoon;
+        }
+        self.evidence.checkpoints_failing = failure;
+        self.turned = Some(now);
+        Heard::News
+    }
+
     pub fn change(&mut self, change: impl FnOnce(&mut Evidence)) {
         change(&mut self.evidence);
     }
@@ -147,6 +182,22 @@ mod tests {
     use gastown_api::reason::Reason;
 
     use super::*;
+
+    #[test]
+    fn what_is_said_of_checkpoints_turns_at_most_every_half_minute() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut ledger = Ledger::start(&crate::broker::fixture::order(), start);
+        let failure = || Some("no space".to_owned());
+        assert_eq!(ledger.checkpoint(None, after(0)), Heard::Known);
+        assert_eq!(ledger.checkpoint(failure(), after(1)), Heard::News);
+        assert_eq!(ledger.checkpoint(failure(), after(2)), Heard::Known);
+        assert_eq!(ledger.checkpoint(None, after(30)), Heard::TooSoon);
+        assert_eq!(ledger.evidence().checkpoints_failing, failure());
+        assert_eq!(ledger.checkpoint(None, after(31)), Heard::News);
+        assert_eq!(ledger.checkpoint(failure(), after(32)), Heard::TooSoon);
+        assert_eq!(ledger.evidence().checkpoints_failing, None);
+    }
 
     #[test]
     fn parked_time_counts_apart_and_goes_on_after_a_restart() {

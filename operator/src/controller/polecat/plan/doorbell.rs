@@ -5,6 +5,7 @@ use gastown_api::budget::Share;
 use gastown_api::evidence::{BrokerState, Evidence};
 use gastown_api::pod;
 use gastown_api::reason::Reason;
+use gastown_api::text::escape;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Word;
@@ -82,7 +83,9 @@ pub fn listen(pod: &PodView, attempt: i32, word: Option<&Word>, now: Timestamp) 
             }
         };
     }
+    let told = failing_checkpoints(pod, Some(word)).is_some();
     match word.evidence.as_ref().map(|e| &e.state) {
+        Some(BrokerState::Starting | BrokerState::Serving) if told => Ring::Quiet,
         Some(BrokerState::Stopped { reason, message }) => stopped(*reason, message),
         Some(BrokerState::Parked {
             reason,
@@ -93,6 +96,19 @@ pub fn listen(pod: &PodView, attempt: i32, word: Option<&Word>, now: Timestamp) 
             again_after(later(word.read_at, UNCLEAR), now)
         }
     }
+}
+
+/// Why the work of the running agent cannot be saved, in the words of its pod; none: it is, or the pod does not say.
+#[must_use]
+pub fn failing_checkpoints(pod: &PodView, word: Option<&Word>) -> Option<String> {
+    let word = word.filter(|w| w.pod_uid == pod.uid())?;
+    let broker = pod.container(pod::BROKER)?;
+    if broker.ready || pod.terminated(pod::CLAUDE).is_some() {
+        return None;
+    }
+    let words = word.evidence.as_ref()?.checkpoints_failing.as_deref()?;
+    // The agent may have said them.
+    Some(escape(words))
 }
 
 /// The share that a running broker asks for; one that has stopped asks for nothing.

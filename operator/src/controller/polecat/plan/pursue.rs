@@ -138,7 +138,13 @@ impl Plan<'_> {
                 reason,
                 message,
                 wake,
-            } => self.working(open, pod, true, reason, &message, wake),
+            } => {
+                let progress = Progress {
+                    parked: true,
+                    ..self.progress(pod, reason, &message)
+                };
+                self.say(open, &progress, wake)
+            }
             Ring::Asks { share, spent, again } => {
                 self.grant(open, pod, share, spent, earlier(wake, Some(again)))
             }
@@ -250,27 +256,20 @@ impl Plan<'_> {
 
     fn running(&self, open: &Open, pod: &PodView, wake: Option<Timestamp>) -> Step {
         let (reason, message) = progress_of(pod);
-        self.working(open, pod, false, reason, &message, wake)
+        self.say(open, &self.progress(pod, reason, &message), wake)
     }
 
-    fn working(
-        &self,
-        open: &Open,
-        pod: &PodView,
-        parked: bool,
-        reason: Reason,
-        message: &str,
-        wake: Option<Timestamp>,
-    ) -> Step {
-        let progress = Progress {
+    /// What a pod does that is neither parked nor stopped.
+    pub(super) fn progress(&self, pod: &PodView, reason: Reason, message: &str) -> Progress {
+        Progress {
             pod_uid: Some(pod.uid().to_owned()),
             active: pod.agent_started(),
             reason,
             message: message.to_owned(),
-            parked,
+            parked: false,
+            failing_checkpoints: doorbell::failing_checkpoints(pod, self.observed.word.as_ref()),
             stopped_for: None,
-        };
-        self.say(open, &progress, wake)
+        }
     }
 
     pub(super) fn say(&self, open: &Open, progress: &Progress, wake: Option<Timestamp>) -> Step {
@@ -279,17 +278,29 @@ impl Plan<'_> {
             .then(|| validate(self.polecat(), self.observed.rig.as_deref(), self.settings).ok())
             .flatten();
         let status = self.canvas.working(open.number, work.as_ref(), progress);
-        let notice = self.notice_of_parking(progress.parked, progress.reason, &progress.message);
+        let notice = self
+            .notice_of_parking(progress.parked, progress.reason, &progress.message)
+            .or_else(|| self.notice_of_failing(progress.failing_checkpoints.as_deref()?));
         self.settle(status, notice, wake)
+    }
+
+    fn held_before(&self, type_: &str) -> bool {
+        let conditions = self.status().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        conditions.iter().any(|c| c.type_ == type_ && c.status == "True")
+    }
+
+    /// Told once when checkpoints begin to fail.
+    fn notice_of_failing(&self, words: &str) -> Option<Notice> {
+        (!self.held_before(condition::CHECKPOINTS_FAILING)).then(|| Notice {
+            warning: true,
+            reason: Reason::CheckpointFailed,
+            note: words.to_owned(),
+        })
     }
 
     /// Told once when the pod parks, and once when it goes on.
     fn notice_of_parking(&self, parked: bool, reason: Reason, message: &str) -> Option<Notice> {
-        let was_parked = self.status().is_some_and(|s| {
-            s.conditions
-                .iter()
-                .any(|c| c.type_ == condition::PARKED && c.status == "True")
-        });
+        let was_parked = self.held_before(condition::PARKED);
         let waits_for_someone = parked || reason == Reason::NodeLost;
         if waits_for_someone && self.reason_before() != Some(reason.as_str()) {
             return Some(Notice {

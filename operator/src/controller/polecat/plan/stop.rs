@@ -37,12 +37,8 @@ impl Plan<'_> {
         wake: Option<Timestamp>,
     ) -> Step {
         let progress = Progress {
-            pod_uid: Some(pod.uid().to_owned()),
-            active: pod.agent_started(),
-            reason,
-            message: message.to_owned(),
-            parked: false,
             stopped_for,
+            ..self.progress(pod, reason, message)
         };
         self.say(open, &progress, wake)
     }

@@ -147,7 +147,7 @@ pub fn announcement(coming: &Coming) -> String {
 }
 
 /// What the user can do is part of the message, where something is wrong.
-fn with_remedy(ready: bool, reason: Reason, message: &str) -> String {
+pub(super) fn with_remedy(ready: bool, reason: Reason, message: &str) -> String {
     let message = if message.is_empty() {
         reason.sentence()
     } else {

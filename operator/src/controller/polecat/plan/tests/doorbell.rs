@@ -27,6 +27,37 @@ fn a_parked_broker_is_heard_once_and_goes_on() {
 }
 
 #[test]
+fn checkpoints_that_fail_are_a_condition_while_they_fail_and_told_once() {
+    let mut world = World::at_work();
+    world.log = evidence(json!({"checkpointsFailing": "no \u{1b}[2Jspace"})).to_string();
+    ring(&mut world, false);
+    world.settle();
+    assert_eq!(world.acts, ["ReadBroker", "WriteStatus"]);
+    assert_eq!(world.says(), (WORKING, "True", "AgentRunning"));
+    let failing = world.condition("CheckpointsFailing").unwrap();
+    assert_eq!(failing.reason, "CheckpointFailed");
+    assert!(
+        failing.message.starts_with("no \\u{1b}[2Jspace; "),
+        "{}",
+        failing.message
+    );
+    assert_eq!(world.notices, [Reason::CheckpointFailed]);
+    world.now = 2000;
+    world.settle();
+    assert_eq!(world.acts.len(), 2, "no polling: {:?}", world.acts);
+    // It parks as well: its readiness flips, and both are shown.
+    ring(&mut world, true);
+    let state = json!({"name": "parked", "reason": "SecretMissing", "message": "m"});
+    world.log = evidence(json!({"checkpointsFailing": "no space", "state": state})).to_string();
+    ring(&mut world, false);
+    world.settle();
+    assert!(world.condition("CheckpointsFailing").is_some() && world.condition("Parked").is_some());
+    ring(&mut world, true);
+    world.settle();
+    assert!(world.condition("CheckpointsFailing").is_none(), "saved again");
+}
+
+#[test]
 fn after_a_restart_the_bell_is_heard_anew() {
     let mut world = World::at_work();
     world.log = parked(None);
