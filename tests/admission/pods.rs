@@ -120,6 +120,7 @@ fn changes() -> Vec<Change> {
         change("an owner", "", json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "b"}]}})),
         change("the work order", "", json!({"metadata": {"annotations": {WORK_ORDER: "{\"git\":1}"}}})),
         change("no work order", "", json!({"metadata": {"annotations": {WORK_ORDER: null}}})),
+        change("more of the budget", "", json!({"metadata": {"annotations": {"gastown.io/control": "{\"granted\":{\"tokens\":9}}"}}})),
         change("where exec leads", "", json!({"metadata": {"annotations": {"kubectl.kubernetes.io/default-container": "broker"}}})),
         change("the agent's image", "", json!({"spec": {"containers": [{"name": "claude", "image": "evil:1"}]}})),
         change("the broker's image", "", json!({"spec": {"initContainers": [{"name": "broker", "image": "evil:1"}]}})),

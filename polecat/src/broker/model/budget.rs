@@ -48,7 +48,8 @@ pub(super) enum Refused {
 
 impl Budget {
     pub(super) fn new(order: &ModelOrder, control: &Path) -> Self {
-        let is_told = std::fs::metadata(control).is_ok_and(|file| file.len() > 0);
+        // An empty file is an annotation that somebody took away; the pod of an older operator has no file.
+        let is_told = std::fs::exists(control).unwrap_or(true);
         let control = (order.has_budget() && is_told).then(|| control.to_owned());
         Self {
             left: order.left(),
@@ -286,6 +287,16 @@ mod tests {
         .unwrap();
         assert!(more.await.is_ok());
         assert_eq!(asks(), None);
+    }
+
+    #[tokio::test]
+    async fn who_takes_the_annotation_away_sets_nothing_aside() {
+        let trial = trial(1000, true);
+        std::fs::write(trial.folder.path().join("control"), "").unwrap();
+        let restarted = Budget::new(&trial.order, &trial.folder.path().join("control"));
+        for budget in [&restarted, &*trial.budget] {
+            assert_eq!(budget.granted().and_then(|share| share.tokens), Some(250));
+        }
     }
 
     #[tokio::test]
