@@ -117,9 +117,9 @@ async fn large_files_keep_no_source_file_from_being_saved() {
             let listed = in_testbed(world, &format!("ls-tree -r --name-only {sha}")).await.unwrap();
             let saved = listed.lines().filter(|path| path.starts_with("data/") || path.starts_with("disk")).count();
             eprintln!("{name}: {saved} of {files} large files are saved; {lost:?}");
-            // What is not saved is said.
+            // What is not saved is said; so is a keeper that could not end in its time, although it has saved all.
             let is_said = lost.is_some_and(|(holds, _, _)| holds);
-            assert_eq!(is_said, saved < files, "{name}");
+            assert!(is_said || saved == files, "{name}: {saved} of {files} are saved");
             assert!(listed.contains("src/precious.py"), "{name}");
         }
     })
