@@ -143,13 +143,17 @@ async fn work_by_the_agents_own_tool_for_work_trees_is_saved_and_said() {
             remote.put_script(name, &in_a_work_tree(change, then)).await;
             world.sling(polecat(name, name)).await;
         }
-        // In the work tree the tool keeps git from every other folder: one leaves it to merge, or pushes from there.
+        // In the work tree the tool keeps git from every other folder, and from names that it cannot read: one leaves it
+        // to merge, or pushes from there.
         let leave = "tool: {name: ExitWorktree, input: {action: keep}}\n  \
                      - tool: {name: Bash, input: {command: 'git merge -q worktree-fix-add', description: Merge}}\n  - say: Fixed.";
-        let push = format!("{commit}; git push -q origin HEAD:refs/heads/$GT_BRANCH");
-        for (name, change, then) in [("merged", commit.as_str(), leave), ("pushed", push.as_str(), "say: Fixed.")] {
-            remote.put_script(name, &in_a_work_tree(change, then)).await;
-            world.sling(polecat(name, name)).await;
+        let push = "tool: {name: Bash, input: {command: 'git push -q origin HEAD:refs/heads/work/pushed', description: Push}}\n  \
+                    - say: Fixed.";
+        for (name, then) in [("merged", leave), ("pushed", push)] {
+            remote.put_script(name, &in_a_work_tree(&commit, then)).await;
+            let mut object = polecat(name, name);
+            object["spec"]["kubernetes"]["workBranch"] = json!(format!("work/{name}"));
+            world.sling(object).await;
         }
         let uncommitted = |name: &str, files: &BTreeMap<String, Entry>| {
             let held: Vec<_> = files
