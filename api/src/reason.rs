@@ -128,19 +128,19 @@ reasons! {
     /// A container cannot be started, or keeps breaking down.
     ContainerCannotStart => "read the message and the container's logs, and retry",
 
-    // Stuck: what the git host said.
+    // Stuck: what the git host said at the start. Of these, what a person can repair parks an agent that is at work.
     /// The git host refused the credential.
-    GitCredentialRefused => "put a working key or token with write access into the git secret, and retry",
+    GitCredentialRefused => "put a working key or token with write access into the git secret; a parked pod goes on by itself, a stuck one wants a retry",
     /// The git host's key is not the known one.
-    HostKeyUnknown => "add the host's key to known_hosts in the git secret, and retry",
+    HostKeyUnknown => "add the host's key to known_hosts in the git secret; a parked pod goes on by itself, a stuck one wants a retry",
     /// The git host cannot be reached.
     GitHostUnreachable => "check the repository's URL and the network, and retry",
     /// The certificate of a host is not trusted.
-    CertificateUntrusted => "put the certificate of its issuer into ca.crt of the secret that the message names, and retry",
+    CertificateUntrusted => "put the certificate of its issuer into ca.crt of the secret that the message names; a parked pod goes on by itself, a stuck one wants a retry",
     /// The proxy cannot be reached, or refuses the connection.
     ProxyFailed => "check the chart's value proxy, what the proxy allows, and its credential in the secret, and retry",
     /// The repository does not exist, or the credential may not see it.
-    RepositoryNotFound => "check the repository's URL and what the credential may read, and retry",
+    RepositoryNotFound => "check the repository's URL and what the credential may read; a parked pod goes on by itself, a stuck one wants a retry",
     /// The base branch does not exist.
     BranchNotFound => "set spec.kubernetes.gitBranch to a branch that exists",
     /// A ref on the git host is in the way of one that the polecat has to make: git keeps refs as files and folders.

@@ -14,6 +14,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gastown_api::evidence::RunReport;
 use gastown_api::pod::{GIT_PORT, HOME_DIR, REPO_DIR, TERMINATION_LOG};
@@ -97,7 +98,8 @@ async fn deliver(order: Arc<WorkOrder>, ended: &Ended, stop: &mut Stop) -> Deliv
     let within = if ended.stopped {
         DELIVER_WHILE_STOPPING
     } else {
-        DELIVER
+        // A push waits as long as the attempt may be parked.
+        DELIVER + Duration::from_secs(order.limits.parking_seconds)
     };
     let well = ended.well();
     let handle = tokio::runtime::Handle::current();

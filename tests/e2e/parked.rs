@@ -184,3 +184,36 @@ async fn an_endpoint_with_nothing_behind_it_parks_the_pod_and_is_given_up_in_the
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_git_key_that_is_revoked_while_the_agent_works_parks_the_pod_until_it_is_replaced() {
+    with_world("git-revoked", async |world: &World| {
+        let remote = world.testbed().await;
+        world.credentials().await;
+        // Long enough for the kubelet to bring another secret, which takes it up to a minute and a half.
+        let wait = json!({"name": "Bash", "input": {"command": "sleep 100", "description": "Wait", "timeout": 150_000}});
+        let fix = "sed -i '0,/return a - b/s//return a + b/' calculator.py && git commit -q -a -m 'Fix add'";
+        let fix = json!({"name": "Bash", "input": {"command": fix, "description": "Fix add"}});
+        let script = json!({"turns": [
+            {"say": "Taking my time.", "tool": wait}, {"say": "Fixing it.", "tool": fix}, {"say": "Done."},
+        ]});
+        remote.put_script("long-fix", &script.to_string()).await;
+        world.sling(polecat("rictus", "long-fix")).await;
+        world.log_holds("rictus", "claude", "Taking my time.").await;
+        let keys = &world.keys;
+        let with_key = async |key: &str| {
+            let files = [("ssh-privatekey", key), ("known_hosts", keys.known_hosts.as_str())];
+            world.secret("git-ssh-key", &files).await;
+        };
+        with_key(&keys.ssh_stranger).await;
+        let (reason, message) = parks(world, "rictus").await;
+        assert_eq!(reason, "GitCredentialRefused");
+        for part in ["no push is possible", "goes on by itself"] {
+            assert!(message.contains(part), "{part} not in {message}");
+        }
+        let pod = world.pod_of("rictus").await.unwrap();
+        with_key(&keys.ssh).await;
+        went_on(world, "rictus", &pod).await;
+    })
+    .await;
+}

@@ -16,6 +16,7 @@ mod pkt;
 mod policy;
 mod quarantine;
 mod receive;
+mod repair;
 mod repository;
 mod reread;
 mod secret;

@@ -1,6 +1,7 @@
 //! The broker's memory: what it has seen and spent, kept in an fsynced journal that outlives a restart of the
 //! container, and said aloud in the termination message and on standard output.
 
+mod hold;
 mod journal;
 mod ledger;
 mod message;
@@ -17,6 +18,8 @@ use gastown_api::usage::Usage;
 use gastown_api::work_order::WorkOrder;
 use tokio::sync::{Semaphore, watch};
 
+use hold::Holds;
+pub use hold::{Hold, until_stopped};
 use journal::Journal;
 use ledger::{Heard, Ledger};
 
@@ -81,6 +84,8 @@ struct Inner {
     model_calls: Arc<Semaphore>,
     /// What the operator is to read, each time that it changes.
     news: watch::Sender<News>,
+    holds: Mutex<Holds>,
+    git_refused: watch::Sender<bool>,
 }
 
 /// What the readiness signal follows.
@@ -118,6 +123,8 @@ impl Record {
                 states,
                 model_calls: Arc::new(Semaphore::new(MODEL_CALLS)),
                 news,
+                holds: Mutex::default(),
+                git_refused: watch::channel(false).0,
             }),
         };
         record.inner.speak(&record.evidence());

@@ -46,6 +46,21 @@ impl Failure {
         Self { reason, message }
     }
 
+    /// Whether somebody can repair it in the secret or on the host, so that the same call succeeds then. A repository that was
+    /// there at the start is not found any more where a credential lost its rights.
+    pub fn may_be_repaired(&self) -> bool {
+        matches!(
+            self.reason,
+            Reason::GitCredentialRefused
+                | Reason::HostKeyUnknown
+                | Reason::CertificateUntrusted
+                | Reason::GitHostNotAllowed
+                | Reason::RepositoryNotFound
+                | Reason::SecretMissing
+                | Reason::SecretInvalid
+        )
+    }
+
     /// Whether the same call may succeed a moment later.
     pub fn may_pass(&self) -> bool {
         matches!(self.reason, Reason::GitHostUnreachable | Reason::ProxyFailed)

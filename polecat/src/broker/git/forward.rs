@@ -43,6 +43,9 @@ impl Repository {
                 fallback.clone_into(&mut state.wip_name);
             }
         }
+        if let Some(failure) = failure.as_ref().or(seen.as_ref().err()) {
+            self.notice(state, failure).await;
+        }
         match (seen, failure) {
             (Ok(Some(sha)), _) if sha == step.new => Ok(sha),
             (Ok(sha), Some(failure)) if sha == step.old => Err(remote(failure)),

@@ -12,7 +12,8 @@ use super::policy::Refusal;
 use super::receive::{Inspected, Receive};
 use crate::limits::INDEX;
 
-/// A folder for objects that the repository has not taken; there is one, since one push is taken at a time.
+/// A folder for objects that the repository has not taken; there is one, since one push is taken at a time, and one for each
+/// push that waits.
 pub struct Quarantine {
     /// git that sees it.
     pub git: Git,
@@ -36,6 +37,26 @@ impl Quarantine {
             ..git.clone()
         };
         Ok(Self { git, dir })
+    }
+
+    /// Makes room for other pushes while this one waits at `place`.
+    pub fn set_aside(&mut self, place: usize) -> Result<(), Receive> {
+        let to = self.dir.with_extension(format!("waiting-{place}"));
+        let fail = |source| Receive::KeepObjects {
+            path: to.clone(),
+            source,
+        };
+        // It waits there already, or a push of an earlier run of this container did.
+        if to == self.dir {
+            return Ok(());
+        }
+        if to.exists() {
+            std::fs::remove_dir_all(&to).map_err(fail)?;
+        }
+        std::fs::rename(&self.dir, &to).map_err(fail)?;
+        self.git.quarantine = Some(to.clone());
+        self.dir = to;
+        Ok(())
     }
 
     /// Indexes the pack with every object checked, as git's receive-pack would.

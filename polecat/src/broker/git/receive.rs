@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use gastown_api::evidence::{BrokerState, RefusedPush, truncate};
 use gastown_api::reason::Reason;
 use http::{StatusCode, header};
+use tokio::sync::MutexGuard;
 
 use super::child::RunGit;
 use super::inbound::{Inbound, ReadBody};
@@ -110,22 +111,20 @@ impl Repository {
             return Ok(String::new());
         }
         let mut state = self.state.lock().await;
-        let judged = judge(
-            &request,
-            &self.names,
-            &state.tips,
-            self.stopped(),
-            self.hex_length,
-        );
-        let step = match judged {
+        let step = match self.judge(&request, &state) {
             Ok(step) => step,
             Err(refusal) => {
                 drop(state);
                 return self.report_refusal(&request, refusal, inbound).await;
             }
         };
-        let quarantine = Quarantine::open(&self.git)?;
-        let outcome = self.try_move(&mut state, &step, &quarantine, rest, inbound).await;
+        let mut quarantine = Quarantine::open(&self.git)?;
+        let mut outcome = self.try_move(&mut state, &step, &quarantine, rest, inbound).await;
+        if step.target == Target::Work {
+            outcome = self
+                .once_git_works(state, &request, &mut quarantine, outcome)
+                .await;
+        }
         quarantine.close();
         match outcome {
             Ok(()) => {
@@ -135,6 +134,32 @@ impl Repository {
             Err(Inspected::Refuse(refusal)) => self.report_refusal(&request, refusal, inbound).await,
             Err(Inspected::Fail(error)) => Err(error),
         }
+    }
+
+    /// Tries again what a host did not take that refuses the credential, as often as it is repaired.
+    async fn once_git_works<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        request: &Request,
+        quarantine: &mut Quarantine,
+        mut outcome: Result<(), Inspected>,
+    ) -> Result<(), Inspected> {
+        let mut places = self.waiting.iter().enumerate();
+        let free = places.find_map(|(place, lock)| Some((place, lock.try_lock().ok()?)));
+        while let Some((place, _)) = &free
+            && self.record.is_git_refused()
+            && is_of_the_remote(&outcome)
+        {
+            quarantine.set_aside(*place).map_err(Inspected::Fail)?;
+            drop(state);
+            self.record.until_git_works().await;
+            state = self.state.lock().await;
+            outcome = match self.judge(request, &state) {
+                Ok(step) => self.move_remote(&mut state, &step, quarantine).await,
+                Err(refusal) => Err(refusal.into()),
+            };
+        }
+        outcome
     }
 
     async fn try_move(
@@ -154,6 +179,16 @@ impl Repository {
                 command: "the inspection of a push".to_owned(),
                 seconds: INSPECT.as_secs(),
             })??;
+        self.move_remote(state, step, quarantine).await
+    }
+
+    /// Moves the remote, and then the mirror, to objects that were judged.
+    async fn move_remote(
+        &self,
+        state: &mut State,
+        step: &Move,
+        quarantine: &Quarantine,
+    ) -> Result<(), Inspected> {
         let seen = self.forward(state, step, &quarantine.git).await?;
         quarantine.keep(&self.git).map_err(Inspected::Fail)?;
         if step.target == Target::Work {
@@ -161,6 +196,10 @@ impl Repository {
         }
         self.settle(state, step.target, Some(seen)).await?;
         Ok(())
+    }
+
+    fn judge(&self, request: &Request, state: &State) -> Result<Move, Refusal> {
+        judge(request, &self.names, &state.tips, self.stopped(), self.hex_length)
     }
 
     fn stopped(&self) -> Option<Reason> {
@@ -205,6 +244,11 @@ impl Repository {
 pub(super) enum Inspected {
     Refuse(Refusal),
     Fail(Receive),
+}
+
+/// Whether the remote, and no rule of ours, kept a push from being taken.
+fn is_of_the_remote(outcome: &Result<(), Inspected>) -> bool {
+    matches!(outcome, Err(Inspected::Refuse(Refusal::Remote { .. })))
 }
 
 impl From<Refusal> for Inspected {

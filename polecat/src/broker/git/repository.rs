@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gastown_api::evidence::WipRef;
@@ -56,11 +57,13 @@ const CONFIG: &str = "
 pub struct Repository {
     pub(super) git: Git,
     pub(super) names: Names,
-    pub(super) upstream: Upstream,
+    pub(super) upstream: Arc<Upstream>,
     pub(super) record: Record,
     pub(super) order: GitOrder,
     /// One receive at a time, and nobody else moves refs.
     pub(super) state: Mutex<State>,
+    /// The places of pushes that wait while the git host refuses the credential: each keeps its objects on the broker's volume.
+    pub(super) waiting: [Mutex<()>; 2],
     /// Digits of an object id.
     pub(super) hex_length: usize,
 }
@@ -127,7 +130,7 @@ impl Repository {
         let repository = Self {
             git,
             names,
-            upstream,
+            upstream: Arc::new(upstream),
             record,
             order,
             state: Mutex::new(State {
@@ -138,6 +141,7 @@ impl Repository {
                 resume,
                 read_at: None,
             }),
+            waiting: Default::default(),
             hex_length,
         };
         repository.adopt().await?;

@@ -30,7 +30,11 @@ impl Repository {
         if state.read_at.is_some_and(|at| at.elapsed() < FRESH) {
             return Ok(());
         }
-        self.read_again(&mut state).await
+        let read = self.read_again(&mut state).await;
+        if let Err(failure) = &read {
+            self.notice(&state, failure).await;
+        }
+        read
     }
 
     /// The broker's last acts on the remote. The work branch is read once more, and the evidence says what was seen. What

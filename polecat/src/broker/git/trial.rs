@@ -3,6 +3,7 @@
 mod attack;
 mod delivery;
 mod remote;
+mod repair;
 mod reread;
 mod start;
 mod transport;

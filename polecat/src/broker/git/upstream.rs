@@ -86,6 +86,15 @@ impl Upstream {
         self
     }
 
+    /// All that the credential and the host's keys are read from.
+    pub fn secret_files(&self) -> BTreeMap<String, Vec<u8>> {
+        let map = secret::read_dir(&self.places.known_hosts);
+        let map = map
+            .into_iter()
+            .map(|(name, bytes)| (format!("map/{name}"), bytes));
+        map.chain(secret::read_dir(&self.places.secret)).collect()
+    }
+
     /// The remote's refs of these exact names.
     pub async fn list(&self, git: &Git, names: &[&str]) -> Result<BTreeMap<String, Sha>, Failure> {
         self.list_where(git, names, |name| names.contains(&name)).await

@@ -23,7 +23,7 @@ use super::endpoint::Endpoint;
 use super::error::Refusal;
 use super::headers;
 use super::judge::{self, Verdict, Wait};
-use super::parking::{self, Parking};
+use super::parking;
 use super::stream;
 use super::upstream::{Outgoing, Unreached, Upstream};
 use crate::broker::record::Record;
@@ -52,7 +52,6 @@ pub(super) struct Proxy {
     upstream: Upstream,
     places: Places,
     budget: Arc<Budget>,
-    parking: Parking,
     calls: Arc<Semaphore>,
     room: Arc<Semaphore>,
 }
@@ -114,7 +113,6 @@ impl Proxy {
             upstream,
             places,
             budget,
-            parking: Parking::default(),
             calls,
             room: Arc::new(Semaphore::new(ROOM)),
         }
@@ -192,6 +190,7 @@ impl Proxy {
         // The attempt stays parked until a try succeeds, so that each try does not show as an end of the wait.
         let mut held = None;
         loop {
+            self.record.until_git_works().await;
             let credential = self.credential(refused.as_ref()).await?;
             let bill = self.open_bill(&checked).await?;
             // From here on the provider may bill, so an agent that hangs up must not end the call: a task goes on.
@@ -218,7 +217,7 @@ impl Proxy {
                 } => {
                     waits += 1;
                     tracing::info!(%reason, %message, seconds = wait.delay.as_secs(), "a model call waits");
-                    let parked = self.parking.park(&self.record, reason, message, wait);
+                    let parked = parking::park(&self.record, reason, message, wait);
                     held = parked.or(held);
                     let renewed = || self.current(None).is_ok_and(|credential| credential != used);
                     parking::wait(&self.record, wait.delay, renewed).await;
@@ -288,7 +287,7 @@ impl Proxy {
     /// Waits for a credential, parked: its secret may be filled or renewed while the pod runs.
     async fn credential(&self, refused: Option<&Credential>) -> Result<Credential, Refusal> {
         let current = || self.current(refused);
-        let found = self.parking.until(&self.record, current).await;
+        let found = parking::until(&self.record, current).await;
         found.ok_or_else(|| self.over())
     }
 

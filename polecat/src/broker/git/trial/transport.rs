@@ -8,7 +8,7 @@ use super::*;
 const SECRET: [(&str, &str); 2] = [("username", "u"), ("password", "p")];
 
 /// Writes the files of a mounted secret.
-fn mount(dir: &Path, files: &[(&str, &str)]) {
+pub fn mount(dir: &Path, files: &[(&str, &str)]) {
     std::fs::create_dir_all(dir).unwrap();
     for (name, text) in files {
         std::fs::write(dir.join(name), text).unwrap();

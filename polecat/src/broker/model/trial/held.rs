@@ -194,3 +194,15 @@ async fn a_page_that_says_it_is_an_answer_costs_nothing() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(trial.record.spent().0, Usage::default());
 }
+
+#[tokio::test]
+async fn a_call_waits_while_the_git_host_refuses_the_credential() {
+    let trial = Trial::start(|_| {}, |_, _| async move { document() }).await;
+    trial.record.set_git_refused(true);
+    let call = trial.ask(false);
+    tokio::pin!(call);
+    let waits = tokio::time::timeout(Duration::from_millis(300), &mut call).await;
+    assert!(waits.is_err(), "what it does could not be saved");
+    trial.record.set_git_refused(false);
+    assert_eq!(call.await.0, StatusCode::OK);
+}
