@@ -3,7 +3,7 @@
 //! It is PID 1 of the container: it reaps orphans, and nothing outlives the agent.
 
 mod agent;
-mod delivery;
+pub(crate) mod delivery;
 mod lines;
 pub(crate) mod parsers;
 mod pulse;

@@ -22,6 +22,7 @@ mod money;
 mod operated;
 mod parked;
 mod plugin;
+mod random_trees;
 mod reasons;
 mod refused;
 mod saved;

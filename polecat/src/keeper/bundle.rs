@@ -316,11 +316,10 @@ impl Bundle<'_> {
             commands.extend_from_slice(format!("\0{id}\0").as_bytes());
         }
         git.feed(&["update-ref", "-z", "--stdin"], &commands)?;
-        let known: BTreeSet<_> = self
-            .parts
-            .iter()
-            .flat_map(|(repository, _)| &repository.known)
-            .collect();
+        // A later attempt has the commits of the remote, but none of another repository, such as a submodule's: git takes
+        // nothing of a bundle that builds on a commit which is not there.
+        let copies = self.parts.iter().filter(|(repository, _)| repository.is_copy);
+        let known: BTreeSet<_> = copies.flat_map(|(repository, _)| &repository.known).collect();
         let mut create = vec!["bundle".to_owned(), "create".to_owned(), "--quiet".to_owned()];
         create.extend([target.to_string_lossy().into_owned(), "--all".to_owned()]);
         create.extend(known.into_iter().map(|id| format!("^{id}")));

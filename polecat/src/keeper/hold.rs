@@ -211,6 +211,15 @@ pub fn put_back(changes: Vec<Change>) -> Vec<Edit> {
     edits.collect()
 }
 
+/// Whether no tree can have both `path` and all of `paths`: one is a folder of another.
+#[must_use]
+pub fn stands_in_place_of(path: &[u8], paths: &BTreeSet<Vec<u8>>) -> bool {
+    let below = [path, b"/"].concat();
+    let mut from = paths.range(below.clone()..);
+    from.next().is_some_and(|first| first.starts_with(&below))
+        || ancestors(path).any(|folder| folder != path && paths.contains(folder))
+}
+
 /// The path itself, each folder above it, and the root as an empty path.
 pub fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let slashes = (0..path.len()).filter(|at| path[*at] == b'/');

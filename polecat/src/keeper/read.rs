@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::bundle::AgentRepository;
-use super::hold::{Blob, Change, Diff, Edit, GITLINK, Unread, put_back};
+use super::hold::{Blob, Change, Diff, Edit, GITLINK, Unread, put_back, stands_in_place_of};
 use super::import::Import;
 use super::index::NotCheckedOut;
 use super::open::import_late;
@@ -73,7 +73,8 @@ impl Context<'_> {
         let unread = Unread::of(&seen, source.apart, &not_checked_out);
         self.diff_tree(source.against, &tree, &mut diff, |change| unread.holds(change))?;
         let stale = self.stale(source, &not_checked_out, &diff.changes)?;
-        let tree = self.edit(&tree, &put_back(diff.changes))?;
+        let absent = self.without_replaced(source.against, &tree, diff.changes)?;
+        let tree = self.edit(&tree, &put_back(absent))?;
         Ok(Read {
             tree,
             unread: seen
@@ -90,6 +91,27 @@ impl Context<'_> {
                 NotCheckedOut::Unknown(why) => Some(why),
             },
         })
+    }
+
+    /// Those of the `absent` paths at whose place nothing else stands: a file where a folder was, or a folder where a file
+    /// was, is the agent's work, and shows that the path is no longer wanted.
+    fn without_replaced(
+        &self,
+        against: &str,
+        tree: &str,
+        mut absent: Vec<Change>,
+    ) -> Result<Vec<Change>, TakeSnapshot> {
+        if absent.is_empty() {
+            return Ok(absent);
+        }
+        let paths: BTreeSet<_> = absent.iter().map(|change| change.path.clone()).collect();
+        let mut added = Diff::default();
+        self.diff_tree(against, tree, &mut added, |change| {
+            change.before.is_none() && stands_in_place_of(&change.path, &paths)
+        })?;
+        let added: BTreeSet<_> = added.changes.into_iter().map(|change| change.path).collect();
+        absent.retain(|change| !stands_in_place_of(&change.path, &added));
+        Ok(absent)
     }
 
     fn time_to_read(&self) -> Duration {

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use futures::AsyncReadExt as _;
 use gastown_api::condition;
 use gastown_api::pod::pod_name;
 use gastown_api::polecat::{Attempt, Polecat, PolecatPhase};
@@ -208,6 +209,25 @@ impl World {
             }
         })
         .await
+    }
+
+    /// All that the container `claude` of a polecat's pod says until it ends, with the pod or before it.
+    pub async fn whole_log(&self, polecat: &str) -> String {
+        self.log_holds(polecat, "claude", "\n").await;
+        let which = LogParams {
+            container: Some("claude".to_owned()),
+            follow: true,
+            ..LogParams::default()
+        };
+        let stream = self.api::<Pod>().log_stream(&pod_name(polecat), &which).await;
+        let mut stream = stream.unwrap_or_else(|error| panic!("failed to follow {polecat:?}: {error}"));
+        let mut log = Vec::new();
+        // The stream breaks off where the pod is gone; what was read until then counts.
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut log)).await;
+        if let Ok(Err(error)) = read {
+            eprintln!("the log of {polecat:?} breaks off: {error}");
+        }
+        String::from_utf8_lossy(&log).into_owned()
     }
 
     /// The log of a container of a polecat that has said something.

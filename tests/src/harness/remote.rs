@@ -1,7 +1,7 @@
 //! The upstream repository of a world, as it really is: read with git through the API server's proxy, past every part
 //! that is tested.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use axum::Router;
@@ -133,6 +133,57 @@ impl Remote {
             &["cat-file", "blob", &format!("FETCH_HEAD:{file}")],
         )
         .await
+    }
+
+    /// The ids of every object that any ref has, and of those in the bundle of the snapshot `wip`, if there is one; besides,
+    /// the paths that the newest commit of `branch` deletes, if its message begins with `subject`.
+    pub async fn objects(
+        &self,
+        wip: Option<&str>,
+        branch: &str,
+        subject: &str,
+    ) -> (BTreeSet<String>, Vec<Vec<u8>>) {
+        let mirror = self.mirror().await;
+        let path = mirror.path();
+        let listed = match wip {
+            Some(sha) => git(path, &["ls-tree", "-r", "--name-only", sha]).await,
+            None => Vec::new(),
+        };
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        let held = |name: &&str| name.starts_with("gastown-held") && name.ends_with("/unpushed.bundle");
+        if let (Some(sha), Some(name)) = (wip, listed.lines().find(held)) {
+            let bundle = git(path, &["cat-file", "blob", &format!("{sha}:{name}")]).await;
+            std::fs::write(path.join("bundle"), bundle).unwrap();
+            git(path, &["bundle", "unbundle", "bundle"]).await;
+        }
+        let all = ["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"];
+        let all = String::from_utf8(git(path, &all).await).unwrap();
+        let refs = git(path, &["for-each-ref", "--format=%(refname) %(subject)"]).await;
+        let refs = String::from_utf8_lossy(&refs).into_owned();
+        let mut deleted = Vec::new();
+        if refs
+            .lines()
+            .any(|line| line.starts_with(&format!("{branch} {subject}")))
+        {
+            let parent = format!("{branch}^");
+            let diff = [
+                "diff-tree",
+                "-r",
+                "-z",
+                "--name-only",
+                "--no-renames",
+                "--diff-filter=D",
+                &parent,
+                branch,
+            ];
+            let diff = git(path, &diff).await;
+            deleted.extend(
+                diff.split(|byte| *byte == 0)
+                    .filter(|path| !path.is_empty())
+                    .map(<[u8]>::to_vec),
+            );
+        }
+        (all.lines().map(str::to_owned).collect(), deleted)
     }
 
     async fn mirror(&self) -> TempDir {

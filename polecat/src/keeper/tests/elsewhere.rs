@@ -218,6 +218,13 @@ fn a_filled_submodule_stays_one_and_its_changes_are_saved() {
         nothing(pod.take()),
         "the work tree equals the branch on the remote"
     );
+    // Commits of the submodule build on one that no later clone has, and must not spoil those of the clone.
+    commit_file(&pod.tree().join("lib"), "more.py", b"more\n", "More");
+    git(&pod.tree())
+        .run(&["checkout", "--quiet", "-b", "side"])
+        .unwrap();
+    commit_file(&pod.tree(), "side", b"side", "Side");
+    git(&pod.tree()).run(&["checkout", "--quiet", "-"]).unwrap();
     pod.write("lib/lib.py", "changed\n");
     pod.write("new", "x");
     pod.save();
@@ -227,6 +234,10 @@ fn a_filled_submodule_stays_one_and_its_changes_are_saved() {
     let (again, report) = resumed(&pod, |_| ());
     assert_eq!(status(&again), "?? new");
     assert!(report.contains("work-trees/1"), "{report}");
+    let git = Git::at(&again);
+    assert_eq!(git.text(&["show", "side:side"]).unwrap(), "side", "{report}");
+    let found = git.text(&["log", "--all", "--format=%s"]).unwrap();
+    assert!(found.contains("More"), "{found}\n{report}");
 }
 
 #[test]

@@ -121,6 +121,27 @@ fn without_an_index_no_missing_file_counts_as_deleted_and_that_is_said() {
 }
 
 #[test]
+fn without_an_index_new_files_in_the_place_of_missing_ones_are_saved() {
+    let pod = pod_of_a_large_repository();
+    fs::remove_file(pod.tree().join(".git/index")).unwrap();
+    fs::remove_file(pod.tree().join("src/a.py")).unwrap();
+    pod.write("src/a.py/new", "below a file's name\n");
+    fs::remove_dir_all(pod.tree().join("docs")).unwrap();
+    pod.write("docs", "a file in a folder's place\n");
+    assert!(lacks_something(pod.take()));
+    let (again, _) = resumed(&pod, |_| ());
+    assert_eq!(
+        fs::read(again.join("src/a.py/new")).unwrap(),
+        b"below a file's name\n"
+    );
+    assert_eq!(
+        fs::read(again.join("docs")).unwrap(),
+        b"a file in a folder's place\n"
+    );
+    assert!(again.join("assets/logo.svg").exists());
+}
+
+#[test]
 fn an_older_commit_that_was_checked_out_undoes_no_newer_one() {
     let pod = pod_of_a_large_repository();
     // As in the middle of `git bisect`.
