@@ -108,6 +108,10 @@ pub struct GitOrder {
     /// What the first attempt found as base; none in the first attempt, which finds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Sha>,
+    /// What an earlier attempt had pushed when its agent had ended well, and nobody could confirm. Where the work branch is
+    /// there, no agent is started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unconfirmed: Option<Sha>,
     /// What an earlier attempt left unfinished; this one starts from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<ResumeOrder>,

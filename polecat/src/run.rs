@@ -18,10 +18,11 @@ use std::time::Duration;
 
 use gastown_api::evidence::RunReport;
 use gastown_api::pod::{GIT_PORT, HOME_DIR, REPO_DIR, TERMINATION_LOG};
-use gastown_api::work_order::WorkOrder;
+use gastown_api::work_order::{GitOrder, WorkOrder};
 
 use crate::clone::PROMPT_FILE;
 use crate::console::{explain, say};
+use crate::git::Git;
 use crate::limits::{DELIVER, DELIVER_WHILE_STOPPING};
 use crate::{loopback, order, report};
 pub(crate) use agent::may_set;
@@ -72,9 +73,15 @@ fn attempt() -> Result<ExitCode, Box<dyn Error>> {
     let (ended, delivery) = runtime.block_on(async {
         let mut stop = Stop::listen()?;
         let pulse = Pulse::start(GIT_PORT);
-        let calls_the_model = async || loopback::calls_the_model(GIT_PORT).await;
-        let ended = supervise::supervise(agent, &mut stop, || pulse.beat(), calls_the_model).await?;
-        say(&format!("polecat run: the agent ended with {}", ended.exit));
+        let ended = if is_done_before(&order.git, Path::new(REPO_DIR)) {
+            say("polecat run: the work branch holds what an earlier attempt had pushed, so no agent is started");
+            Ended::not_needed()
+        } else {
+            let calls_the_model = async || loopback::calls_the_model(GIT_PORT).await;
+            let ended = supervise::supervise(agent, &mut stop, || pulse.beat(), calls_the_model).await?;
+            say(&format!("polecat run: the agent ended with {}", ended.exit));
+            ended
+        };
         let delivery = deliver(Arc::clone(&order), &ended, &mut stop).await;
         Ok::<_, Box<dyn Error>>((ended, delivery))
     })?;
@@ -90,6 +97,16 @@ fn attempt() -> Result<ExitCode, Box<dyn Error>> {
         not_delivered: not_delivered(&delivery),
     });
     Ok(ExitCode::from(code))
+}
+
+/// Whether the clone, made from what the remote holds now, is at what an earlier attempt had pushed without confirmation.
+fn is_done_before(order: &GitOrder, clone: &Path) -> bool {
+    let Some(unconfirmed) = &order.unconfirmed else {
+        return false;
+    };
+    let tip = format!("{}^{{commit}}", order.work_branch.full());
+    let found = Git::at(clone).text(&["rev-parse", "--quiet", "--verify", &tip]);
+    found.is_ok_and(|sha| sha.trim() == unconfirmed.as_str())
 }
 
 /// Delivers on a thread of its own, so that a pod that is told to stop need not wait for a slow host: the broker goes on
@@ -188,6 +205,33 @@ mod tests {
                 ..Delivery::default()
             },
         )
+    }
+
+    #[test]
+    fn an_agent_is_not_needed_only_where_the_branch_is_at_what_was_pushed() {
+        let folder = tempfile::tempdir().unwrap();
+        let upstream = crate::testing::upstream(folder.path());
+        let tip = Git::at(Path::new(&upstream))
+            .text(&["rev-parse", "main"])
+            .unwrap();
+        let mut order = crate::testing::order().git;
+        order.work_branch = "main".parse().unwrap();
+        let done = |unconfirmed: Option<&str>| {
+            let mut order = order.clone();
+            order.unconfirmed = unconfirmed.map(|sha| sha.trim().parse().unwrap());
+            is_done_before(&order, Path::new(&upstream))
+        };
+        assert!(done(Some(&tip)));
+        assert!(!done(None));
+        assert!(!done(Some(&"a".repeat(40))));
+        order.work_branch = "gone".parse().unwrap();
+        assert!(!is_done_before(
+            &GitOrder {
+                unconfirmed: tip.trim().parse().ok(),
+                ..order.clone()
+            },
+            Path::new(&upstream)
+        ));
     }
 
     #[test]

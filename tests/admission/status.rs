@@ -34,7 +34,7 @@ fn full() -> Value {
             "number": number, "retry": 1, "podUID": "4f5b8f1e-0000-0000-0000-000000000000",
             "startedAt": at(), "finishedAt": at(), "outcome": "Delivered", "reason": "Delivered",
             "message": "x".repeat(1024), "usage": usage, "costMicros": 123_400,
-            "granted": {"tokens": 2_000_000, "costMicros": 5_000_000},
+            "granted": {"tokens": 2_000_000, "costMicros": 5_000_000}, "unconfirmed": sha,
         })
     };
     json!({

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gastown_api::pod::CLAUDE;
-use gastown_api::polecat::AttemptOutcome;
+use gastown_api::polecat::{AttemptOutcome, PolecatPhase};
 use gastown_tests::harness::{World, node, polecat, stand_in, with_world};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
@@ -104,6 +104,33 @@ async fn a_broker_that_dies_without_a_word_at_the_end_leaves_no_evidence() {
         .await;
         let message = fails(world, "no-word", "EvidenceMissing").await;
         assert!(message.contains("refs/gastown/wip/no-word"), "{message}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn work_that_was_pushed_before_its_broker_died_is_found_on_the_remote_and_no_second_agent_is_paid() {
+    with_world("looked", async |world: &World| {
+        let remote = world.testbed().await;
+        world.credentials().await;
+        let deliver = "echo done > done.txt; git add done.txt; git commit -qm Done; git push -q origin HEAD";
+        world.sling(waiting("looked", deliver)).await;
+        world.log_holds("looked", CLAUDE, "at work").await;
+        let keeper = freeze(world, "looked", "keeper").await;
+        let_go(world, "looked").await;
+        let broker = freeze(world, "looked", "broker").await;
+        node::run(&format!("kill -9 {broker}; sleep 2; kill -9 {keeper}")).await;
+        let message = fails(world, "looked", "EvidenceMissing").await;
+        assert!(message.contains("was on the remote branch"), "{message}");
+        // A second agent would wait for ever.
+        let polecat = world.ends("looked", PolecatPhase::Done).await;
+        let status = polecat.status.unwrap();
+        assert_eq!(status.attempts.len(), 2);
+        assert_eq!(status.attempts[0].unconfirmed, status.head);
+        assert_eq!(
+            remote.files(&status.head.unwrap()).await["done.txt"].bytes,
+            b"done\n"
+        );
     })
     .await;
 }

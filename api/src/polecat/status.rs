@@ -129,6 +129,10 @@ pub struct Attempt {
     /// charged all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted: Option<Share>,
+    /// The commit that it had pushed when its agent had ended well, where the remote could not be read again after that.
+    /// A repeat asks the remote first, and starts no agent where the work branch is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unconfirmed: Option<String>,
     /// Its tokens; while it is at work, as of when the last part of the budget was set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,

@@ -250,6 +250,11 @@ impl Record {
         self.change(|evidence| evidence.base = Some(base));
     }
 
+    /// The work was done by an earlier attempt, so no agent is started.
+    pub fn expect_no_calls(&self) {
+        self.change(|evidence| evidence.calls_expected = false);
+    }
+
     /// The work branch as it was re-read from the remote.
     pub fn set_head(&self, head: Option<Sha>) {
         self.change(|evidence| evidence.head = head);

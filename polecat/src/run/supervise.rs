@@ -66,6 +66,15 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// The end of an attempt whose work was done before it began.
+    pub fn not_needed() -> Self {
+        Self {
+            exit: 0,
+            stopped: false,
+            complaint: None,
+        }
+    }
+
     /// Whether it ended by itself, with 0, and did not say that it failed. Its word can only withhold this.
     #[must_use]
     pub fn well(&self) -> bool {

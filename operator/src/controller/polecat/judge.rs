@@ -16,7 +16,9 @@ use gastown_api::text::escape;
 use super::plan::cannot_start;
 use super::validate::Refusal;
 use crate::pod_view::{ContainerView, PodView, TerminatedView};
-use confirmed::{base_of, delivered, parse, refusal_reason, report, unconfirmed, with_what_is_left};
+use confirmed::{
+    base_of, delivered, parse, refusal_reason, report, unconfirmed, unconfirmed_work, with_what_is_left,
+};
 use lost::{agent_may_have_run, keeper_failed, keeper_saved, may_be_lost, where_to_look};
 
 pub use confirmed::{evidence_in_log, evidence_of};
@@ -39,6 +41,8 @@ pub struct Verdict {
     pub message: String,
     /// The broker's last word, if it left one.
     pub evidence: Option<Evidence>,
+    /// What was pushed by an agent that ended well, and was not seen on the remote after that.
+    pub unconfirmed: Option<Sha>,
     /// What may be lost, in words; none: everything the agent changed is on the remote.
     pub may_be_lost: Option<String>,
     /// Whether its agent ran, and so may have called the model.
@@ -98,6 +102,10 @@ pub fn judge(pod: &PodView, question: &Question<'_>) -> Verdict {
         reason,
         // Whoever shows a status must not be steered by the agent, which wrote some of these words.
         message: escape(&message),
+        unconfirmed: evidence
+            .as_ref()
+            .filter(|_| outcome == AttemptOutcome::Failed)
+            .and_then(|evidence| unconfirmed_work(pod, evidence, question.base)),
         may_have_spent: agent_may_have_run(pod, question.seen_at_work),
         may_be_lost: may_be_lost(pod, evidence.as_ref(), question.seen_at_work)
             .filter(|_| !delivered || keeper_failed(pod) || wip_dropped),

@@ -182,6 +182,7 @@ fn without_evidence(outcome: AttemptOutcome, reason: Reason, message: &str) -> V
         outcome,
         reason,
         message: message.to_owned(),
+        unconfirmed: None,
         evidence: None,
         may_be_lost: None,
         may_have_spent: false,

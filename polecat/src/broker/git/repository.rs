@@ -194,6 +194,9 @@ impl Repository {
             self.record.set_pushed(work.clone());
         }
         self.record.set_head(state.tips.work.clone());
+        if state.tips.work.is_some() && state.tips.work == self.order.unconfirmed {
+            self.record.expect_no_calls();
+        }
         let before = self.record.evidence().wip;
         self.record.set_wip(state.tips.wip.clone().map(|sha| {
             WipRef {

@@ -20,7 +20,7 @@ pub fn work_order(polecat: &Polecat, work: &Work, attempt: i32, config: &Config)
         bead: work.bead.clone(),
         task: work.task.clone(),
         agent: work.agent.clone(),
-        git: git_order(polecat, work, config),
+        git: git_order(polecat, work, attempt, config),
         model: ModelOrder {
             provider: work.provider,
             apis: work.apis.clone(),
@@ -46,7 +46,17 @@ pub fn work_order(polecat: &Polecat, work: &Work, attempt: i32, config: &Config)
     }
 }
 
-fn git_order(polecat: &Polecat, work: &Work, config: &Config) -> GitOrder {
+/// What the attempt before had pushed without anyone confirming it, where `attempt` repeats it by itself: who asks for an
+/// attempt wants an agent at work.
+fn unconfirmed(polecat: &Polecat, attempt: i32) -> Option<Sha> {
+    let attempts = &polecat.status.as_ref()?.attempts;
+    let at = attempts.iter().position(|a| a.number == attempt)?;
+    attempts[at].retry?;
+    let before = attempts.get(at.checked_sub(1)?)?;
+    before.unconfirmed.as_deref()?.parse().ok()
+}
+
+fn git_order(polecat: &Polecat, work: &Work, attempt: i32, config: &Config) -> GitOrder {
     let base = polecat.status.as_ref().and_then(|s| s.base.as_deref());
     let base: Option<Sha> = base.and_then(|b| b.parse().ok());
     let wip = polecat.status.as_ref().and_then(|s| s.wip.as_ref());
@@ -60,6 +70,7 @@ fn git_order(polecat: &Polecat, work: &Work, config: &Config) -> GitOrder {
         base_branch: work.base_branch.clone(),
         work_branch: work.head_branch.clone(),
         base,
+        unconfirmed: unconfirmed(polecat, attempt),
         resume,
         secret: work.git_secret.clone(),
         trusted_hosts: work.trusted_hosts.clone(),

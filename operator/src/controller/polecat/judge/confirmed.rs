@@ -82,6 +82,21 @@ pub(super) fn refusal_reason(evidence: &Evidence) -> Reason {
         .unwrap_or(Reason::PushRefused)
 }
 
+/// What was pushed by an agent that ended well, where the broker did not come to read the remote again. The broker saw it
+/// there before, and the agent's calls were charged for: a repeat has only to look.
+pub(super) fn unconfirmed_work(pod: &PodView, evidence: &Evidence, base: Option<&str>) -> Option<Sha> {
+    let ended_well = pod.terminated(pod::CLAUDE)?.exit_code == 0;
+    let unread = matches!(
+        evidence.final_read,
+        Some(FinalRead::Failed { .. } | FinalRead::Pending)
+    );
+    let work = evidence.pushed.clone()?;
+    let is_work = Some(work.as_str()) != base_of(evidence, base);
+    let is_whole = report(pod).local_head.is_none_or(|local| local == work);
+    let counts = ended_well && unread && is_work && is_whole && !evidence.dropped && !evidence.is_unmetered();
+    counts.then_some(work)
+}
+
 /// Work was on the branch, and at the end it was not, or nobody could see whether it was.
 pub(super) fn unconfirmed(evidence: &Evidence, base: Option<&str>) -> Option<(Reason, String)> {
     let base = base_of(evidence, base);

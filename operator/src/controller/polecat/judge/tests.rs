@@ -168,6 +168,37 @@ fn what_could_not_be_read_at_the_end_is_not_done() {
 }
 
 #[test]
+fn work_that_was_pushed_by_an_agent_that_ended_well_and_not_seen_again_is_kept_for_the_repeat() {
+    let failed = json!({"name": "failed", "reason": "GitHostUnreachable", "message": "no route"});
+    let unread = |exit: i32, changes: Value| {
+        let mut evidence = evidence(json!({"pushed": HEAD, "finalRead": failed}));
+        merge(&mut evidence, changes);
+        of(&ended(exit, &evidence)).unconfirmed
+    };
+    let pushed = Some(HEAD.parse().unwrap());
+    assert_eq!(unread(0, json!({})), pushed);
+    let pending = json!({"finalRead": {"name": "pending", "reason": null, "message": null}});
+    assert_eq!(unread(0, pending), pushed, "a broker that was killed");
+    for (exit, changes) in [
+        (1, json!({})),
+        (0, json!({"dropped": true})),
+        (0, json!({"pushed": BASE})),
+        (0, json!({"pushed": null})),
+        (
+            0,
+            json!({"finalRead": {"name": "read", "at": "2026-01-01T00:00:00Z", "reason": null, "message": null}}),
+        ),
+        (0, json!({"callsExpected": true, "usage": {"requests": 0}})),
+    ] {
+        assert_eq!(unread(exit, changes.clone()), None, "{exit} {changes}");
+    }
+    let mut status = ended(0, &evidence(json!({"pushed": HEAD, "finalRead": failed})));
+    let more = json!({"agentExit": 0, "localHead": OTHER, "pushed": false, "message": ""});
+    status["containerStatuses"][0]["state"]["terminated"]["message"] = json!(more.to_string());
+    assert_eq!(of(&status).unconfirmed, None, "a commit of it did not get there");
+}
+
+#[test]
 fn a_push_that_no_rule_refused_has_the_reason_of_what_kept_it() {
     let refused = json!({"refName": "refs/heads/x", "why": "403", "reason": "GitCredentialRefused"});
     let verdict = of(&ended(0, &evidence(json!({"head": BASE, "refused": refused}))));

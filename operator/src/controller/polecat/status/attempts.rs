@@ -27,6 +27,7 @@ pub(super) fn new_attempt(number: i32, now: Timestamp) -> Attempt {
         reason: None,
         message: None,
         granted: None,
+        unconfirmed: None,
         usage: None,
         cost_micros: None,
     }
@@ -42,6 +43,7 @@ pub(super) fn close_attempt(attempt: &mut Attempt, verdict: &Verdict, now: Times
     attempt.outcome = Some(verdict.outcome);
     attempt.reason = Some(verdict.reason.as_str().to_owned());
     attempt.message = Some(shortened(&verdict.message));
+    attempt.unconfirmed = verdict.unconfirmed.as_ref().map(|sha| sha.as_str().to_owned());
     if let Some(evidence) = &verdict.evidence {
         attempt.usage = Some(evidence.usage);
         attempt.cost_micros = cost_of(evidence);

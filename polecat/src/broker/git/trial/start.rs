@@ -100,3 +100,28 @@ async fn a_credential_that_may_only_read_is_named_and_the_probe_leaves_nothing()
         "{failure}"
     );
 }
+
+#[tokio::test]
+async fn work_that_an_earlier_attempt_had_pushed_needs_no_call_of_a_model() {
+    let remote = Remote::http().await;
+    make_ref(&remote, WORK).await;
+    let there = tip(&remote.repo, WORK).await.unwrap();
+    for (unconfirmed, unmetered) in [
+        (Some(there), false),
+        ("a".repeat(40).parse().ok(), true),
+        (None, true),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let order = order(&remote, |order| {
+            order.model.tokens_left = Some(9);
+            order.git.unconfirmed = unconfirmed;
+        });
+        let broker = start(dir.path(), "broker", &order, UID).await.unwrap();
+        assert_eq!(
+            broker.evidence().is_unmetered(),
+            unmetered,
+            "{:?}",
+            order.git.unconfirmed
+        );
+    }
+}

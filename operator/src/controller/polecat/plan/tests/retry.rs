@@ -127,6 +127,28 @@ fn a_later_attempt_starts_from_what_was_saved_and_a_third_not_from_what_the_bran
 }
 
 #[test]
+fn a_repeat_by_itself_asks_first_for_what_the_attempt_before_had_pushed_and_one_that_was_asked_for_works() {
+    for asked in [false, true] {
+        let mut world = World::at_work();
+        let failed = json!({"name": "failed", "reason": "GitHostUnreachable", "message": "no route"});
+        world.pod_reports(&ended(0, &evidence(json!({"pushed": HEAD, "finalRead": failed}))));
+        let next = world.settle().expect("it wakes for the retry");
+        assert_eq!(world.status().attempts[0].unconfirmed.as_deref(), Some(HEAD));
+        if asked {
+            world.change(json!({"metadata": {"annotations": {"gastown.io/retry-requested-at": "1"}}}));
+        } else {
+            world.now = next.as_second();
+        }
+        world.settle();
+        assert_eq!(world.status().attempts.len(), 2);
+        let work = validate(&world.observed.polecat, None, &world.settings).unwrap();
+        let order = build::order::work_order(&world.observed.polecat, &work, 2, &world.settings.config);
+        let wanted = (!asked).then(|| HEAD.parse().unwrap());
+        assert_eq!(order.git.unconfirmed, wanted, "{asked}");
+    }
+}
+
+#[test]
 fn ten_attempts_are_kept() {
     let mut world = World::at_work();
     for number in 1..=12 {
