@@ -189,6 +189,8 @@ fn dollars(micros: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use gastown_api::evidence::BrokerState;
 
     use super::*;
@@ -322,5 +324,63 @@ mod tests {
     #[test]
     fn dollars_are_shown_with_four_digits() {
         assert_eq!(dollars(1_234_567), "$1.2345");
+    }
+
+    /// What a call may cost, by its estimate.
+    const CALL: u64 = 110;
+
+    /// One attempt with `left` tokens: calls in every slot, and an operator that sets aside what is asked for, until it ends
+    /// at a random moment. What is billed for it, calls under way included, and what a status charges.
+    async fn ends_hard(left: u64, rng: &mut fastrand::Rng) -> (u64, u64) {
+        let trial = trial(left, true);
+        let (mut billed, mut recorded) = (0, trial.budget.granted().unwrap());
+        let mut calls = Vec::new();
+        for _ in 0..rng.u32(..60) {
+            if calls.len() < crate::broker::record::MODEL_CALLS {
+                let call = trial.reserve();
+                tokio::pin!(call);
+                match futures::poll!(&mut call) {
+                    Poll::Ready(Ok(call)) => calls.push(call),
+                    Poll::Ready(Err(_)) => return (billed, billed),
+                    Poll::Pending => {}
+                }
+                // The status is written first, and the operator may die before the pod is told.
+                if let Some(asked) = trial.record.evidence().asks {
+                    recorded = recorded.max(asked);
+                    if rng.bool() {
+                        let told = serde_json::to_vec(&Control { granted: recorded }).unwrap();
+                        std::fs::write(trial.folder.path().join("control"), told).unwrap();
+                    }
+                }
+            }
+            if !calls.is_empty() && rng.bool() {
+                let call = calls.swap_remove(rng.usize(..calls.len()));
+                let used = rng.u64(1..=CALL);
+                trial.spend(used);
+                billed += used;
+                drop(call);
+            }
+        }
+        // The provider bills what nobody waits for any more.
+        billed += CALL * u64::try_from(calls.len()).unwrap();
+        (billed, recorded.tokens.unwrap())
+    }
+
+    #[tokio::test]
+    async fn fifty_attempts_that_end_hard_overrun_the_budget_by_no_more_than_a_call_for_each_slot() {
+        const BUDGET: u64 = 20_000;
+        for seed in 0..20 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let (mut billed, mut charged, mut attempts) = (0, 0, 0);
+            while attempts < 50 && charged < BUDGET {
+                let (more, counted) = ends_hard(BUDGET - charged, &mut rng).await;
+                (billed, charged, attempts) = (billed + more, charged + counted, attempts + 1);
+            }
+            let most = BUDGET + CALL * u64::try_from(crate::broker::record::MODEL_CALLS).unwrap();
+            assert!(
+                billed <= most,
+                "seed {seed}: {billed} of {BUDGET} after {attempts} attempts"
+            );
+        }
     }
 }
