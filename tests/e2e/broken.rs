@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gastown_api::pod::CLAUDE;
-use gastown_api::polecat::{AttemptOutcome, PolecatPhase};
+use gastown_api::polecat::{AttemptOutcome, Polecat, PolecatPhase};
 use gastown_tests::harness::{World, node, polecat, stand_in, with_world};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
@@ -123,7 +123,12 @@ async fn work_that_was_pushed_before_its_broker_died_is_found_on_the_remote_and_
         let message = fails(world, "looked", "EvidenceMissing").await;
         assert!(message.contains("was on the remote branch"), "{message}");
         // A second agent would wait for ever.
-        let polecat = world.ends("looked", PolecatPhase::Done).await;
+        let done = |polecat: &Polecat| {
+            polecat.status.as_ref().and_then(|status| status.phase) == Some(PolecatPhase::Done)
+        };
+        let polecat = world
+            .polecat_until("looked", "it is Done without one", done)
+            .await;
         let status = polecat.status.unwrap();
         assert_eq!(status.attempts.len(), 2);
         assert_eq!(status.attempts[0].unconfirmed, status.head);

@@ -22,7 +22,7 @@ use super::store::Store;
 use super::survey::{self, Fingerprint};
 use super::work_trees::Search;
 use crate::clone::wait;
-use crate::console::{cut, escape, explain, say};
+use crate::console::{escape, explain, say};
 use crate::loopback::{self, CHECKPOINT, Checkpoint, DISK_FULL, TURNS, UNSEEN};
 
 /// Between two tries to learn the base.
@@ -44,7 +44,7 @@ const REREAD_SHARE: u32 = 4;
 /// A push of new files is made smaller after a failure, down to this.
 const LEAST_PUSH: u64 = 16 * 1024 * 1024;
 
-/// The most bytes of why a checkpoint failed: a notice to the broker has room for them.
+/// The most bytes of why a checkpoint failed that the status shows.
 const MAX_FAILURE: usize = 300;
 
 /// The most calls that wait.
@@ -227,7 +227,7 @@ impl Keeper {
         };
         let saved = taken.as_ref().is_none_or(Result::is_ok);
         if let Some(taken) = taken {
-            let failure = taken.err().map(|words| cut(&escape(&words), MAX_FAILURE));
+            let failure = taken.err().map(|words| ending_of(&escape(&words)));
             let checkpoint = Checkpoint { failure };
             let heard = tell(self.port, CHECKPOINT, &checkpoint).await;
             watch.untold = Some(checkpoint).filter(|_| !heard);
@@ -358,6 +358,14 @@ fn failed(words: String) -> Ending {
     Ending::Failed(left_out.report())
 }
 
+/// The last bytes of why a checkpoint failed: git and the host say the reason at the end.
+fn ending_of(words: &str) -> String {
+    match words.len().checked_sub(MAX_FAILURE) {
+        None | Some(0) => words.to_owned(),
+        Some(from) => format!("…{}", &words[words.ceil_char_boundary(from + '…'.len_utf8())..]),
+    }
+}
+
 /// Looks at the volumes, and tells the broker, until it has heard, which one is about to exceed its limit.
 async fn watch_disk(mut disk: Disk, port: u16, filling: Arc<Notify>) {
     let mut unseen = 0;
@@ -399,4 +407,25 @@ async fn tell(port: u16, path: &'static str, notice: &impl serde::Serialize) -> 
     };
     let told = loopback::call(port, Method::POST, path, body).await;
     told.is_ok_and(|(status, _)| status.is_success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_of_a_failure_is_at_its_end() {
+        assert_eq!(ending_of("no space"), "no space");
+        let long = format!("{}: no space", "\u{e4}".repeat(500));
+        let shown = ending_of(&long);
+        assert!(
+            shown.starts_with('…') && shown.ends_with("ä: no space"),
+            "{shown}"
+        );
+        assert!(
+            shown.len() <= MAX_FAILURE && shown.len() > MAX_FAILURE - 3,
+            "{}",
+            shown.len()
+        );
+    }
 }
