@@ -1,6 +1,6 @@
 //! What waits and goes on by itself.
 
-use gastown_api::condition::PARKED;
+use gastown_api::condition::{PARKED, READY};
 use gastown_api::polecat::{Polecat, PolecatPhase};
 use gastown_tests::harness::{World, condition, polecat, with_world};
 use k8s_openapi::api::core::v1::Pod;
@@ -206,11 +206,14 @@ async fn a_git_key_that_is_revoked_while_the_agent_works_parks_the_pod_until_it_
             world.secret("git-ssh-key", &files).await;
         };
         with_key(&keys.ssh_stranger).await;
-        let (reason, message) = parks(world, "rictus").await;
+        let polecat = world
+            .polecat_until("rictus", "it is parked", |polecat| parked(polecat).is_some())
+            .await;
+        let (reason, message) = parked(&polecat).unwrap();
         assert_eq!(reason, "GitCredentialRefused");
-        for part in ["no push is possible", "goes on by itself"] {
-            assert!(message.contains(part), "{part} not in {message}");
-        }
+        assert!(message.contains("no push is possible"), "{message}");
+        let (_, _, message) = condition(&polecat, READY).unwrap();
+        assert!(message.contains("goes on by itself"), "{message}");
         let pod = world.pod_of("rictus").await.unwrap();
         with_key(&keys.ssh).await;
         went_on(world, "rictus", &pod).await;
