@@ -181,9 +181,10 @@ async fn checkpoints_that_fail_are_a_condition_while_they_fail() {
                 failing(polecat).is_none()
             })
             .await;
+        // A host that refused the WIP ref once is given a branch.
         let uid = world.pod_of("capable").await.unwrap().metadata.uid.unwrap();
         let saved = remote
-            .sha(&format!("refs/gastown/wip/capable/{}", &uid[..8]))
+            .sha(&format!("refs/heads/gastown-wip/capable/{}", &uid[..8]))
             .await;
         let calculator = &remote.files(&saved).await["calculator.py"].bytes;
         assert!(calculator.ends_with(b"# changed\n"));
