@@ -83,7 +83,8 @@ class Agent:
     def present(self, tree):
         inner = {other for other in self.trees if other != tree}
         found = [p for p in files_of(tree, inner) if not p.startswith((b"ignored/", b".git", b".claude/worktrees/"))]
-        return sorted(found)
+        # To write into a FIFO waits for a reader.
+        return sorted(path for path in found if content_of(os.path.join(tree, path)) is not None)
 
     def any(self, tree):
         present = self.present(tree)
