@@ -1,8 +1,9 @@
 //! What waits and goes on by itself.
 
 use gastown_api::condition::{PARKED, READY};
+use gastown_api::pod::CLAUDE;
 use gastown_api::polecat::{Polecat, PolecatPhase};
-use gastown_tests::harness::{World, condition, polecat, with_world};
+use gastown_tests::harness::{World, condition, node, polecat, stand_in, with_world};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
@@ -188,18 +189,14 @@ async fn an_endpoint_with_nothing_behind_it_parks_the_pod_and_is_given_up_in_the
 #[tokio::test]
 async fn a_git_key_that_is_revoked_while_the_agent_works_parks_the_pod_until_it_is_replaced() {
     with_world("git-revoked", async |world: &World| {
-        let remote = world.testbed().await;
+        world.testbed().await;
         world.credentials().await;
-        // Long enough for the kubelet to bring another secret, which takes it up to a minute and a half.
-        let wait = json!({"name": "Bash", "input": {"command": "sleep 100", "description": "Wait", "timeout": 150_000}});
-        let fix = "sed -i '0,/return a - b/s//return a + b/' calculator.py && git commit -q -a -m 'Fix add'";
-        let fix = json!({"name": "Bash", "input": {"command": fix, "description": "Fix add"}});
-        let script = json!({"turns": [
-            {"say": "Taking my time.", "tool": wait}, {"say": "Fixing it.", "tool": fix}, {"say": "Done."},
-        ]});
-        remote.put_script("long-fix", &script.to_string()).await;
-        world.sling(polecat("rictus", "long-fix")).await;
-        world.log_holds("rictus", "claude", "Taking my time.").await;
+        // It takes the kubelet up to a minute and a half to bring another secret.
+        let script = "set -e; echo at work
+            until [ -e /tmp/go ]; do git commit -q --allow-empty -m Step; git push -q origin HEAD; sleep 1; done
+            sed -i 's/return a - b/return a + b/' calculator.py; git commit -q -a -m 'Fix add'; git push -q origin HEAD";
+        world.sling(stand_in("rictus", script)).await;
+        world.log_holds("rictus", CLAUDE, "at work").await;
         let keys = &world.keys;
         let with_key = async |key: &str| {
             let files = [("ssh-privatekey", key), ("known_hosts", keys.known_hosts.as_str())];
@@ -216,6 +213,11 @@ async fn a_git_key_that_is_revoked_while_the_agent_works_parks_the_pod_until_it_
         assert!(message.contains("goes on by itself"), "{message}");
         let pod = world.pod_of("rictus").await.unwrap();
         with_key(&keys.ssh).await;
+        world
+            .polecat_until("rictus", "it goes on", |polecat| parked(polecat).is_none())
+            .await;
+        let agent = node::process_one(world, "rictus", CLAUDE).await;
+        node::run(&format!("touch /proc/{}/root/tmp/go", agent.pid)).await;
         went_on(world, "rictus", &pod).await;
     })
     .await;
