@@ -9,6 +9,7 @@ mod endpoint;
 mod error;
 mod headers;
 mod judge;
+mod opening;
 mod parking;
 pub(crate) mod parsers;
 mod proxy;

@@ -23,6 +23,7 @@ use super::endpoint::Endpoint;
 use super::error::Refusal;
 use super::headers;
 use super::judge::{self, Verdict, Wait};
+use super::opening::{Answer, Outage};
 use super::parking;
 use super::stream;
 use super::upstream::{Outgoing, Unreached, Upstream};
@@ -258,7 +259,7 @@ impl Proxy {
         let status = response.status();
         let verdict = judge::judge(status, response.headers(), &credential, waits, Timestamp::now());
         if verdict == Verdict::Pass {
-            return Outcome::Answer(pass(checked.call.stream, response, bill, slot));
+            return pass(checked.call.stream, response, bill, slot, waits).await;
         }
         // What a provider answered is charged, whatever is wrong with it; a page in its place it did not answer.
         if !status.is_success() || matches!(verdict, Verdict::Wait { .. }) {
@@ -347,19 +348,36 @@ fn waive(bill: Option<Bill>) {
     }
 }
 
-/// Passes the answer on. The slot is held until its usage is on disk.
-fn pass(
+/// Passes the answer on. The slot is held until its usage is on disk. The headers of an outage that was answered with 200 are
+/// those of an answer: they do not tell how long to wait.
+async fn pass(
     stream: bool,
     response: http::Response<Incoming>,
     bill: Option<Bill>,
     slot: Arc<OwnedSemaphorePermit>,
-) -> Response {
+    waits: u32,
+) -> Outcome {
     let (parts, answer) = response.into_parts();
     let stream = judge::is_stream(&parts.headers).unwrap_or(stream);
+    let mut answer = Answer::unread(answer);
+    if stream {
+        answer = match answer.begin().await {
+            Ok(answer) => answer,
+            Err(Outage { reason, message }) => {
+                waive(bill);
+                let wait = judge::guess(waits);
+                return Outcome::Wait {
+                    reason,
+                    message,
+                    wait,
+                };
+            }
+        };
+    }
     let mut passed = Response::new(stream::pass(answer, stream, bill, slot));
     *passed.status_mut() = parts.status;
     *passed.headers_mut() = headers::response(&parts.headers);
-    passed
+    Outcome::Answer(passed)
 }
 
 /// Without a connection nothing can have been asked, so it is waited for like a provider that has no time.

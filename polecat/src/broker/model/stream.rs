@@ -7,11 +7,10 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::SinkExt as _;
 use futures::channel::mpsc;
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::bill::{Bill, Ending};
+use super::opening::Answer;
 use super::sse::UsageReader;
 
 /// Chunks that may wait for a slow agent.
@@ -32,7 +31,7 @@ const SILENCE: Duration = Duration::from_mins(5);
 type Chunk = Result<Bytes, io::Error>;
 
 /// Starts passing `answer` on. The bill is settled at its end, and `slot` is kept until then.
-pub(super) fn pass(answer: Incoming, stream: bool, bill: Option<Bill>, slot: impl Send + 'static) -> Body {
+pub(super) fn pass(answer: Answer, stream: bool, bill: Option<Bill>, slot: impl Send + 'static) -> Body {
     let (sender, receiver) = mpsc::channel::<Chunk>(WAITING);
     tokio::spawn(async move {
         let mut reader = UsageReader::new(stream);
@@ -45,7 +44,7 @@ pub(super) fn pass(answer: Incoming, stream: bool, bill: Option<Bill>, slot: imp
     Body::from_stream(receiver)
 }
 
-async fn pump(mut answer: Incoming, reader: &mut UsageReader, mut agent: mpsc::Sender<Chunk>) -> Ending {
+async fn pump(mut answer: Answer, reader: &mut UsageReader, mut agent: mpsc::Sender<Chunk>) -> Ending {
     loop {
         match timeout(SILENCE, answer.frame()).await {
             Ok(None) => return Ending::Provider,
@@ -67,7 +66,7 @@ async fn pump(mut answer: Incoming, reader: &mut UsageReader, mut agent: mpsc::S
     }
 }
 
-async fn drain(mut answer: Incoming, reader: &mut UsageReader) -> Ending {
+async fn drain(mut answer: Answer, reader: &mut UsageReader) -> Ending {
     let until = Instant::now() + DRAIN;
     let mut bytes = 0;
     while bytes < DRAIN_BYTES {

@@ -4,6 +4,7 @@ mod answer;
 mod budget;
 mod credential;
 mod held;
+mod opening;
 mod smuggling;
 
 use std::path::Path;
@@ -95,13 +96,21 @@ impl Trial {
     }
 
     async fn begin_at(&self, path: &str, body: &Value) -> http::Response<Incoming> {
+        self.try_at(path, body).await.unwrap()
+    }
+
+    async fn try_at(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> Result<http::Response<Incoming>, hyper_util::client::legacy::Error> {
         let request = http::Request::post(format!("http://{}{path}", self.address))
             .header("content-type", "application/json")
             .header("x-api-key", "dummy")
             .body(Full::new(Bytes::from(body.to_string())))
             .unwrap();
         let client = Client::builder(TokioExecutor::new()).build_http();
-        client.request(request).await.unwrap()
+        client.request(request).await
     }
 
     async fn ask(&self, stream: bool) -> (StatusCode, String) {
