@@ -1,5 +1,6 @@
 //! A credential, a host key or a certificate that stops working while the agent is at work: the attempt is parked until the
-//! secret or the host is repaired. Pushes of the work branch wait for that; snapshots fail with words and come again.
+//! secret or the host is repaired. Pushes of the work branch wait for that; snapshots fail with words and come again. A broker that
+//! is restarted meanwhile waits with its mirror.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,27 +61,35 @@ impl Repository {
     }
 }
 
-fn park(record: &Record, failure: Failure) -> Hold {
+pub(super) fn park(record: &Record, failure: Failure) -> Hold {
     tracing::warn!(%failure, "parked until the git host takes the credential");
     record.hold(failure.reason, failure.message, None)
 }
 
+/// Waits until the secret is another one than `asked_with`, or the host may be asked again with the same; false: the attempt is
+/// stopped.
+pub(super) async fn until_asked_again(
+    record: &Record,
+    upstream: &Upstream,
+    asked_with: &BTreeMap<String, Vec<u8>>,
+) -> bool {
+    let mut states = record.watch();
+    let asked = Instant::now();
+    while tokio::time::timeout(LOOK, until_stopped(&mut states))
+        .await
+        .is_err()
+    {
+        if asked.elapsed() >= ASK_AGAIN || upstream.secret_files() != *asked_with {
+            return true;
+        }
+    }
+    false
+}
+
 /// Asks again when the secret is another one, and now and then; ends with the attempt.
 async fn until_repaired(record: Record, probe: Probe, mut secret: BTreeMap<String, Vec<u8>>, mut hold: Hold) {
-    let mut states = record.watch();
-    let mut asked = Instant::now();
-    loop {
-        if tokio::time::timeout(LOOK, until_stopped(&mut states))
-            .await
-            .is_ok()
-        {
-            break;
-        }
-        let now = probe.secret();
-        if now == secret && asked.elapsed() < ASK_AGAIN {
-            continue;
-        }
-        (secret, asked) = (now, Instant::now());
+    while until_asked_again(&record, &probe.upstream, &secret).await {
+        secret = probe.secret();
         match probe.ask().await {
             Err(failure) if failure.may_be_repaired() || failure.may_pass() => hold = park(&record, failure),
             Ok(()) | Err(_) => break,

@@ -18,6 +18,7 @@ use super::child::{Git, RunGit};
 use super::classify::Failure;
 use super::in_the_way;
 use super::policy::{Names, Target, Tips};
+use super::repair;
 use super::upstream::Upstream;
 use crate::broker::record::Record;
 
@@ -87,11 +88,41 @@ pub struct State {
 }
 
 impl Repository {
-    /// Mirrors the remote. An unreachable one is asked a few times.
+    /// Mirrors the remote. An unreachable one is asked a few times; behind a broker that was restarted an agent is at work, and
+    /// what somebody can repair is waited for.
     pub async fn open(
         git: Git,
         names: Names,
         upstream: Upstream,
+        order: GitOrder,
+        record: Record,
+    ) -> Result<Self, Failure> {
+        let upstream = Arc::new(upstream);
+        let is_restarted = record.evidence().base.is_some();
+        let mut hold = None;
+        loop {
+            let secret = upstream.secret_files();
+            let (git, names) = (git.clone(), names.clone());
+            let opened =
+                Self::mirrored(git, names, Arc::clone(&upstream), order.clone(), record.clone()).await;
+            let failure = match opened {
+                Err(failure) if is_restarted && failure.may_be_repaired() => failure,
+                Err(failure) if hold.is_some() && failure.may_pass() => failure,
+                answer => return answer,
+            };
+            // The new hold is there before the old one goes.
+            let parked = repair::park(&record, failure.clone());
+            hold = Some(parked).or(hold);
+            if !repair::until_asked_again(&record, &upstream, &secret).await {
+                return Err(failure);
+            }
+        }
+    }
+
+    async fn mirrored(
+        git: Git,
+        names: Names,
+        upstream: Arc<Upstream>,
         order: GitOrder,
         record: Record,
     ) -> Result<Self, Failure> {
@@ -130,7 +161,7 @@ impl Repository {
         let repository = Self {
             git,
             names,
-            upstream: Arc::new(upstream),
+            upstream,
             record,
             order,
             state: Mutex::new(State {

@@ -25,7 +25,7 @@ async fn serving(remote: &Remote) -> (tempfile::TempDir, Broker) {
 }
 
 impl Broker {
-    async fn parked(&self) -> (Reason, String) {
+    pub(super) async fn parked(&self) -> (Reason, String) {
         for _ in 0..600 {
             if let BrokerState::Parked { reason, message, .. } = self.evidence().state {
                 return (reason, message);
@@ -47,7 +47,7 @@ impl Broker {
 }
 
 /// A push of HEAD to `name` that runs on.
-fn push(clone: &Path, name: &str) -> tokio::task::JoinHandle<Result<String, String>> {
+pub(super) fn push(clone: &Path, name: &str) -> tokio::task::JoinHandle<Result<String, String>> {
     let (clone, refspec) = (clone.to_owned(), format!("HEAD:{name}"));
     tokio::spawn(async move { git(&clone, &["push", "-q", "origin", &refspec]).await })
 }
@@ -137,4 +137,35 @@ async fn an_agent_parks_nothing_by_what_it_pushes_or_by_words_that_a_hook_repeat
         push(&clone, name).await.unwrap().unwrap_err();
         assert_eq!(broker.evidence().state, BrokerState::Serving, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_broker_that_is_restarted_while_the_password_is_refused_waits_parked_and_serves_then() {
+    let remote = Remote::https().await;
+    let (dir, broker) = serving(&remote).await;
+    let secret = dir.path().join("secret");
+    let clone = broker.clone(dir.path(), "a").await;
+    let one = commit(&clone, "src/b.txt", "1").await;
+    git(&clone, &["push", "-q", "origin", &format!("HEAD:{WORK}")])
+        .await
+        .unwrap();
+    drop(broker);
+    mount(&secret, &[("password", "expired")]);
+    let order = order(&remote, |order| {
+        order.git.trusted_hosts = vec!["localhost".to_owned()];
+    });
+    let home = dir.path().to_owned();
+    let restarted = start(&home, "broker", &order, UID);
+    tokio::pin!(restarted);
+    let early = tokio::time::timeout(Duration::from_secs(3), &mut restarted).await;
+    assert!(early.is_err(), "it waits: {:?}", early.unwrap().err());
+    mount(&secret, &[("password", "p")]);
+    let broker = restarted.await.unwrap();
+    assert_eq!(broker.evidence().state, BrokerState::Serving);
+    assert!(broker.evidence().parked_seconds > 0, "{:?}", broker.evidence());
+    assert_eq!(broker.evidence().pushed, Some(one));
+    // Where nothing has begun, nothing waits.
+    mount(&secret, &[("password", "expired")]);
+    let failure = start(&home, "other", &order, UID).await.err().unwrap();
+    assert_eq!(failure.reason, Reason::GitCredentialRefused, "{failure}");
 }

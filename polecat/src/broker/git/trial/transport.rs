@@ -3,6 +3,7 @@
 use gastown_api::reason::Reason;
 
 use super::remote::{Remote, make};
+use super::repair::push;
 use super::*;
 
 const SECRET: [(&str, &str); 2] = [("username", "u"), ("password", "p")];
@@ -72,10 +73,10 @@ async fn a_renewed_password_counts_at_once_and_a_wrong_one_is_named() {
     let clone = broker.clone(dir.path(), "a").await;
     commit(&clone, "src/b.txt", "1").await;
     mount(&dir.path().join("secret"), &[("token", "revoked")]);
-    let error = git(&clone, &["push", "origin", "HEAD"]).await.unwrap_err();
-    assert!(error.contains("GitCredentialRefused"), "{error}");
+    let pushing = push(&clone, WORK);
+    assert_eq!(broker.parked().await.0, Reason::GitCredentialRefused);
     mount(&dir.path().join("secret"), &[("token", "p")]);
-    git(&clone, &["push", "-q", "origin", "HEAD"]).await.unwrap();
+    pushing.await.unwrap().unwrap();
 }
 
 #[tokio::test]
