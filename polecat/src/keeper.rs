@@ -3,6 +3,7 @@
 
 pub(crate) mod bundle;
 pub(crate) mod disk;
+mod end;
 pub(crate) mod hold;
 pub(crate) mod import;
 mod index;
@@ -34,7 +35,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use gastown_api::evidence::SnapshotReport;
 use gastown_api::pod::{
     GIT_PORT, HOME_DIR, KEEPER_DIR, KEEPER_SAVED_IN_PART, POD_UID_ENV, REPO_DIR, STORAGE_DIR,
     TERMINATION_LOG, TMP_DIR, WORKSPACE_DIR,
@@ -44,6 +44,7 @@ use gastown_api::work_order::WorkOrder;
 use crate::console::say;
 use crate::order;
 use disk::Disk;
+use end::End;
 use serve::{Ending, Keeper};
 use store::Store;
 
@@ -104,23 +105,14 @@ fn run(socket: PathBuf) -> Result<ExitCode, Box<dyn Error>> {
         volumes: [WORKSPACE_DIR, TMP_DIR, HOME_DIR].map(PathBuf::from).to_vec(),
         socket,
         port: GIT_PORT,
+        end: End::new(TERMINATION_LOG.into()),
     };
     let ending = crate::runtime::of_a_sidecar()?.block_on(Arc::new(keeper).serve(disk))?;
     Ok(match ending {
         Ending::Whole => ExitCode::SUCCESS,
-        Ending::InPart(lacking) => leave(&lacking, ExitCode::from(KEEPER_SAVED_IN_PART)),
-        Ending::Failed(lacking) => leave(&lacking, ExitCode::FAILURE),
+        Ending::InPart(_) => ExitCode::from(KEEPER_SAVED_IN_PART),
+        Ending::Failed(_) => ExitCode::FAILURE,
     })
-}
-
-/// Says in the termination message what is not saved; without it the exit code says that something is not.
-fn leave(lacking: &SnapshotReport, code: ExitCode) -> ExitCode {
-    if let Err(error) = std::fs::write(TERMINATION_LOG, lacking.to_json()) {
-        say(&format!(
-            "polecat keeper: failed to write {TERMINATION_LOG}: {error}"
-        ));
-    }
-    code
 }
 
 /// The most bytes of new files in one push. A pack has headers, and a file may grow a little where it is compressed.

@@ -117,9 +117,13 @@ async fn large_files_keep_no_source_file_from_being_saved() {
             let listed = in_testbed(world, &format!("ls-tree -r --name-only {sha}")).await.unwrap();
             let saved = listed.lines().filter(|path| path.starts_with("data/") || path.starts_with("disk")).count();
             eprintln!("{name}: {saved} of {files} large files are saved; {lost:?}");
-            // What is not saved is said; so is a keeper that could not end in its time, although it has saved all.
-            let is_said = lost.is_some_and(|(holds, _, _)| holds);
-            assert!(is_said || saved == files, "{name}: {saved} of {files} are saved");
+            let words = lost.filter(|(holds, _, _)| *holds).map(|(_, _, words)| words);
+            assert_eq!(words.is_some(), saved < files, "{name}: {saved} of {files} are saved: {words:?}");
+            if let Some(words) = words {
+                let counted = words.contains("not saved: ");
+                let named = words.contains(".bin") || words.contains(".img");
+                assert!(counted && named, "{name}: {words}");
+            }
             assert!(listed.contains("src/precious.py"), "{name}");
         }
     })

@@ -6,6 +6,7 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
 use super::hold::{Change, Diff, Edit};
+use super::open::version;
 use super::snapshot::{Context, Outcome, TakeSnapshot, Work};
 use super::store::UseStore;
 use crate::console::{cut, explain, say};
@@ -85,12 +86,15 @@ impl Context<'_> {
         let put_off = std::mem::take(&mut work.read.seen.put_off);
         let last = work.known.last.as_ref();
         let last = last.map_or_else(|| work.known.branch().to_string(), |last| last.tree.clone());
+        let put_off = self.take_over_saved(work, put_off)?;
         let rounds = self.rounds(put_off, &last)?;
         work.read.tree = self.keep_put_off(&last, &work.read.tree, &rounds)?;
         self.add_late(&work.clone.path, &mut work.read, &rounds.at_once)?;
         work.pending = rounds.later.iter().flatten().cloned().collect();
+        self.report_pending(work);
         let mut outcome = self.save_within_budget(work, &last)?;
         for paths in rounds.later {
+            self.report_pending(work);
             work.pending.drain(..paths.len());
             let before = work.read.tree.clone();
             let added = self.add_late(&work.clone.path, &mut work.read, &paths);
@@ -120,7 +124,41 @@ impl Context<'_> {
             work.pending.truncate(pending.len());
         }
         work.read.tree = tree;
-        self.save(work)
+        let saved = self.save(work)?;
+        if let Some(end) = self.end {
+            end.remember(work.read.whole.drain(..));
+        }
+        Ok(saved)
+    }
+
+    /// Puts those files into the tree that an earlier snapshot of this end saved and that are as they were; gives the
+    /// others.
+    fn take_over_saved(
+        &self,
+        work: &mut Work<'_>,
+        mut put_off: Vec<(Vec<u8>, u64)>,
+    ) -> Result<Vec<(Vec<u8>, u64)>, TakeSnapshot> {
+        let Some(end) = self.end else {
+            return Ok(put_off);
+        };
+        let root = &work.clone.path;
+        let mut saved = Vec::new();
+        put_off.retain(|(path, _)| {
+            let blob = version(root, path).and_then(|version| end.saved(&version));
+            let is_new = blob.is_none();
+            saved.extend(blob.map(|blob| Edit::Put(blob, path.clone())));
+            is_new
+        });
+        work.read.files += saved.len() as u64;
+        work.read.tree = self.edit(&work.read.tree, &saved)?;
+        Ok(put_off)
+    }
+
+    /// Before a push that may outlast the pod: what is lacking if nothing comes after it.
+    fn report_pending(&self, work: &Work<'_>) {
+        if let Some(end) = self.end.filter(|_| !work.pending.is_empty()) {
+            end.report(Some(&work.left_out().report()));
+        }
     }
 
     /// The rounds for the files that the walk put off; `last` is the tree that was saved last.

@@ -1,5 +1,6 @@
 //! Opens files of the agent: each below its own folder's descriptor, no symbolic link followed, no FIFO waited for.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -8,6 +9,7 @@ use std::time::Instant;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::end::Version;
 use super::import::{Import, ImportTree, Imported};
 use super::walk::WalkTree;
 
@@ -20,6 +22,8 @@ pub struct RegularFile {
     pub file: File,
     /// Its size.
     pub size: u64,
+    /// Its state, if a later one can be told from it.
+    pub version: Option<Version>,
     executable: bool,
 }
 
@@ -34,6 +38,7 @@ impl RegularFile {
         Ok(Ok(Self {
             file: File::from(fd),
             size: u64::try_from(stat.st_size).unwrap_or(u64::MAX),
+            version: Version::of(&stat),
             executable: Mode::from_raw_mode(stat.st_mode).contains(Mode::XUSR),
         }))
     }
@@ -47,29 +52,52 @@ impl RegularFile {
     }
 }
 
-/// Imports files that a walk put off, each by its path below `root`; gives those that are not in the tree as they are on
-/// disk, and why.
+/// What became of files that a walk put off.
+#[derive(Default)]
+pub struct Late {
+    /// Those that are not in the tree as they are on disk, and why.
+    pub skipped: Vec<(Vec<u8>, String)>,
+    /// Those that are, as they were when they were opened.
+    pub whole: HashMap<Vec<u8>, Version>,
+}
+
+/// Imports files that a walk put off, each by its path below `root`.
 pub fn import_late(
     root: &Path,
     paths: &[Vec<u8>],
     import: &mut Import,
     deadline: Instant,
-) -> Result<Vec<(Vec<u8>, String)>, WalkTree> {
-    let mut skipped = Vec::new();
+) -> Result<Late, WalkTree> {
+    let mut late = Late::default();
     for path in paths {
         let taken = if Instant::now() >= deadline {
             Err("the time was over".to_owned())
         } else {
             match open_path(root, path).and_then(RegularFile::of) {
-                Ok(Ok(file)) => file.import(path, import)?,
+                Ok(Ok(file)) => {
+                    let version = file.version.clone();
+                    let imported = file.import(path, import)?;
+                    if let (Ok(()), Some(version)) = (&imported, version) {
+                        late.whole.insert(path.clone(), version);
+                    }
+                    imported
+                }
                 Ok(Err(kind)) => Err(format!("it became a {}", kind_name(kind))),
                 Err(Errno::NOENT) => Ok(()),
                 Err(error) => Err(error.to_string()),
             }
         };
-        skipped.extend(taken.err().map(|reason| (path.clone(), reason)));
+        late.skipped
+            .extend(taken.err().map(|reason| (path.clone(), reason)));
     }
-    Ok(skipped)
+    Ok(late)
+}
+
+/// The state of a file, if it is one and a later state can be told from it.
+#[must_use]
+pub fn version(root: &Path, path: &[u8]) -> Option<Version> {
+    let file = open_path(root, path).and_then(RegularFile::of).ok()?.ok()?;
+    file.version
 }
 
 /// Opens a file folder by folder, so that no symbolic link on the way is followed.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::bundle::AgentRepository;
+use super::end::Version;
 use super::hold::{Blob, Change, Diff, Edit, GITLINK, Unread, put_back, stands_in_place_of};
 use super::import::Import;
 use super::index::NotCheckedOut;
@@ -29,6 +30,8 @@ pub struct Read {
     pub tree: String,
     /// What the walk saw.
     pub seen: Seen,
+    /// Large files that are in it as they were on disk.
+    pub whole: Vec<(Version, Blob)>,
     /// Files and symbolic links.
     pub files: u64,
     /// Their bytes.
@@ -84,6 +87,7 @@ impl Context<'_> {
                 .chain(stale)
                 .collect(),
             seen,
+            whole: Vec::new(),
             files,
             bytes,
             deletions_unknown: match not_checked_out {
@@ -162,16 +166,20 @@ impl Context<'_> {
             return Ok(());
         }
         let mut import = Import::begin(self.store, self.deadline)?;
-        let skipped = import_late(root, paths, &mut import, Instant::now() + self.time_to_read())?;
-        read.unread.extend(skipped.iter().map(|(path, _)| path.clone()));
-        read.seen.skipped.extend(skipped);
+        let late = import_late(root, paths, &mut import, Instant::now() + self.time_to_read())?;
+        read.unread
+            .extend(late.skipped.iter().map(|(path, _)| path.clone()));
+        read.seen.skipped.extend(late.skipped);
         read.files += import.files;
         read.bytes += import.bytes;
         let commit = import.finish()?;
         let mut edits = Vec::new();
         let list = ["ls-tree", "-r", "-z", commit.as_str()];
         self.store.git(self.deadline).records(&list, 0, |record| {
-            edits.extend(entry(record).map(|(blob, path)| Edit::Put(blob, path)));
+            let Some((blob, path)) = entry(record) else { return };
+            let version = late.whole.get(&path).cloned();
+            read.whole.extend(version.map(|version| (version, blob.clone())));
+            edits.push(Edit::Put(blob, path));
         })?;
         read.tree = self.edit(&read.tree, &edits)?;
         Ok(())

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 
 use super::disk::{Disk, Look};
+use super::end::End;
 use super::left_out::LeftOut;
 use super::requests::{MAX_REQUEST, Received, Request, RequestListener, SNAPSHOT};
 use super::schedule::Schedule;
@@ -87,6 +88,8 @@ pub struct Keeper {
     pub socket: PathBuf,
     /// The broker's git host.
     pub port: u16,
+    /// What is known of the pod's end once it has begun.
+    pub end: End,
 }
 
 /// What a snapshot is taken for.
@@ -94,7 +97,9 @@ pub struct Keeper {
 pub enum Purpose {
     /// The agent goes on.
     Checkpoint,
-    /// It has ended, or is about to.
+    /// The pod is asked to end: another one follows on SIGTERM, and needs time for what changes meanwhile.
+    Asked,
+    /// The keeper ends.
     Last,
 }
 
@@ -108,7 +113,7 @@ pub(super) struct SnapshotResult {
 }
 
 impl SnapshotResult {
-    pub(super) fn ending(self) -> Ending {
+    pub(super) fn ending(&self) -> Ending {
         if self.left_out.is_empty() {
             Ending::Whole
         } else {
@@ -156,17 +161,17 @@ impl Keeper {
         tokio::spawn(RequestListener::open(&self.socket)?.receive(sender));
         let filling = Arc::new(Notify::new());
         tokio::spawn(watch_disk(disk, self.port, Arc::clone(&filling)));
-        let mut watch = None;
+        let (mut watch, mut asked) = (None, None);
         loop {
             tokio::select! {
                 // The end goes before any checkpoint that is due as well.
                 biased;
                 Some(Received { request, at }) = calls.recv() => match request {
-                    Request::Stop(why) => {
-                        let last = self.snapshot(why, Purpose::Last, at).await;
-                        return Ok(last.map_or_else(failed, SnapshotResult::ending));
+                    Request::Stop(why) => return Ok(self.stop(why, asked, at).await),
+                    Request::Snapshot(stream) => {
+                        asked = Some(at);
+                        self.answer(stream, at).await;
                     }
-                    Request::Snapshot(stream) => self.answer(stream, at).await,
                 },
                 () = filling.notified() => {
                     drop(self.snapshot("a volume is nearly full", Purpose::Checkpoint, Instant::now()).await);
@@ -259,19 +264,47 @@ impl Keeper {
         if read.is_err() || request != SNAPSHOT {
             return;
         }
-        let asked = self.snapshot("asked", Purpose::Last, heard).await;
+        self.end.forget();
+        let asked = self.snapshot("asked", Purpose::Asked, heard).await;
+        self.report(&ending(&asked));
         let answer = asked.map_or_else(|words| words, |told| told.words);
         // Who asked may have gone away; the snapshot is made.
         let _asker_is_gone = stream.write_all(answer.as_bytes()).await;
     }
 
+    /// The last snapshot, on a signal that was received `at`. The grace has run since the snapshot was asked for before it.
+    pub(super) async fn stop(
+        self: &Arc<Self>,
+        why: &'static str,
+        asked: Option<Instant>,
+        at: Instant,
+    ) -> Ending {
+        let grace = Duration::from_secs(self.order.limits.grace_seconds);
+        let begun = asked.filter(|asked| *asked + grace > at);
+        if begun.is_none() {
+            self.end.forget();
+        }
+        let last = self.snapshot(why, Purpose::Last, begun.unwrap_or(at)).await;
+        let ending = ending(&last);
+        self.report(&ending);
+        ending
+    }
+
+    fn report(&self, ending: &Ending) {
+        self.end.report(match ending {
+            Ending::Whole => None,
+            Ending::InPart(lacking) | Ending::Failed(lacking) => Some(lacking),
+        });
+    }
+
     /// When a snapshot must be over that is due since `since`. The end of the pod may be asked for in the middle of a
-    /// checkpoint, which then ends first: it takes half the grace at most, and the last snapshot gets the other half.
+    /// checkpoint, which then ends first: it takes half the grace at most, and the snapshots of the end get the other half.
     pub(super) fn deadline(&self, purpose: Purpose, since: Instant) -> Instant {
         let grace = Duration::from_secs(self.order.limits.grace_seconds);
         let all = grace.saturating_sub(SHARE_OF_BROKER).max(LEAST);
         match purpose {
             Purpose::Checkpoint => since + all / 2,
+            Purpose::Asked => (since + all / 4 * 3).max(Instant::now() + LEAST),
             Purpose::Last => (since + all).max(Instant::now() + LEAST),
         }
     }
@@ -285,7 +318,7 @@ impl Keeper {
     ) -> Result<SnapshotResult, String> {
         let keeper = Arc::clone(self);
         let deadline = self.deadline(purpose, since);
-        if purpose == Purpose::Last {
+        if purpose != Purpose::Checkpoint {
             self.reread(deadline).await;
         }
         let taken = tokio::task::spawn_blocking(move || keeper.take(why, purpose, deadline)).await;
@@ -305,7 +338,12 @@ impl Keeper {
         ));
     }
 
-    fn take(&self, why: &str, purpose: Purpose, deadline: Instant) -> Result<SnapshotResult, String> {
+    pub(super) fn take(
+        &self,
+        why: &str,
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Result<SnapshotResult, String> {
         let started = Instant::now();
         let push_bytes = self.push_bytes.load(Ordering::Relaxed);
         let context = Context {
@@ -315,6 +353,7 @@ impl Keeper {
             volumes: &self.volumes,
             deadline,
             purpose,
+            end: (purpose != Purpose::Checkpoint).then_some(&self.end),
             push_bytes,
         };
         let outcome = match context.take() {
@@ -350,12 +389,17 @@ impl Keeper {
     }
 }
 
-fn failed(words: String) -> Ending {
-    let left_out = LeftOut {
-        notes: vec![words],
-        ..LeftOut::default()
-    };
-    Ending::Failed(left_out.report())
+fn ending(taken: &Result<SnapshotResult, String>) -> Ending {
+    match taken {
+        Ok(result) => result.ending(),
+        Err(words) => {
+            let left_out = LeftOut {
+                notes: vec![words.clone()],
+                ..LeftOut::default()
+            };
+            Ending::Failed(left_out.report())
+        }
+    }
 }
 
 /// The last bytes of why a checkpoint failed: git and the host say the reason at the end.

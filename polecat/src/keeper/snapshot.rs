@@ -8,6 +8,7 @@ use gastown_api::git::{ParseGitName, Sha};
 use gastown_api::work_order::WorkOrder;
 
 use super::bundle::{AgentRepository, Bundle, list};
+use super::end::End;
 use super::hold::{Diff, hold, is_held};
 use super::import::ImportTree;
 use super::known::Known;
@@ -121,6 +122,8 @@ pub struct Context<'a> {
     pub deadline: Instant,
     /// What it is for.
     pub purpose: Purpose,
+    /// The end of the pod, where it has begun.
+    pub end: Option<&'a End>,
     /// The most bytes of new files in one push; below the order's limit, and less after pushes that failed.
     pub push_bytes: u64,
 }
@@ -242,11 +245,12 @@ impl Work<'_> {
     pub(super) fn left_out(&self) -> LeftOut {
         let others: Vec<_> = self.others.skipped().collect();
         let skipped = self.read.seen.skipped.iter().chain(&others);
-        LeftOut::of(
-            skipped.map(|(path, why)| (&path[..], why.as_str())),
-            self.read.seen.skipped_more,
-            &self.notes,
-        )
+        let skipped = skipped.map(|(path, why)| (&path[..], why.as_str()));
+        let pending = self
+            .pending
+            .iter()
+            .map(|path| (&path[..], "its push had not ended"));
+        LeftOut::of(skipped.chain(pending), self.read.seen.skipped_more, &self.notes)
     }
 
     /// What a snapshot holds besides the work tree, in words.
@@ -266,7 +270,7 @@ impl Context<'_> {
             && let Some(reason) = self.is_saved(work)?
         {
             message::say_skipped(&read.seen);
-            if reason == DELIVERED && self.purpose == Purpose::Last && work.pending.is_empty() {
+            if reason == DELIVERED && self.purpose != Purpose::Checkpoint && work.pending.is_empty() {
                 // Everything is saved all the same; the last checkpoint then stays on the remote.
                 if let Err(error) = self.conclude(known, read) {
                     say(&format!(

@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 200;
 
 /// A file that changed so short a time before the look may change again without its times telling: they have the
 /// resolution of the kernel's clock.
-const FRESH_SECONDS: i64 = 2;
+pub(super) const FRESH_SECONDS: i64 = 2;
 
 /// What of the repository itself says that there are new commits, or work trees; an index changes with every `git status`.
 const TELLING: [&[u8]; 5] = [b"HEAD", b"packed-refs", b"refs", b"logs", b"worktrees"];

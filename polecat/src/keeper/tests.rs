@@ -21,6 +21,7 @@ use std::time::Instant;
 use gastown_api::git::Sha;
 use gastown_api::work_order::WorkOrder;
 
+use super::end::End;
 use super::serve::Purpose;
 use super::snapshot::{Context, Outcome, TakeSnapshot};
 use super::*;
@@ -100,6 +101,7 @@ impl Pod {
             volumes: &self.volumes(),
             deadline: Instant::now() + time,
             purpose: Purpose::Last,
+            end: None,
             push_bytes: push_bytes(&self.order),
         };
         context.take()
@@ -126,6 +128,7 @@ impl Pod {
             push_bytes: AtomicU64::new(push_bytes(&self.order)),
             socket: self.folder.path().join("keeper.sock"),
             port,
+            end: End::new(self.folder.path().join("termination-log")),
         }
     }
 

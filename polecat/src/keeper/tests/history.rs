@@ -69,6 +69,7 @@ fn without_a_clone_there_is_nothing_and_without_a_base_an_error() {
             volumes: &pod.volumes(),
             deadline,
             purpose: Purpose::Last,
+            end: None,
             push_bytes: push_bytes(&pod.order),
         }
         .take()

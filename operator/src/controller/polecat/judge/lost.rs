@@ -42,19 +42,17 @@ pub(super) fn keeper_saved(pod: &PodView) -> bool {
     pod.terminated(pod::KEEPER).is_some_and(|t| t.exit_code == 0)
 }
 
-/// What the keeper left out of its last snapshot, in its words; none: it did not leave anything out, or took none.
-fn left_out(pod: &PodView) -> Option<String> {
+/// What the keeper said is not saved, in its words. One that was killed may have said it before its last push.
+fn keepers_words(pod: &PodView) -> Option<String> {
     let ended = pod.terminated(pod::KEEPER)?;
-    if ended.exit_code != i32::from(pod::KEEPER_SAVED_IN_PART) {
-        return None;
-    }
     let report: Option<SnapshotReport> = ended.message.as_deref().and_then(super::parse);
-    let words = report.and_then(|report| report.words());
-    Some(
-        words.unwrap_or_else(|| {
-            "something is not saved; the message of the last snapshot says what".to_owned()
-        }),
-    )
+    report?.words()
+}
+
+/// Whether the keeper ended by itself with all saved but what it named.
+fn keeper_saved_in_part(pod: &PodView) -> bool {
+    let ended = pod.terminated(pod::KEEPER);
+    ended.is_some_and(|ended| ended.exit_code == i32::from(pod::KEEPER_SAVED_IN_PART))
 }
 
 /// It said itself that it could not save something. Where nobody knows, what was delivered is what there was.
@@ -78,10 +76,15 @@ pub(super) fn may_be_lost(pod: &PodView, evidence: Option<&Evidence>, seen_at_wo
     if keeper_saved(pod) {
         return None;
     }
-    if let Some(words) = left_out(pod) {
-        return Some(words);
+    let keepers = keepers_words(pod);
+    if keeper_saved_in_part(pod) {
+        let in_general = "something is not saved; the message of the last snapshot says what";
+        return Some(keepers.unwrap_or_else(|| in_general.to_owned()));
     }
     let mut words = last_snapshot(evidence, ended_at(pod));
+    if let Some(keepers) = keepers {
+        words = format!("{keepers}; {words}");
+    }
     if evidence.is_none() {
         words = format!("{words}; {}", where_to_look(pod));
     }

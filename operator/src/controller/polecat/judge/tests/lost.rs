@@ -59,6 +59,15 @@ fn what_a_keeper_left_out_is_said_in_its_words() {
         of(&status).may_be_lost.unwrap(),
         "the work tree \"x\" could not be read; 7 paths are not saved: \"core.4711\": its 200000000 bytes are more than 104857600"
     );
+    for killed in [137, 1] {
+        status["initContainerStatuses"][1]["state"]["terminated"]["exitCode"] = json!(killed);
+        let lost = of(&status).may_be_lost.unwrap();
+        let both =
+            lost.contains("7 paths are not saved: \"core.4711\"") && lost.contains("after the snapshot of");
+        assert!(both, "{killed}: {lost}");
+    }
+    status["initContainerStatuses"][1]["state"]["terminated"]["message"] = json!("");
+    assert!(of(&status).may_be_lost.unwrap().starts_with("what changed after"));
 }
 
 #[test]
