@@ -82,7 +82,7 @@ class Agent:
 
     def present(self, tree):
         inner = {other for other in self.trees if other != tree}
-        found = [p for p in files_of(tree, inner) if not p.startswith((b"ignored/", b".git", b".claude/worktrees/"))]
+        found = [p for p in files_of(tree, inner) if not p.startswith((b"ignored/", b".git", b".claude/worktrees/", b"x.o"))]
         # To write into a FIFO waits for a reader.
         return sorted(path for path in found if content_of(os.path.join(tree, path)) is not None)
 
@@ -343,6 +343,9 @@ class Agent:
             return
         way = self.random.choice(["index", "index", "garbage", "lock", "head", "unborn", "ref", "object", "none", "moved"])
         tell("did", "damage " + way)
+        if way in ("index", "garbage"):
+            # The next `git add` makes an index without the empty folder.
+            self.gone(tree, b"module")
         if way in ("head", "ref", "object", "none"):
             self.broken = True
             print("broke", flush=True)

@@ -91,6 +91,8 @@ impl Context<'_> {
     fn git_at(&self, folder: &Path, deadline: Instant) -> Git {
         let mail = mail_address(self.order);
         let mut git = Git::at(folder)
+            // The agent's configuration may have git look at another folder, or at none.
+            .env("GIT_WORK_TREE", ".")
             .config("core.hooksPath=/dev/null")
             .config("core.fsmonitor=false")
             .config("commit.gpgSign=false")

@@ -103,6 +103,24 @@ fn leftovers_of_an_agent_that_ended_well_are_committed_without_its_hooks() {
 }
 
 #[test]
+fn leftovers_are_those_of_the_clone_wherever_its_configuration_leads() {
+    for setting in [
+        ("core.worktree", ".."),
+        ("core.bare", "true"),
+        ("core.worktree", "/tmp"),
+    ] {
+        let pod = pod();
+        fs::write(pod.clone().join("new"), "x").unwrap();
+        pod.git().run(&["config", setting.0, setting.1]).unwrap();
+        let delivery = pod.deliver(true);
+        assert!(delivery.pushed, "{setting:?}: {delivery:?}");
+        let work = pod.order.git.work_branch.full();
+        let names = Git::at(pod.url.as_str()).text(&["diff", "--name-status", "main", &work]);
+        assert_eq!(names.unwrap(), "A\tnew", "{setting:?}");
+    }
+}
+
+#[test]
 fn leftovers_of_denied_paths_are_left_out() {
     let pod = pod();
     fs::create_dir_all(pod.clone().join(".github/workflows")).unwrap();
