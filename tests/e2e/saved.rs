@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use gastown_api::polecat::{Polecat, PolecatPhase};
-use gastown_api::reason::Reason;
 use gastown_tests::harness::{Entry, Remote, World, condition, polecat, stand_in, with_world};
 use kube::api::DeleteParams;
 use serde_json::json;
@@ -169,11 +168,11 @@ async fn checkpoints_that_fail_are_a_condition_while_they_fail() {
             .await;
         let (holds, reason, message) = failing(&polecat).unwrap();
         assert!(holds && message.contains("the citadel has no room"), "{message}");
-        assert_eq!(reason, Reason::CheckpointFailed.as_str());
+        assert_eq!(reason, "CheckpointFailed");
         assert_eq!(polecat.status.unwrap().phase, Some(PolecatPhase::Working));
         world
             .told("capable", |reason, note| {
-                reason == Reason::CheckpointFailed.as_str() && note.contains("no room")
+                reason == "CheckpointFailed" && note.contains("no room")
             })
             .await;
         world
