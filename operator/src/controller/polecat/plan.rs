@@ -3,6 +3,7 @@
 //!
 //! The table of `desiredState` against phases is in the documentation of `gastown_api::polecat`.
 
+mod close;
 pub mod doorbell;
 mod marks;
 mod pursue;

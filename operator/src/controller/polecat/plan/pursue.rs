@@ -1,19 +1,19 @@
 //! An attempt is under way: its pod is created, followed, stopped and judged.
 
-use gastown_api::budget::{Amount, Share};
-use gastown_api::polecat::{AttemptOutcome, PolecatStatus};
+use gastown_api::budget::Share;
+use gastown_api::polecat::AttemptOutcome;
 use gastown_api::reason::Reason;
 use gastown_api::{condition, pod};
 use jiff::{SignedDuration, Timestamp};
 
 use super::doorbell::{self, Ring};
 use super::signs::{progress_of, trouble, unschedulable};
-use super::step::{Act, Ended, Notice, PlanPod, Report, Sight, Step};
+use super::step::{Act, Notice, PlanPod, Sight, Step};
 use super::stop::on_request;
 use super::{Open, Plan, delete_or_wait, failed, name_taken, without_evidence, write_status};
 use crate::controller::polecat::build;
 use crate::controller::polecat::judge::{Question, Verdict, Wanted, judge, last_snapshot};
-use crate::controller::polecat::status::{Progress, Spending, announcement, dollars};
+use crate::controller::polecat::status::{Progress, Spending};
 use crate::controller::polecat::validate::model::left_of;
 use crate::controller::polecat::validate::timing::limits;
 use crate::controller::polecat::validate::{Refusal, Work, validate};
@@ -177,7 +177,7 @@ impl Plan<'_> {
     }
 
     /// What is set aside for an attempt; for one that no status knows yet, what its pod may spend unasked.
-    fn granted(&self, number: i32) -> Option<Share> {
+    pub(super) fn granted(&self, number: i32) -> Option<Share> {
         let attempts = self.status().map(|s| s.attempts.as_slice()).unwrap_or_default();
         let known = attempts.iter().find(|attempt| attempt.number == number);
         match known {
@@ -259,7 +259,7 @@ impl Plan<'_> {
         self.say(open, &self.progress(pod, reason, &message), wake)
     }
 
-    /// What a pod does that is neither parked nor stopped.
+    /// The progress of a pod that is neither parked nor being stopped.
     pub(super) fn progress(&self, pod: &PodView, reason: Reason, message: &str) -> Progress {
         Progress {
             pod_uid: Some(pod.uid().to_owned()),
@@ -315,71 +315,6 @@ impl Plan<'_> {
             note: Reason::Resumed.sentence().to_owned(),
         })
     }
-
-    /// What an attempt is charged that its evidence does not account for: of one whose broker did not end in order, all
-    /// that was set aside. The evidence of an older broker, which does not say how it ended, is taken as it is.
-    fn charged(&self, number: i32, verdict: &Verdict) -> Amount {
-        let evidence = verdict.evidence.as_ref();
-        let said = evidence.map(|e| e.unaccounted).unwrap_or_default();
-        let unsettled = verdict.may_have_spent && evidence.is_none_or(|e| e.settled == Some(false));
-        let granted = self.granted(number).filter(|_| unsettled);
-        let spent = evidence.map_or_else(|| self.reported(number), gastown_api::evidence::Evidence::spent);
-        said.plus(granted.map(|granted| granted.beyond(spent)).unwrap_or_default())
-    }
-
-    /// What an attempt had spent when its broker last asked for a part of the budget.
-    fn reported(&self, number: i32) -> Amount {
-        let attempts = self.status().map(|s| s.attempts.as_slice()).unwrap_or_default();
-        let attempt = attempts.iter().find(|attempt| attempt.number == number);
-        let cost = attempt.and_then(|a| u64::try_from(a.cost_micros?).ok());
-        attempt
-            .and_then(|a| a.usage)
-            .map_or_else(Amount::default, |usage| Amount::of(&usage, cost))
-    }
-
-    /// The verdict that says what is charged besides.
-    fn said(&self, verdict: &Verdict, charged: Amount) -> Verdict {
-        let mut verdict = verdict.clone();
-        if !charged.is_nothing() {
-            let mut parts = Vec::new();
-            let limits = self.polecat().spec.budget.unwrap_or_default();
-            parts.extend(limits.tokens.map(|_| format!("{} tokens", charged.tokens)));
-            let cost = i64::try_from(charged.cost_micros).unwrap_or(i64::MAX);
-            parts.extend(limits.usd.map(|_| dollars(cost)));
-            let parts = parts.join(" and ");
-            verdict.message = format!(
-                "{}; its last calls are not accounted for, so {parts} that were set aside count as spent",
-                verdict.message
-            );
-        }
-        verdict
-    }
-
-    pub(super) fn close(&self, open: &Open, verdict: &Verdict) -> Step {
-        let charged = self.charged(open.number, verdict);
-        let verdict = &self.said(verdict, charged);
-        let status = self
-            .canvas
-            .closed(open.number, verdict, self.stopped_as(verdict), charged);
-        let coming = self.canvas.coming(&status);
-        let mut note = closing_words(verdict, &status);
-        if let Some(coming) = &coming {
-            note = format!("{note}; {}", announcement(coming));
-        }
-        let notice = Notice {
-            warning: verdict.outcome == AttemptOutcome::Failed,
-            reason: verdict.reason,
-            note,
-        };
-        let still_waits_for_room = coming.is_some_and(|c| c.of.is_none() && c.retry > 1);
-        let ended = self.figures(open, verdict, &status);
-        Step::Act(Act::WriteStatus(Box::new(Report {
-            status,
-            notice: Some(notice).filter(|_| !still_waits_for_room),
-            ended: Some(ended),
-            claims: None,
-        })))
-    }
 }
 
 /// A container of someone else's that keeps the pod alive after the agent has ended: one that a policy injected, or one
@@ -399,37 +334,4 @@ fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     }
-}
-
-impl Plan<'_> {
-    fn figures(&self, open: &Open, verdict: &Verdict, status: &PolecatStatus) -> Ended {
-        let evidence = verdict.evidence.as_ref();
-        let attempt = status.attempts.iter().find(|a| a.number == open.number);
-        let started = attempt.and_then(|a| a.started_at.as_ref());
-        Ended {
-            reason: verdict.reason,
-            usage: evidence.map(|e| e.usage).unwrap_or_default(),
-            cost_micros: evidence.and_then(|e| i64::try_from(e.cost_micros?).ok()),
-            took: started.map_or(SignedDuration::ZERO, |at| self.now.duration_since(at.0)),
-            parked_seconds: evidence.map_or(0, |e| e.parked_seconds),
-            pushes_refused: evidence.map_or(0, |e| e.refused_count),
-        }
-    }
-}
-
-/// What the event says: the object may go, and then the event alone names what was saved.
-fn closing_words(verdict: &Verdict, status: &PolecatStatus) -> String {
-    let mut words = verdict.message.clone();
-    if verdict.outcome == AttemptOutcome::Delivered {
-        let branch = status.branch.as_deref().unwrap_or_default();
-        words = format!("{words} {branch:?}");
-    }
-    let wip = verdict.evidence.as_ref().and_then(|e| e.wip.as_ref());
-    if let Some(wip) = wip.filter(|_| verdict.outcome != AttemptOutcome::Delivered) {
-        words = format!("{words}; unfinished work is on {} at {}", wip.name, wip.sha);
-    }
-    if let Some(lost) = &verdict.may_be_lost {
-        words = format!("{words}; {lost}");
-    }
-    words
 }
