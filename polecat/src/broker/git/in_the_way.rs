@@ -1,7 +1,7 @@
 //! Refs of the remote that keep ours from existing: git keeps a ref like a file, so `refs/heads/a` and `refs/heads/a/b`
 //! cannot both be there.
 
-/// What to ask the remote for to hear of every ref that is in the way of `name`: its folders, and what stands below it.
+/// Patterns for `git ls-remote` that match every ref in the way of `name`: its parent folders and the refs below it.
 pub fn patterns(name: &str) -> Vec<String> {
     let folders = name
         .match_indices('/')

@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(dollars(1_234_567), "$1.2345");
     }
 
-    /// What a call may cost, by its estimate.
+    /// The estimated cost of a call, in tokens.
     const CALL: u64 = 110;
 
     /// One attempt with `left` tokens: calls in every slot, and an operator that sets aside what is asked for, until it ends

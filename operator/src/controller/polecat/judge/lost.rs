@@ -42,7 +42,7 @@ pub(super) fn keeper_saved(pod: &PodView) -> bool {
     pod.terminated(pod::KEEPER).is_some_and(|t| t.exit_code == 0)
 }
 
-/// What the keeper said is not saved, in its words. One that was killed may have said it before its last push.
+/// The keeper's own list of what is not saved. A keeper that was killed may have written it before its last push.
 fn keepers_words(pod: &PodView) -> Option<String> {
     let ended = pod.terminated(pod::KEEPER)?;
     let report: Option<SnapshotReport> = ended.message.as_deref().and_then(super::parse);

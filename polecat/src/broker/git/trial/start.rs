@@ -1,4 +1,4 @@
-//! What is wrong with the remote is said at the start, before an agent has begun.
+//! Faults of the remote are reported at the start, before an agent runs.
 
 use gastown_api::reason::Reason;
 
