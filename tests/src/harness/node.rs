@@ -138,7 +138,8 @@ pub async fn memory(container: &str) -> Memory {
 }
 
 /// Makes the kernel kill process 1 of a container for want of memory: a process of ours uses up the container's, and
-/// the container's own is the one that the kernel is told to prefer.
+/// the container's own is the one that the kernel is told to prefer. The kernel may kill the filler too, while the first victim,
+/// whose memory it took back at once, is still on its way out: that one has a minute to be gone.
 pub async fn out_of_memory(container: &str) {
     let one = processes(container).await;
     let pid = one
@@ -150,7 +151,8 @@ pub async fn out_of_memory(container: &str) {
          echo 1000 > /proc/{pid}/oom_score_adj; \
          (echo $BASHPID > $folder/cgroup.procs; exec timeout 60 tail /dev/zero) > /dev/null 2>&1 & \
          filler=$!; while [ -d /proc/{pid} ] && kill -0 $filler 2>/dev/null; do sleep 0.05; done; \
-         kill -9 $filler 2>/dev/null; pkill -9 -P $filler 2>/dev/null; [ ! -d /proc/{pid} ]"
+         kill -9 $filler 2>/dev/null; pkill -9 -P $filler 2>/dev/null; \
+         for _ in {{1..600}}; do [ -d /proc/{pid} ] || exit 0; sleep 0.1; done; exit 1"
     );
     run(&script).await;
 }
