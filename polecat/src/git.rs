@@ -5,7 +5,8 @@ mod child;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -152,6 +153,34 @@ impl Git {
         child.records(separator, &mut each)?;
         child.finish()
     }
+}
+
+/// Where `core.worktree` leads the repository `git_dir`, if that is not `folder`: its index then tells of another folder's
+/// files. Linked work trees go by a setting of their own alone (`config.worktree`), as git does.
+pub fn work_tree_elsewhere(git: &Git, git_dir: &Path, folder: &Path) -> Result<Option<PathBuf>, RunGit> {
+    let ask = [
+        "config",
+        "-z",
+        "--show-scope",
+        "--type=path",
+        "--get",
+        "core.worktree",
+    ];
+    let answer = match git.run(&ask) {
+        Ok(answer) => answer,
+        Err(RunGit::Fail { code: Some(1), .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut fields = answer.split(|byte| *byte == 0);
+    let (scope, value) = (
+        fields.next().unwrap_or_default(),
+        fields.next().unwrap_or_default(),
+    );
+    let is_linked = git_dir.join("commondir").exists();
+    let place = git_dir.join(OsStr::from_bytes(value));
+    let same = || Some(place.canonicalize().ok()? == folder.canonicalize().ok()?);
+    let counts = scope == b"worktree" || !is_linked;
+    Ok((counts && same() != Some(true)).then_some(place))
 }
 
 /// Between two tries while the broker is away, and how many there are.

@@ -1,11 +1,12 @@
 //! What the agent's index says of files that are not on disk. Absent is not deleted: a sparse checkout leaves files out
-//! (`skip-worktree`), and so does `git update-index --assume-unchanged` where the file was removed.
+//! (`skip-worktree`), and so does `git update-index --assume-unchanged` where the file was removed. Nor does an index tell what was
+//! deleted here where `core.worktree` has git check out into another folder.
 
 use std::collections::BTreeMap;
 
 use super::work_trees::WorkTree;
 use crate::console::explain;
-use crate::git::Git;
+use crate::git::{Git, work_tree_elsewhere};
 
 /// Files that may be absent without having been deleted.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +23,18 @@ impl NotCheckedOut {
         // Git takes a missing index for an empty one: nothing was ever checked out.
         if std::fs::symlink_metadata(tree.git_dir.join("index")).is_err() {
             return Self::Unknown("it has no index".to_owned());
+        }
+        match work_tree_elsewhere(git, &tree.git_dir, &tree.path) {
+            Ok(None) => {}
+            Ok(Some(place)) => {
+                return Self::Unknown(format!("its index is of the folder {place:?} (core.worktree)"));
+            }
+            Err(error) => {
+                return Self::Unknown(format!(
+                    "its configuration could not be read: {}",
+                    explain(&error)
+                ));
+            }
         }
         let mut paths = BTreeMap::new();
         let list = ["ls-files", "--stage", "-v", "-z"];

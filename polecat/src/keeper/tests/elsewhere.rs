@@ -291,3 +291,32 @@ fn commits_without_a_branch_that_were_left_are_saved_and_amended_ones_are_not() 
         "the work tree equals the branch on the remote"
     );
 }
+
+#[test]
+fn what_git_checked_out_into_another_folder_is_not_deleted_in_the_clone() {
+    for per_work_tree in [false, true] {
+        let pod = pod();
+        commit_file(&pod.tree(), "later", b"1", "Later");
+        git(&pod.tree()).run(&["checkout", "--quiet", "HEAD~1"]).unwrap();
+        let other = pod.folder.path().join("tmp/other");
+        fs::create_dir_all(&other).unwrap();
+        let other = other.to_str().unwrap();
+        if per_work_tree {
+            git(&pod.tree())
+                .run(&["config", "extensions.worktreeConfig", "true"])
+                .unwrap();
+            git(&pod.tree())
+                .run(&["config", "--worktree", "core.worktree", other])
+                .unwrap();
+        } else {
+            git(&pod.tree()).run(&["config", "core.worktree", other]).unwrap();
+        }
+        git(&pod.tree()).run(&["checkout", "--quiet", "-"]).unwrap();
+        assert!(!pod.tree().join("later").exists());
+        pod.write("new", "x");
+        pod.save();
+        let (again, _) = resumed(&pod, |_| ());
+        assert_eq!(status(&again), "?? new");
+        assert_eq!(fs::read(again.join("later")).unwrap(), b"1");
+    }
+}

@@ -136,6 +136,13 @@ impl Journal {
                 "committed" => {
                     journal.committed.insert(rest.to_owned());
                 }
+                "moved" => {
+                    let [from, to] = words(rest).try_into().unwrap();
+                    let moved = |((tree, path), object)| {
+                        ((if tree == from { to.clone() } else { tree }, path), object)
+                    };
+                    journal.written = journal.written.into_iter().map(moved).collect();
+                }
                 "dropped" => journal.written.retain(|_, object| object != rest),
                 "broke" => journal.broke = true,
                 _ => {}

@@ -12,7 +12,7 @@ use gastown_api::git::Sha;
 
 use super::{Context, Delivery};
 use crate::console::{escape, say};
-use crate::git::{Git, RunGit};
+use crate::git::{Git, RunGit, work_tree_elsewhere};
 
 /// How many paths are named.
 const MAX_NAMED: usize = 3;
@@ -152,23 +152,7 @@ impl Context<'_> {
         let git = git.clone().env("GIT_INDEX_FILE", &index);
         let denied = self.order.git.denied_paths.iter();
         let denied: Vec<_> = denied.map(|path| path.trim_end_matches('/')).collect();
-        let mut add = vec![
-            "add".to_owned(),
-            "--all".to_owned(),
-            // Also what is new outside of a sparse checkout.
-            "--sparse".to_owned(),
-            "--".to_owned(),
-            ":/".to_owned(),
-        ];
-        // Git would add the commit of each as that of a submodule, or fail where there is none.
-        add.extend(nested.iter().map(|path| format!(":(exclude,top,literal){path}")));
-        // The broker takes letters of either case for the same path.
-        add.extend(
-            denied
-                .iter()
-                .map(|path| format!(":(exclude,top,icase,literal){path}")),
-        );
-        git.run(&add)?;
+        git.run(&self.what_to_add(&git, &nested, &denied)?)?;
         let kept_back = changed(&git, &denied)?;
         if !kept_back.is_empty() {
             delivery.left.push(format!(
@@ -199,6 +183,27 @@ impl Context<'_> {
             paths: named(&paths),
             index,
         }))
+    }
+
+    /// The command that stages all but `nested` repositories and `denied` paths.
+    fn what_to_add(&self, git: &Git, nested: &[String], denied: &[&str]) -> Result<Vec<String>, RunGit> {
+        let git_dir = PathBuf::from(git.text(&["rev-parse", "--absolute-git-dir"])?);
+        // An index of another folder's files knows of none here that they are deleted.
+        let all = match work_tree_elsewhere(git, &git_dir, self.repository)? {
+            Some(_) => "--ignore-removal",
+            None => "--all",
+        };
+        // Also what is new outside of a sparse checkout.
+        let mut add: Vec<_> = ["add", all, "--sparse", "--", ":/"].map(str::to_owned).into();
+        // Git would add the commit of each as that of a submodule, or fail where there is none.
+        add.extend(nested.iter().map(|path| format!(":(exclude,top,literal){path}")));
+        // The broker takes letters of either case for the same path.
+        add.extend(
+            denied
+                .iter()
+                .map(|path| format!(":(exclude,top,icase,literal){path}")),
+        );
+        Ok(add)
     }
 
     fn index(&self, git: &Git) -> Result<PathBuf, RunGit> {
