@@ -100,11 +100,6 @@ impl AgentRepository {
             .limit((left / SHARE).max(Duration::from_secs(1)))
     }
 
-    /// Whether the repository has one of the commits that the remote has: then it is a copy of the clone.
-    pub fn is_copy(&self) -> bool {
-        self.is_copy
-    }
-
     /// Refs, stash entries and detached heads, as far as they have commits that nobody else has. What of them is left
     /// out goes to `notes`.
     pub fn unpushed(&self, notes: &mut Vec<String>) -> Refs {

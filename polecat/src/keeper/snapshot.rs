@@ -220,7 +220,21 @@ impl Context<'_> {
             volumes: self.volumes,
             deadline: self.deadline,
         };
-        search.run(|git_dir| self.repository(git_dir, known).is_copy())
+        search.run(|tree| self.is_copy(tree, known))
+    }
+
+    /// Whether the objects of a work tree's repository have a commit that the remote has: then it is a copy of the clone,
+    /// even where git takes it for no repository, since the agent broke its HEAD or configuration.
+    fn is_copy(&self, tree: &WorkTree, known: &Known) -> bool {
+        let git = self
+            .store
+            .git(self.deadline)
+            .env("GIT_OBJECT_DIRECTORY", tree.common_dir.join("objects"));
+        let has = |commit: &Sha| {
+            git.run(&["cat-file", "-e", &format!("{commit}^{{commit}}")])
+                .is_ok()
+        };
+        known.all().iter().any(has)
     }
 
     pub(super) fn repository(&self, git_dir: &Path, known: &Known) -> AgentRepository {

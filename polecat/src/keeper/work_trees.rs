@@ -63,13 +63,13 @@ pub struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Finds the work trees; `is_copy` says of a git directory whether its repository has the base commit.
-    pub fn run(&self, is_copy: impl Fn(&Path) -> bool) -> WorkTrees {
+    /// Finds the work trees; `is_copy` says whether the repository of one has commits that the remote has.
+    pub fn run(&self, is_copy: impl Fn(&WorkTree) -> bool) -> WorkTrees {
         let mut found = WorkTrees::default();
         let mut copies: Vec<_> = self
             .repositories(&mut found.notes)
             .into_iter()
-            .filter(|tree| tree.path != self.clone && is_copy(&tree.git_dir))
+            .filter(|tree| tree.path != self.clone && is_copy(tree))
             .collect();
         found.clone = self.at_its_place();
         if found.clone.is_none() {

@@ -116,6 +116,21 @@ fn a_clone_that_was_moved_away_is_found() {
 }
 
 #[test]
+fn a_clone_whose_repository_was_broken_before_it_was_moved_is_found() {
+    for broken in ["HEAD", "config", "index"] {
+        let pod = pod();
+        pod.write("precious.txt", "hours");
+        fs::write(pod.tree().join(".git").join(broken), "garbage\n").unwrap();
+        fs::rename(pod.tree(), pod.workspace().join("repo.old")).unwrap();
+        pod.take()
+            .unwrap_or_else(|error| panic!("{broken}: {}", crate::console::explain(&error)));
+        assert_eq!(pod.saved()[&b"precious.txt"[..]].1, b"hours", "{broken}");
+        let (again, _) = resumed(&pod, |_| ());
+        assert_eq!(status(&again), "?? precious.txt", "{broken}");
+    }
+}
+
+#[test]
 fn a_copy_beside_a_new_clone_is_saved_with_its_commits() {
     let pod = pod();
     let work = pod.tree();
