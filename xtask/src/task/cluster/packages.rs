@@ -1,14 +1,15 @@
 //! Debian packages that the machine lacks.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::process::Command;
 use crate::progress;
 
 /// Programs that the tasks run, each with the Debian package that has it.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 11] = [
     ("dockerd", "docker.io"),
     ("docker-init", "docker.io"),
     ("mmdebstrap", "mmdebstrap"),
@@ -19,15 +20,30 @@ const PACKAGES: [(&str, &str); 10] = [
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
     ("ssh-keygen", "openssh-client"),
+    ("sshd", "openssh-server"),
 ];
+
+/// Packages that open a port of the machine where systemd starts them: whoever owns such a machine decides that.
+const SERVERS: [&str; 1] = ["openssh-server"];
+
+/// One at a time: jobs that run side by side would find apt locked.
+static APT: Mutex<()> = Mutex::new(());
 
 /// Installs the Debian packages of those `programs` that the machine lacks.
 ///
 /// The machine's own apt sources and keys decide where they come from and whether they are genuine.
 pub fn ensure(programs: &[&str]) -> Result<()> {
+    let _alone = APT.lock().unwrap_or_else(PoisonError::into_inner);
     let missing = missing_packages(programs, |program| find(program).is_some());
     if missing.is_empty() {
         return Ok(());
+    }
+    if let Some(server) = missing.iter().find(|package| SERVERS.contains(package))
+        && Path::new("/run/systemd/system").exists()
+    {
+        bail!(
+            "the tests need the package {server}, which this machine would start as a service; install it (`apt-get install {server}`), then disable the service if it is not wanted"
+        );
     }
     progress::step(format!("install {}", missing.join(" ")), || {
         update()?;
