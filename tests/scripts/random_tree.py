@@ -17,6 +17,7 @@ import os
 import random
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -69,7 +70,8 @@ class Agent:
 
     def git(self, tree, *arguments):
         words = [os.fsencode(word) for word in arguments]
-        environment = dict(os.environ, GIT_TERMINAL_PROMPT="0", GIT_EDITOR="true", GIT_CONFIG_NOSYSTEM="1")
+        environment = dict(os.environ, GIT_TERMINAL_PROMPT="0", GIT_EDITOR="true", GIT_CONFIG_NOSYSTEM="1",
+                           GIT_CONFIG_GLOBAL=os.path.join(self.scratch, b"gitconfig"))
         try:
             done = subprocess.run([os.fsencode(word) for word in GIT] + words, cwd=tree, env=environment, timeout=20,
                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -313,6 +315,30 @@ class Agent:
             self.git(tree, "config", "extensions.worktreeConfig", "true")
         self.git(tree, "config", *where, key, value)
 
+    def configure_user(self, tree):
+        """Configuration that the agent's own git reads, and the next pod lacks."""
+        everything = os.path.join(self.scratch, b"everything")
+        with open(everything, "wb") as file:
+            file.write(b"*\n")
+        key, value = self.random.choice([("core.excludesFile", everything), ("core.attributesFile", everything), ("core.autocrlf", "true"),
+                                         ("core.fsmonitor", "false"), ("status.showUntrackedFiles", "no"), ("core.hooksPath", self.scratch),
+                                         ("init.defaultObjectFormat", "sha256"), ("safe.bareRepository", "explicit"), ("index.skipHash", "true")])
+        self.git(tree, "config", "--global", key, value)
+
+    def copy(self, tree):
+        """A copy of the clone beside it, where the agent goes on; what it links to stays linked to the clone."""
+        target = self.home + b".copy"
+        if len(self.trees) == 1 and not os.path.lexists(target):
+            shutil.copytree(self.home, target, symlinks=True, copy_function=self.copy_file)
+            tell("did", "copy the clone")
+            self.trees.append(target)
+            self.change(target)
+
+    @staticmethod
+    def copy_file(source, target):
+        if stat.S_ISREG(os.lstat(source).st_mode):
+            shutil.copy2(source, target)
+
     def filter(self, tree):
         self.git(tree, "config", "filter.evil.clean", self.random.choice(["cat /dev/null", "false", "tr a-z A-Z"]))
         self.git(tree, "config", "filter.evil.smudge", "cat /dev/null")
@@ -385,7 +411,7 @@ class Agent:
 
     ACTS = {change: 6, add: 5, odd: 4, deep: 1, link: 1, mode: 1, delete: 3, delete_folder: 1, rename: 2, large: 1, ignored: 1, special: 1,
             nested: 1, module: 2, sparse: 3, skip: 2, stage: 1, commit: 4, amend: 1, branch: 2, detach: 2, back: 2, orphan: 1, stash: 2, tag: 1,
-            unfinished: 1, pack: 1, work_tree: 3, configure: 2, filter: 1, exclude: 1, borrow: 1, damage: 2, move: 1}
+            unfinished: 1, pack: 1, work_tree: 3, configure: 2, configure_user: 1, copy: 1, filter: 1, exclude: 1, borrow: 1, damage: 2, move: 1}
 
     def remember(self, journal):
         for line in journal.splitlines():

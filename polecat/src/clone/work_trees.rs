@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::resume::{RESUMED_REF, Resumed, Snapshot};
@@ -107,10 +108,39 @@ impl Snapshot<'_> {
             });
         }
         let place = self.folder.join(path);
-        if fs::symlink_metadata(&place).is_ok() || place == self.final_folder() {
+        let is_free = match fs::symlink_metadata(&place) {
+            Ok(there) => there.is_dir() && self.was_added_as_module(path),
+            Err(_) => true,
+        };
+        if !is_free || place == self.final_folder() {
             return Err(RestoreTree::Taken { path: place });
         }
         Ok(place)
+    }
+
+    /// Whether `path` is the empty folder that git makes of a work tree that was committed as if it were a submodule.
+    /// One that `.gitmodules` names is a submodule, for `git submodule` to fill.
+    fn was_added_as_module(&self, path: &Path) -> bool {
+        let is_empty = fs::read_dir(self.folder.join(path)).is_ok_and(|mut entries| entries.next().is_none());
+        let list = [
+            "config",
+            "-z",
+            "--file",
+            ".gitmodules",
+            "--get-regexp",
+            r"^submodule\..*\.path$",
+        ];
+        let modules = self
+            .git
+            .clone()
+            .within(self.folder)
+            .run(&list)
+            .unwrap_or_default();
+        let is_named = modules
+            .split(|byte| *byte == 0)
+            .filter_map(|entry| entry.splitn(2, |byte| *byte == b'\n').nth(1))
+            .any(|named| named == path.as_os_str().as_bytes());
+        is_empty && !is_named
     }
 
     /// Where the clone will be once it is complete.

@@ -84,6 +84,7 @@ impl Context<'_> {
                 .skipped
                 .iter()
                 .map(|(path, _)| path.clone())
+                .chain(source.apart.iter().cloned())
                 .chain(stale)
                 .collect(),
             seen,

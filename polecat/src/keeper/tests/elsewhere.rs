@@ -335,3 +335,32 @@ fn what_git_checked_out_into_another_folder_is_not_deleted_in_the_clone() {
         assert_eq!(fs::read(again.join("later")).unwrap(), b"1");
     }
 }
+
+#[test]
+fn a_work_tree_that_was_added_as_if_it_were_a_submodule_is_not_deleted_on_resuming() {
+    for (committed, changed) in [(true, true), (true, false), (false, true), (false, false)] {
+        let pod = pod();
+        git(&pod.tree())
+            .run(&["worktree", "add", "--quiet", "beside", "-b", "beside"])
+            .unwrap();
+        git(&pod.tree()).run(&["add", "--all"]).unwrap();
+        if committed {
+            git(&pod.tree())
+                .run(&["commit", "--quiet", "-m", "All of it"])
+                .unwrap();
+        }
+        if changed {
+            fs::write(pod.tree().join("beside/new"), "x").unwrap();
+        }
+        pod.write("precious", "hours");
+        pod.save();
+        let (again, report) = resumed(&pod, |_| ());
+        let expected = match (committed, changed) {
+            (true, true) => " M beside\n?? precious",
+            (true, false) => "?? precious",
+            (false, true) => "?? beside/\n?? precious",
+            (false, false) => "?? precious",
+        };
+        assert_eq!(status(&again), expected, "{committed} {changed}: {report}");
+    }
+}
