@@ -1,15 +1,12 @@
 //! Every chore of the project: `cargo xtask --help` lists them.
 
 mod cli;
-mod jobs;
-mod process;
-mod progress;
 mod task;
-mod workspace;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use xtask_image::{jobs, machine, process, progress, tools, workspace};
 
 fn main() -> ExitCode {
     match cli::Xtask::parse().run() {

@@ -11,10 +11,10 @@ use serde::Deserialize;
 
 use self::table::Row;
 use super::cluster::api_tier::{self, ApiTier, Options, Site};
-use super::image::{self, Binary, Profile};
 use super::install;
 use crate::process::Command;
 use crate::{progress, workspace};
+use xtask_image::{self as image, Binary, Profile};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]

@@ -8,12 +8,10 @@ mod daemon;
 mod engine;
 mod kind;
 mod node_image;
-pub mod packages;
 mod pki;
 mod registry;
 mod state;
 mod status;
-pub mod tools;
 
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};

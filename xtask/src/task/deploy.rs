@@ -6,11 +6,11 @@ use std::thread::{self, ScopedJoinHandle};
 use anyhow::{Context as _, Result, anyhow};
 use sha2::{Digest as _, Sha256};
 
-use super::cluster::tools::{self, Tool};
 use super::cluster::{self, Cluster};
-use super::image::{self, BuiltImage, Name, Profile, Programs};
 use super::install;
+use crate::tools::{self, Tool};
 use crate::{progress, workspace};
+use xtask_image::{self as image, BuiltImage, Name, Profile, Programs};
 
 /// The chart, and the namespace and name it is installed under, as the README does.
 const CHART: &str = "helm/gastown-operator";

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::image::{Binary, Profile, Programs, compile};
 use crate::workspace;
+use xtask_image::{Binary, Profile, Programs, compile};
 
 /// The plugin; kubectl finds it by this name.
 pub const PLUGIN: &str = "kubectl-gt";

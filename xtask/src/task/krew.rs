@@ -7,10 +7,10 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::image::stripped;
 use super::install::PLUGIN;
 use crate::process::Command;
 use crate::workspace;
+use xtask_image::{Architecture, stripped};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -96,10 +96,9 @@ fn build(target: &str, platform: &Platform) -> Result<Vec<u8>> {
         .join(target)
         .join("release")
         .join(platform.program);
-    if platform.os == "linux" {
-        stripped(&built)
-    } else {
-        Ok(fs_err::read(built)?)
+    match Architecture::of_triple(target) {
+        Some(architecture) => stripped(&built, architecture),
+        None => Ok(fs_err::read(built)?),
     }
 }
 

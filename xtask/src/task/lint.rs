@@ -29,7 +29,7 @@ pub fn run(_: Args) -> Result<()> {
         &root.join("target"),
         &["--workspace", "--no-default-features", "--features", "fips"],
     )?;
-    clippy(&xtask, &target, &[])?;
+    clippy(&xtask, &target, &["--workspace"])?;
     locked(&root.join("tests/fuzz"))?;
     progress::step("check the dependencies", dependencies)?;
     generate::check()?;

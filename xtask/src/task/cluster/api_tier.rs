@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::daemon::Daemon;
 use super::pki::Pki;
 use super::state;
-use super::tools::{self, Tool};
 use crate::process::Command;
+use crate::tools::{self, Tool};
 use crate::{progress, workspace};
 
 /// What runs beside etcd and the API server.
@@ -103,7 +103,7 @@ const API_SERVER: &str = "kube-apiserver";
 pub fn ensure_up(site: Site, options: Options) -> Result<ApiTier> {
     let _alone = site.lock()?;
     let recipe = tools::key(&[
-        super::tools::Module::Kubernetes.key()?,
+        tools::Module::Kubernetes.key()?,
         fs_err::read_to_string(audit_policy())?,
     ]);
     if let Some(tier) = remembered(site)?

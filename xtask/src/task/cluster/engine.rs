@@ -11,9 +11,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 
 use self::own::OwnEngine;
-use super::packages;
-use super::tools::{self, Tool};
+use crate::machine;
 use crate::process::Command;
+use crate::tools::{self, Tool};
 use crate::workspace;
 
 /// An engine that answers.
@@ -41,7 +41,7 @@ impl Engine {
         if let Some(engine) = Self::running()? {
             return Ok(engine);
         }
-        packages::ensure(&["dockerd", "docker-init", "unshare", "iptables-restore", "ip"])?;
+        machine::ensure(&["dockerd", "docker-init", "unshare", "iptables-restore", "ip"])?;
         // Installing the package may have started the machine's own engine.
         if let Some(engine) = Self::running()? {
             return Ok(engine);
@@ -71,7 +71,7 @@ impl Engine {
         let docker = match own {
             // The client that came with the engine: a newer one may refuse to speak with it.
             Some(_) => own::client(),
-            None => packages::find("docker").context("docker is not on the PATH")?,
+            None => machine::find("docker").context("docker is not on the PATH")?,
         };
         Ok(Self { docker, kind, own })
     }

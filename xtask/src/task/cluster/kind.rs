@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, bail};
 
 use super::engine::Engine;
 use super::state::{self, State};
-use super::tools::{self, Tool};
 use super::{node_image, registry};
 use crate::process::Command;
+use crate::tools::{self, Tool};
 use crate::{progress, workspace};
 
 /// A cluster that is up.

@@ -15,8 +15,8 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, ensure};
 
 use super::engine::Engine;
-use super::tools::{self, Module, Tool};
 use crate::process::Command;
+use crate::tools::{self, Module, Tool};
 use crate::{progress, workspace};
 
 /// To be raised when the code that makes the image changes what it makes.

@@ -6,13 +6,13 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::packages;
+use crate::machine;
 use crate::process::Command;
 
 /// Pushes the image `digest` of the OCI archive to `registry`, under the last part of `name`, and returns the name
 /// by digest that pods can use. Credentials are those of `docker login` or `skopeo login`.
 pub fn push(archive: &Path, name: &str, digest: &str, registry: &str) -> Result<String> {
-    packages::ensure(&["skopeo"])?;
+    machine::ensure(&["skopeo"])?;
     let layout = tempfile::tempdir().context("failed to make a folder for the image")?;
     let file = File::open(archive).with_context(|| format!("failed to open {archive:?}"))?;
     tar::Archive::new(file)
@@ -22,7 +22,7 @@ pub fn push(archive: &Path, name: &str, digest: &str, registry: &str) -> Result<
     let only = index_of_one(&fs_err::read(&index)?, digest)?;
     fs_err::write(&index, only)?;
     let (repository, target) = (pushed_name(name, registry), tag(digest));
-    Command::new(packages::path("skopeo"))
+    Command::new(machine::path("skopeo"))
         .args(["copy", "--quiet", "--preserve-digests"])
         .arg(format!("--dest-tls-verify={}", !is_local(registry)))
         .arg(format!("oci:{}", layout.path().display()))

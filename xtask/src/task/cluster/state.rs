@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::tools;
+use crate::tools;
 use crate::workspace;
 
 /// The cluster that `up` brought up, or was told to use.

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::machine;
 use crate::process::Command;
-use crate::task::cluster::packages;
 use crate::task::deploy::Deployed;
 use crate::{progress, workspace};
 
@@ -94,7 +94,7 @@ impl<'a> Scene<'a> {
     }
 
     fn make_secrets(&self, keys: &Path) -> Result<()> {
-        packages::ensure(&["ssh-keygen"])?;
+        machine::ensure(&["ssh-keygen"])?;
         ssh_key(&keys.join("ssh_host_ed25519_key"))?;
         ssh_key(&keys.join("ssh-privatekey"))?;
         fs_err::copy(keys.join("ssh-privatekey.pub"), keys.join("authorized_keys"))?;

@@ -108,10 +108,19 @@ pub fn fips() -> Result<Tests> {
     Ok(Tests(tests))
 }
 
-/// The tests of the chores: a workspace of their own.
+/// The tests of the chores and of what they share with the release, whose own would compile its libraries first.
 pub fn of_xtask() -> Command {
     Command::new("cargo")
-        .args(["test", "--locked", "--no-fail-fast", "--target-dir"])
+        .args([
+            "test",
+            "--locked",
+            "--no-fail-fast",
+            "--package",
+            "xtask",
+            "--package",
+            "xtask-image",
+            "--target-dir",
+        ])
         .arg(workspace::root().join("target/xtask"))
         .current_dir(workspace::root().join("xtask"))
 }

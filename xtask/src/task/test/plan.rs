@@ -12,13 +12,13 @@ use super::compile::{self, Tests};
 use super::count::{self, Count, Shown};
 use super::slowest::{self, Slowest};
 use crate::jobs::Job;
+use crate::machine;
 use crate::process::Command;
 use crate::task::cluster::api_tier::{self, Options, Site};
-use crate::task::cluster::packages;
-use crate::task::cluster::tools::{self, Tool};
 use crate::task::cluster::{self, Cluster};
 use crate::task::deploy::{self, Built, Deployed};
-use crate::task::image::Programs;
+use crate::tools::{self, Tool};
+use xtask_image::Programs;
 
 /// What the jobs hand to each other.
 pub struct Plan<'a> {
@@ -181,7 +181,7 @@ impl<'a> Plan<'a> {
     fn add_unit<'p>(&'p self, jobs: &mut Vec<Job<'p>>) {
         let compile_unit = Job::new("compile-unit", || {
             // The broker's tests speak to a real SSH server.
-            packages::ensure(&["sshd", "ssh-keygen"])?;
+            machine::ensure(&["sshd", "ssh-keygen"])?;
             keep(&self.unit, compile::tests(&["--lib", "--bins"])?)
         });
         let compile_fips = Job::new("compile-fips", || keep(&self.fips, compile::fips()?));

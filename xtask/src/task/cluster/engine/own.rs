@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use super::docker_info;
 use super::traces::{self, Before};
+use crate::machine;
 use crate::process::Command;
 use crate::task::cluster::daemon::Daemon;
-use crate::task::cluster::packages;
 use crate::{progress, workspace};
 
 /// What is known of our engine; the file is there from before the start until its traces are removed.
@@ -44,7 +44,7 @@ pub fn client() -> PathBuf {
     if packaged.is_file() {
         packaged.to_path_buf()
     } else {
-        packages::path("docker")
+        machine::path("docker")
     }
 }
 
@@ -195,7 +195,7 @@ fn launch(run: &Path) -> Result<Daemon> {
     let data = workspace::cache()?.join("docker");
     let config = daemon_config(run, &data, needs_shim.then_some(&shim), default_mtu());
     fs_err::write(run.join("daemon.json"), serde_json::to_vec_pretty(&config)?)?;
-    let unshare = Command::new(packages::path("unshare"))
+    let unshare = Command::new(machine::path("unshare"))
         .args([
             "--mount",
             "--pid",
@@ -205,9 +205,9 @@ fn launch(run: &Path) -> Result<Daemon> {
             "--",
         ])
         // The first process of a PID namespace must reap what others leave: dockerd does not.
-        .arg(packages::path("docker-init"))
+        .arg(machine::path("docker-init"))
         .arg("--")
-        .arg(packages::path("dockerd"))
+        .arg(machine::path("dockerd"))
         .arg("--config-file")
         .arg(run.join("daemon.json"));
     Daemon::start(with_system_path(unshare), &run.join("dockerd.log"))

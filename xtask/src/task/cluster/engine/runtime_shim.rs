@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::task::cluster::packages;
+use crate::machine;
 
 /// What the engine passes to runc.
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(file) = described_in(&args.runc) {
         edit(&file)?;
     }
-    let error = std::process::Command::new(packages::path("runc"))
+    let error = std::process::Command::new(machine::path("runc"))
         .args(args.runc)
         .exec();
     Err(error).context("failed to become runc")

@@ -10,8 +10,8 @@ use std::path::Path;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use crate::machine;
 use crate::process::Command;
-use crate::task::cluster::packages;
 
 /// The parent of every cgroup that the engine makes.
 pub const CGROUP: &str = "/gastown-operator";
@@ -90,12 +90,12 @@ pub fn remove(before: &Before) -> Result<()> {
         let earlier = before.filters.get(family).map_or("", String::as_str);
         let script = removal(earlier, &saved(family)?);
         if !script.is_empty() {
-            let restore = packages::path(&format!("{family}-restore"));
+            let restore = machine::path(&format!("{family}-restore"));
             Command::new(restore).arg("--noflush").input(script).output()?;
         }
     }
     for bridge in &ours {
-        Command::new(packages::path("ip"))
+        Command::new(machine::path("ip"))
             .args(["link", "delete", bridge])
             .output()?;
     }
@@ -114,7 +114,7 @@ pub fn remove(before: &Before) -> Result<()> {
 }
 
 fn saved(family: &str) -> Result<String> {
-    Command::new(packages::path(&format!("{family}-save"))).text()
+    Command::new(machine::path(&format!("{family}-save"))).text()
 }
 
 fn bridges() -> Result<BTreeSet<String>> {

@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 
 use super::super::engine::Engine;
-use super::super::packages;
-use super::super::tools::{self, Module, Tool};
 use super::files;
+use crate::machine;
 use crate::process::Command;
+use crate::tools::{self, Module, Tool};
 use crate::{progress, workspace};
 
 /// The Debian release of the node, whatever the machine's is: a newer systemd may refuse cgroup v1.
@@ -32,7 +32,7 @@ pub fn ensure_in(engine: &Engine, name: &str) -> Result<()> {
     if engine.docker().args(["image", "inspect", name]).succeeds() {
         return Ok(());
     }
-    packages::ensure(&["mmdebstrap", "setpriv", "unshare"])?;
+    machine::ensure(&["mmdebstrap", "setpriv", "unshare"])?;
     let [kubeadm, kubelet, kubectl] = tools::ensure([Tool::Kubeadm, Tool::Kubelet, Tool::Kubectl])?;
     let folder = tempfile::Builder::new()
         .prefix("node-base-")
@@ -72,7 +72,7 @@ fn debootstrap(sources: &Path, overlay: &Path, rootfs: &Path) -> Result<()> {
     let include: Vec<&str> = packages.lines().collect();
     // In namespaces that end with this process, however it ends: what is mounted in the half-made system, the
     // machine's own /sys among it, must never be there when the next run removes the folder.
-    let mut command = Command::new(packages::path("setpriv"))
+    let mut command = Command::new(machine::path("setpriv"))
         .args([
             "--pdeathsig",
             "KILL",
@@ -82,7 +82,7 @@ fn debootstrap(sources: &Path, overlay: &Path, rootfs: &Path) -> Result<()> {
             "--mount-proc",
         ])
         .args(["--fork", "--kill-child=KILL", "--"])
-        .arg(packages::path("mmdebstrap"))
+        .arg(machine::path("mmdebstrap"))
         // Where the next run finds and removes what a killed one left.
         .env("TMPDIR", rootfs.parent().unwrap_or(rootfs))
         .args(["--mode=root", "--variant=minbase", "--quiet"])
@@ -105,7 +105,7 @@ fn sources_of_machine() -> Result<String> {
     let mut sources = sources(&targets().text()?);
     if sources.is_empty() {
         // apt knows whose an archive is only once it has read what the archive says of itself.
-        packages::update()?;
+        machine::update()?;
         sources = self::sources(&targets().text()?);
     }
     ensure!(

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tar::{Archive, Builder, Header};
 
 use super::super::engine::Engine;
-use super::super::tools::{self, Module, Tool};
 use super::BUILD_CONTAINER;
 use crate::progress;
+use crate::tools::{self, Module, Tool};
 
 /// What kube-proxy runs in its image, with everything those programs load.
 const PROXY_PROGRAMS: [&str; 9] = [

@@ -143,7 +143,7 @@ impl<W: Write> Write for Measured<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::image::tree::TreePath;
+    use crate::recipe::tree::TreePath;
 
     fn path(text: &str) -> TreePath {
         TreePath::parse(text).unwrap()

@@ -8,9 +8,9 @@ use base64::Engine as _;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha512};
 
-use super::definition::NpmFiles;
-use super::lock::NpmPackage;
 use super::tree::{Tree, TreePath};
+use crate::definition::NpmFiles;
+use crate::lock::NpmPackage;
 use crate::process::Command;
 use crate::{progress, workspace};
 

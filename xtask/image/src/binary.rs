@@ -7,9 +7,9 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
-use super::Profile;
-use super::definition::Binary;
+use crate::definition::Binary;
 use crate::process::Command;
+use crate::{Architecture, Edition, Profile};
 use crate::{progress, workspace};
 
 /// Where compiled programs are, debug information included.
@@ -17,6 +17,11 @@ use crate::{progress, workspace};
 pub struct Programs(BTreeMap<String, PathBuf>);
 
 impl Programs {
+    /// Programs that were compiled before, by the names of their binaries.
+    pub fn of(programs: BTreeMap<String, PathBuf>) -> Self {
+        Self(programs)
+    }
+
     /// Where `binary` is.
     pub fn get(&self, binary: &Binary) -> Result<&Path> {
         let Binary { package, name } = binary;
@@ -41,6 +46,42 @@ pub fn compile(binaries: &[&Binary], profile: Profile) -> Result<Programs> {
             |cargo, binary| cargo.args(["--package", &binary.package, "--bin", &binary.name]),
         ),
     };
+    executables_of(cargo)
+}
+
+/// Compiles `binaries` for release in one build, so that each has the same features in every build.
+///
+/// The libraries of both editions are compiled side by side into one folder; the programs of each have one of their own.
+pub fn compile_edition(
+    binaries: &[&Binary],
+    edition: Edition,
+    architecture: Architecture,
+) -> Result<Programs> {
+    let target = workspace::target();
+    let cargo = Command::new("cargo").current_dir(workspace::root());
+    let mut cargo = cargo
+        .args([
+            "build",
+            "--locked",
+            "--message-format=json-render-diagnostics",
+            "--release",
+        ])
+        .args(["--target", architecture.triple()])
+        .args(["--no-default-features", "--features", edition.as_str()])
+        .env("CARGO_ENCODED_RUSTFLAGS", remapping()?)
+        .env("CARGO_BUILD_BUILD_DIR", &target)
+        .env("CARGO_TARGET_DIR", target.join("programs").join(edition.as_str()));
+    if !architecture.is_native() {
+        let name = architecture.triple().to_uppercase().replace('-', "_");
+        cargo = cargo.env(format!("CARGO_TARGET_{name}_LINKER"), architecture.gnu("gcc"));
+    }
+    for binary in binaries {
+        cargo = cargo.args(["--package", &binary.package, "--bin", &binary.name]);
+    }
+    executables_of(cargo)
+}
+
+fn executables_of(cargo: Command) -> Result<Programs> {
     let shown = cargo.to_string();
     let mut cargo = cargo.into_inner();
     cargo.stdin(Stdio::null()).stderr(progress::output()?);
@@ -54,10 +95,14 @@ pub fn compile(binaries: &[&Binary], profile: Profile) -> Result<Programs> {
 
 /// The binary without what depends on the folder of the checkout: symbols and debug information, which name it, and
 /// the build ID, a hash that covers these.
-pub fn stripped(file: &Path) -> Result<Vec<u8>> {
+pub fn stripped(file: &Path, architecture: Architecture) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir().context("failed to make a folder for a binary")?;
     let output = folder.path().join("stripped");
-    let strip = Command::new("strip").args(["--strip-all", "--remove-section=.note.gnu.build-id", "-o"]);
+    let strip = Command::new(architecture.gnu("strip")).args([
+        "--strip-all",
+        "--remove-section=.note.gnu.build-id",
+        "-o",
+    ]);
     strip.arg(&output).arg(file).output()?;
     Ok(fs_err::read(output)?)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::Name;
+use crate::Name;
 use crate::workspace;
 
 const HEADER: &str = "\

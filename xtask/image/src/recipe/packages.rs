@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
-use super::apt::{Apt, Record};
-use super::definition::Definition;
-use super::lock::{Lock, Package};
 use super::tree::{Tree, TreePath};
 use super::{deb, system};
+use crate::apt::{Apt, Record};
+use crate::definition::Definition;
+use crate::lock::{Lock, Package};
 use crate::{progress, workspace};
 
 /// The tree of an image's packages, downloading what is not in the cache.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use super::Name;
+use crate::Name;
 use crate::workspace;
 
 /// The definition of an image, as its `image.toml` says it.

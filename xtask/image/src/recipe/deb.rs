@@ -156,7 +156,7 @@ fn text(bytes: &[u8]) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::image::tree::Entry;
+    use crate::recipe::tree::Entry;
 
     fn tarball(entries: &[(tar::EntryType, &str, &str)]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());

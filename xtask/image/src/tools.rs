@@ -1,6 +1,6 @@
-//! The programs a cluster is made of, built from pinned Go modules into the machine's cache.
+//! The programs of others that are run here, a cluster's above all, built from pinned Go modules into the machine's cache.
 //!
-//! Each module stands in `tests/cluster/<module>` with a `go.sum`, so what is fetched is verified. A build goes to
+//! Each module stands in `tests/cluster/<module>` or `release/tools/<module>` with a `go.sum`, so what is fetched is verified. A build goes to
 //! a temporary folder and is renamed when whole: a folder with its final name can be trusted.
 
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::process::Command;
 use crate::{progress, workspace};
 
-/// A program that the cluster, or those who use it, need.
+/// A program that the cluster, those who use it, or the release need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
     KubeApiserver,
@@ -25,6 +25,7 @@ pub enum Tool {
     Coredns,
     Kind,
     Helm,
+    Cosign,
     Pause,
 }
 
@@ -37,13 +38,14 @@ enum Source {
     Pause,
 }
 
-/// A Go module under `tests/cluster` that pins tools.
+/// A Go module that pins tools, under `tests/cluster`, or `release/tools` for those of the release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Module {
     Kubernetes,
     Coredns,
     Kind,
     Helm,
+    Cosign,
 }
 
 impl Tool {
@@ -52,6 +54,7 @@ impl Tool {
             Self::Coredns => Source::Go(Module::Coredns),
             Self::Kind => Source::Go(Module::Kind),
             Self::Helm => Source::Go(Module::Helm),
+            Self::Cosign => Source::Go(Module::Cosign),
             Self::Pause => Source::Pause,
             Self::KubeApiserver
             | Self::KubeControllerManager
@@ -78,6 +81,7 @@ impl Tool {
             Self::Coredns => "coredns",
             Self::Kind => "kind",
             Self::Helm => "helm",
+            Self::Cosign => "cosign",
             Self::Pause => "pause",
         }
     }
@@ -90,6 +94,7 @@ impl Module {
             Self::Coredns => "coredns",
             Self::Kind => "kind",
             Self::Helm => "helm",
+            Self::Cosign => "cosign",
         }
     }
 
@@ -100,6 +105,7 @@ impl Module {
             Self::Coredns => "github.com/coredns/coredns",
             Self::Kind => "sigs.k8s.io/kind",
             Self::Helm => "helm.sh/helm/v4",
+            Self::Cosign => "github.com/sigstore/cosign/v3",
         }
     }
 
@@ -107,12 +113,16 @@ impl Module {
     fn packages(self) -> &'static str {
         match self {
             Self::Coredns => ".",
-            Self::Kubernetes | Self::Kind | Self::Helm => "tool",
+            Self::Kubernetes | Self::Kind | Self::Helm | Self::Cosign => "tool",
         }
     }
 
     fn folder(self) -> PathBuf {
-        workspace::root().join("tests/cluster").join(self.name())
+        let parent = match self {
+            Self::Cosign => "release/tools",
+            Self::Kubernetes | Self::Coredns | Self::Kind | Self::Helm => "tests/cluster",
+        };
+        workspace::root().join(parent).join(self.name())
     }
 
     fn manifest(self) -> Result<String> {
@@ -140,7 +150,7 @@ impl Module {
         let sums = fs_err::read_to_string(self.folder().join("go.sum"))?;
         let program = match self {
             Self::Coredns => fs_err::read_to_string(self.folder().join("main.go"))?,
-            Self::Kubernetes | Self::Kind | Self::Helm => String::new(),
+            Self::Kubernetes | Self::Kind | Self::Helm | Self::Cosign => String::new(),
         };
         Ok(key(&[
             &program,
@@ -213,7 +223,7 @@ fn ensure_pause() -> Result<PathBuf> {
             let source = Module::Kubernetes
                 .source_folder()?
                 .join("build/pause/linux/pause.c");
-            super::packages::ensure(&["gcc"])?;
+            crate::machine::ensure(&["gcc"])?;
             progress::step("build pause", || {
                 Command::new("gcc")
                     .args([

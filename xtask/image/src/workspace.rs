@@ -10,7 +10,7 @@ use crate::progress;
 /// The root of this checkout.
 pub fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest).to_path_buf()
+    manifest.ancestors().nth(2).unwrap_or(manifest).to_path_buf()
 }
 
 /// What the project's `Cargo.toml` says of all its packages under this key, such as `version`.

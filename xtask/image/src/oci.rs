@@ -14,9 +14,10 @@ use oci_spec::image::{
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::definition::Definition;
-use super::layer::Layer;
-use super::system;
+use crate::Edition;
+use crate::definition::Definition;
+use crate::recipe::layer::Layer;
+use crate::recipe::system;
 
 /// Containerd's import takes the image's name from here. A pod that names the image by digest is only satisfied by
 /// a name with that digest.
@@ -50,6 +51,10 @@ pub struct Parts<'a> {
     pub version: &'a str,
     /// Page of the source.
     pub source: &'a str,
+    /// The cryptography of its program.
+    pub edition: Edition,
+    /// The commit that it is built from.
+    pub revision: Option<&'a str>,
     /// Debian's name of the processor architecture, which is OCI's too.
     pub architecture: &'a str,
     /// Time of creation, seconds since 1970.
@@ -203,13 +208,15 @@ fn configuration(parts: &Parts<'_>) -> Result<ImageConfiguration> {
         .context("the lock's epoch is out of range")?
         .to_string();
     let label = |key: &str, value: &str| (format!("org.opencontainers.image.{key}"), value.to_owned());
-    let labels = HashMap::from([
+    let mut labels = HashMap::from([
         label("title", &definition.title),
         label("description", &definition.description),
         label("version", parts.version),
         label("source", parts.source),
         label("licenses", "Apache-2.0"),
+        ("io.gastown.edition".to_owned(), parts.edition.as_str().to_owned()),
     ]);
+    labels.extend(parts.revision.map(|revision| label("revision", revision)));
     let environment: Vec<_> = definition
         .environment
         .iter()
@@ -290,6 +297,8 @@ mod tests {
             layers: vec![(layer, "packages")],
             version: "1.2.3",
             source: "https://example.invalid",
+            edition: Edition::Fips,
+            revision: Some("abc"),
             architecture: "amd64",
             epoch: 1_700_000_000,
         })
@@ -340,9 +349,9 @@ mod tests {
         assert_eq!(configuration["config"]["User"], "65532:0");
         assert_eq!(configuration["created"], "2023-11-14T22:13:20Z");
         assert_eq!(configuration["config"]["Env"][0], "HOME=/home/nonroot");
-        assert_eq!(
-            configuration["config"]["Labels"]["org.opencontainers.image.version"],
-            "1.2.3"
-        );
+        let labels = &configuration["config"]["Labels"];
+        assert_eq!(labels["org.opencontainers.image.version"], "1.2.3");
+        assert_eq!(labels["org.opencontainers.image.revision"], "abc");
+        assert_eq!(labels["io.gastown.edition"], "fips");
     }
 }

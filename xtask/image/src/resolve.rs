@@ -5,11 +5,11 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::Name;
-use super::apt::{Apt, Record};
-use super::definition::Definition;
-use super::lock::{Lock, Package};
-use super::npm;
+use crate::Name;
+use crate::apt::{Apt, Record};
+use crate::definition::Definition;
+use crate::lock::{Lock, Package};
+use crate::recipe::npm;
 use crate::{progress, workspace};
 
 const SUITE: &str = "trixie";

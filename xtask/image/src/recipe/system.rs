@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result};
 
-use super::definition::{Account, Definition};
 use super::tree::{Entry, Tree, TreePath};
+use crate::definition::{Account, Definition};
 
 /// The UID of the image's account.
 pub const UID: u32 = 65_532;

@@ -8,23 +8,17 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::definition::Definition;
-use super::layer::{self, Layer};
-use super::lock::Lock;
-use super::oci::{Image, Parts};
-use super::tree::{Tree, TreePath};
-use super::{BuiltImage, Name, Profile, Programs, binary, npm, packages};
+use crate::definition::Definition;
+use crate::lock::Lock;
+use crate::oci::{Image, Parts};
+use crate::recipe::layer::{self, Layer};
+use crate::recipe::tree::{Tree, TreePath};
+use crate::recipe::{npm, packages};
+use crate::{BuiltImage, Name, Profile, Programs, Variant, binary};
 use crate::{progress, workspace};
 
-/// The code that decides what a cached layer holds: when it changes, the layer is stale.
-const RECIPE: [&str; 6] = [
-    include_str!("deb.rs"),
-    include_str!("layer.rs"),
-    include_str!("npm.rs"),
-    include_str!("packages.rs"),
-    include_str!("system.rs"),
-    include_str!("tree.rs"),
-];
+/// The code that decides what a cached layer holds, every file of `recipe/`: when it changes, the layer is stale.
+const RECIPE: &[&str] = include!(concat!(env!("OUT_DIR"), "/recipe.rs"));
 
 /// The libraries that decide about a layer's bytes.
 const LIBRARIES: [&str; 3] = ["flate2", "miniz_oxide", "tar"];
@@ -40,6 +34,7 @@ struct Receipt {
 /// What is known of an image before anything is compiled or unpacked.
 struct Context {
     name: Name,
+    variant: Variant,
     definition: Definition,
     lock: Lock,
     repository: String,
@@ -48,20 +43,20 @@ struct Context {
     recipe: String,
 }
 
-/// Makes the layers of packages, which need no compiled program; see [`super::prepare`].
+/// Makes the layers of packages, which need no compiled program; see [`crate::prepare`].
 pub fn prepare(name: Name) -> Result<()> {
-    let context = Context::load(name)?;
+    let context = Context::load(name, Variant::local(Profile::Dev))?;
     let _lock = workspace::lock(&context.folder()?.join("lock"))?;
     context.foreign_layers().map(drop)
 }
 
-/// Builds an image; see [`super::assemble`].
-pub fn build(name: Name, profile: Profile, programs: &Programs) -> Result<BuiltImage> {
-    let context = Context::load(name)?;
+/// Builds an image; see [`crate::assemble`].
+pub fn build(name: Name, variant: &Variant, programs: &Programs) -> Result<BuiltImage> {
+    let context = Context::load(name, variant.clone())?;
     let folder = context.folder()?;
     let _lock = workspace::lock(&folder.join("lock"))?;
     let binary = programs.get(&context.definition.binary)?;
-    let folder = folder.join(profile.as_str());
+    let folder = folder.join(variant.folder());
     let inputs = context.inputs(binary)?;
     if let Some(image) = last(&folder, &inputs) {
         return Ok(image);
@@ -78,15 +73,16 @@ fn last(folder: &Path, inputs: &str) -> Option<BuiltImage> {
 }
 
 impl Context {
-    fn load(name: Name) -> Result<Self> {
+    fn load(name: Name, variant: Variant) -> Result<Self> {
         Ok(Self {
             name,
+            variant,
             definition: Definition::load(name)?,
             lock: Lock::load()?,
             repository: name.repository()?,
             version: workspace::package("version")?,
             source: workspace::package("repository")?,
-            recipe: recipe(include_str!("../../../Cargo.lock"))?,
+            recipe: recipe(include_str!("../../Cargo.lock"))?,
         })
     }
 
@@ -114,12 +110,14 @@ impl Context {
             layers,
             version: &self.version,
             source: &self.source,
+            edition: self.variant.edition,
+            revision: self.variant.revision.as_deref(),
             architecture: &self.lock.architecture,
             epoch: self.lock.epoch,
         })?;
         let built = BuiltImage {
             name: self.repository,
-            tag: self.version,
+            tag: self.variant.edition.tag(&self.version),
             digest: image.manifest.digest.clone(),
             size: image.size(),
             archive: folder.join("image.tar"),
@@ -151,7 +149,7 @@ impl Context {
             hash.add(source);
         }
         hash.add(self.lock.render()?);
-        hash.add(format!("{:?}", self.definition));
+        hash.add(format!("{:?} {:?}", self.definition, self.variant));
         hash.add([&*self.repository, &self.version, &self.source].join("\n"));
         hash.add(fs_err::read(binary)?);
         for (path, mode, content) in self.own_files()? {
@@ -216,7 +214,7 @@ impl Context {
             tree.file(
                 TreePath::parse(&format!("usr/bin/{name}"))?,
                 0o755,
-                binary::stripped(binary)?,
+                binary::stripped(binary, self.variant.architecture)?,
             )?;
             for (path, mode, content) in self.own_files()? {
                 tree.file(TreePath::parse(&path)?, mode, content)?;
