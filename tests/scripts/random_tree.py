@@ -326,9 +326,9 @@ class Agent:
         self.git(tree, "config", "--global", key, value)
 
     def copy(self, tree):
-        """A copy of the clone beside it, where the agent goes on; what it links to stays linked to the clone."""
+        """A copy of the clone beside it, where the agent goes on. Without a repository it would be a folder like any other."""
         target = self.home + b".copy"
-        if len(self.trees) == 1 and not os.path.lexists(target):
+        if len(self.trees) == 1 and os.path.isdir(os.path.join(self.home, b".git")) and not os.path.lexists(target):
             shutil.copytree(self.home, target, symlinks=True, copy_function=self.copy_file)
             tell("did", "copy the clone")
             self.trees.append(target)

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::work_trees::WorkTree;
-use crate::console::explain;
+use crate::console::{escape, explain};
 use crate::git::{Git, work_tree_elsewhere};
 
 /// Files that may be absent without having been deleted.
@@ -27,7 +27,8 @@ impl NotCheckedOut {
         match work_tree_elsewhere(git, &tree.git_dir, &tree.path) {
             Ok(None) => {}
             Ok(Some(place)) => {
-                return Self::Unknown(format!("its index is of the folder {place:?} (core.worktree)"));
+                let place = escape(&place.to_string_lossy());
+                return Self::Unknown(format!("its index is of the folder \"{place}\" (core.worktree)"));
             }
             Err(error) => {
                 return Self::Unknown(format!(

@@ -2,6 +2,7 @@
 //! they have uncommitted changes, and the commits of their repositories that were never pushed.
 
 use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use gastown_api::git::Sha;
@@ -37,6 +38,8 @@ pub struct Other {
 pub struct Others {
     /// The work trees with changes.
     pub changed: Vec<Other>,
+    /// What was left out of all of them, and why; paths begin with that of the work tree.
+    pub skipped: Vec<(Vec<u8>, String)>,
     /// The repositories, the clone's first.
     pub repositories: Vec<AgentRepository>,
 }
@@ -50,15 +53,6 @@ impl Others {
                 .map(|repository| (repository, repository.unpushed(notes)))
                 .collect(),
         }
-    }
-
-    /// What was left out of them, and why; paths begin with that of the work tree.
-    pub fn skipped(&self) -> impl Iterator<Item = (Vec<u8>, String)> + '_ {
-        self.changed.iter().flat_map(|other| {
-            let root = other.tree.path.to_string_lossy();
-            let skipped = other.read.seen.skipped.iter();
-            skipped.map(move |(path, why)| ([root.as_bytes(), b"/", path].concat(), why.clone()))
-        })
     }
 
     /// In words, to compare with what the last snapshot has.
@@ -104,9 +98,9 @@ impl Context<'_> {
         rules: &mut Rules,
         notes: &mut Vec<String>,
     ) -> Others {
-        let mut changed = Vec::new();
+        let (mut changed, mut skipped) = (Vec::new(), Vec::new());
         for tree in &trees.others {
-            match self.other(tree, trees, known, rules) {
+            match self.other(tree, trees, known, rules, &mut skipped) {
                 Ok(other) => changed.extend(other),
                 Err(error) => notes.push(format!(
                     "the work tree {} could not be read: {}",
@@ -121,17 +115,19 @@ impl Context<'_> {
         let repositories = folders.map(|folder| self.repository(folder, known)).collect();
         Others {
             changed,
+            skipped,
             repositories,
         }
     }
 
-    /// None: all of it is committed.
+    /// None: all of it is committed, but for what goes to `skipped`.
     fn other(
         &self,
         tree: &WorkTree,
         trees: &WorkTrees,
         known: &Known,
         rules: &mut Rules,
+        skipped: &mut Vec<(Vec<u8>, String)>,
     ) -> Result<Option<Other>, TakeSnapshot> {
         let repository = self.repository(&tree.git_dir, known);
         let head = repository.head();
@@ -159,6 +155,9 @@ impl Context<'_> {
         };
         let mut read = self.read(&source, rules)?;
         self.add_small_late(tree, &mut read)?;
+        let root = tree.path.as_os_str().as_bytes();
+        let named = |(path, why): &(Vec<u8>, String)| ([root, b"/", path].concat(), why.clone());
+        skipped.extend(read.seen.skipped.iter().map(named));
         if head.as_ref().and_then(|head| repository.tree(head)).as_deref() == Some(read.tree.as_str()) {
             return Ok(None);
         }

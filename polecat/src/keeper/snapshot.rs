@@ -257,8 +257,7 @@ impl Context<'_> {
 
 impl Work<'_> {
     pub(super) fn left_out(&self) -> LeftOut {
-        let others: Vec<_> = self.others.skipped().collect();
-        let skipped = self.read.seen.skipped.iter().chain(&others);
+        let skipped = self.read.seen.skipped.iter().chain(&self.others.skipped);
         let skipped = skipped.map(|(path, why)| (&path[..], why.as_str()));
         let pending = self
             .pending

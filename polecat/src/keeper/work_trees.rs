@@ -66,15 +66,32 @@ impl Search<'_> {
     /// Finds the work trees; `is_copy` says whether the repository of one has commits that the remote has.
     pub fn run(&self, is_copy: impl Fn(&WorkTree) -> bool) -> WorkTrees {
         let mut found = WorkTrees::default();
-        let mut copies: Vec<_> = self
-            .repositories(&mut found.notes)
-            .into_iter()
-            .filter(|tree| tree.path != self.clone && is_copy(tree))
-            .collect();
+        let (mut copies, mut orphans) = (Vec::new(), Vec::new());
+        self.look_below(self.volumes, &mut found.notes, |path| {
+            if let Some(tree) = self.tree_at(path) {
+                copies.push(tree);
+            } else if let Some(tree) = self.orphan_at(path) {
+                orphans.push(tree);
+            } else {
+                return false;
+            }
+            true
+        });
+        copies.sort();
+        copies.retain(|tree| tree.path != self.clone && is_copy(tree));
         found.clone = self.at_its_place();
         if found.clone.is_none() {
             let moved = copies.iter().position(|tree| tree.git_dir == tree.common_dir);
             found.clone = moved.map(|at| copies.remove(at));
+        }
+        if let Some(clone) = found.clone.as_ref().filter(|clone| !clone.common_dir.exists()) {
+            let roots = std::slice::from_ref(&clone.path);
+            self.look_below(roots, &mut found.notes, |path| {
+                let orphan = self.orphan_at(path);
+                let is_one = orphan.is_some();
+                orphans.extend(orphan);
+                is_one
+            });
         }
         let mut others: BTreeSet<_> = copies.into_iter().collect();
         let repositories: BTreeSet<_> = others
@@ -85,6 +102,8 @@ impl Search<'_> {
         for common_dir in repositories {
             others.extend(self.linked(&common_dir, &mut found.notes));
         }
+        orphans.retain(|orphan| others.iter().all(|tree| tree.path != orphan.path));
+        others.extend(orphans);
         others.retain(|tree| found.clone.as_ref().is_none_or(|clone| clone.path != tree.path));
         if others.len() > MAX_OTHERS {
             found.notes.push(format!(
@@ -107,11 +126,10 @@ impl Search<'_> {
         }))
     }
 
-    /// The work trees that have a `.git` near the root of a volume.
-    fn repositories(&self, notes: &mut Vec<String>) -> Vec<WorkTree> {
-        let mut found = Vec::new();
+    /// Shows `see` the folders near `roots`; those below one of which it says yes are passed over.
+    fn look_below(&self, roots: &[PathBuf], notes: &mut Vec<String>, mut see: impl FnMut(&Path) -> bool) {
         let mut looked_at = 0;
-        let mut folders: Vec<_> = self.volumes.iter().map(|root| (root.clone(), 0)).collect();
+        let mut folders: Vec<_> = roots.iter().map(|root| (root.clone(), 0)).collect();
         while let Some((folder, depth)) = folders.pop() {
             for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
                 looked_at += 1;
@@ -119,21 +137,31 @@ impl Search<'_> {
                     notes.push(
                         "the volumes have too many files to look for work trees in all of them".to_owned(),
                     );
-                    return found;
+                    return;
                 }
                 if !entry.file_type().is_ok_and(|kind| kind.is_dir()) || is_not_searched(&entry.file_name()) {
                     continue;
                 }
                 let path = entry.path();
-                if let Some(tree) = self.tree_at(&path) {
-                    found.push(tree);
-                } else if depth + 1 < MAX_DEPTH && path != self.clone {
+                if !see(&path) && depth + 1 < MAX_DEPTH && path != self.clone {
                     folders.push((path, depth + 1));
                 }
             }
         }
-        found.sort();
-        found
+    }
+
+    /// The work tree at `path` that was linked to the clone, whose git directory is gone: it still points to where that was.
+    fn orphan_at(&self, path: &Path) -> Option<WorkTree> {
+        let text = read_pointer(&path.join(".git"))?;
+        let git_dir = path.join(path_of(text.strip_prefix(b"gitdir: ")?));
+        let common_dir = self.clone.join(".git");
+        git_dir
+            .starts_with(common_dir.join("worktrees"))
+            .then(|| WorkTree {
+                path: path.to_owned(),
+                git_dir,
+                common_dir,
+            })
     }
 
     /// The work tree whose root is `path`, if there is one.

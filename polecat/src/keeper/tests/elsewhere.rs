@@ -81,6 +81,59 @@ fn a_linked_work_tree_outside_of_the_clone_is_saved_by_its_changes_alone() {
 }
 
 #[test]
+fn a_linked_work_tree_whose_repository_is_gone_is_saved() {
+    for (gone, place) in [
+        (".git", "tmp/outside"),
+        (".git", "workspace/repo/.claude/worktrees/w1"),
+        (".git/worktrees", "tmp/outside"),
+    ] {
+        let pod = pod_with(&[(".gitignore", b".claude/\n")]);
+        let tree = pod.folder.path().join(place);
+        git(&pod.tree())
+            .run(&["worktree", "add", "--quiet", "-b", "side", tree.to_str().unwrap()])
+            .unwrap();
+        fs::write(tree.join("precious"), "hours").unwrap();
+        fs::remove_dir_all(pod.tree().join(gone)).unwrap();
+        pod.save();
+        let saved = pod.saved();
+        let file = saved.get(&b"gastown-held/work-trees/1/precious"[..]);
+        assert_eq!(
+            file.map(|file| &file.1[..]),
+            Some(&b"hours"[..]),
+            "{gone} {place}"
+        );
+        let (_, report) = resumed(&pod, |_| ());
+        assert!(report.contains("work-trees/1"), "{report}");
+    }
+}
+
+#[test]
+fn what_is_left_out_of_a_work_tree_without_other_changes_is_said() {
+    let mut pod = pod();
+    pod.order.git.max_push_bytes = 1 << 20;
+    let outside = pod.folder.path().join("tmp/outside");
+    git(&pod.tree())
+        .run(&[
+            "worktree",
+            "add",
+            "--quiet",
+            "-b",
+            "side",
+            outside.to_str().unwrap(),
+        ])
+        .unwrap();
+    fs::write(outside.join("large"), vec![1; 2 << 20]).unwrap();
+    let left_out = match pod.take().unwrap() {
+        Outcome::Saved { left_out, .. } | Outcome::Nothing { left_out, .. } => left_out,
+        Outcome::NoClone => panic!("no clone"),
+    };
+    assert!(
+        left_out.paths == 1 && left_out.named[0].contains("outside/large"),
+        "{left_out:?}"
+    );
+}
+
+#[test]
 fn a_linked_work_tree_that_is_not_ignored_is_no_part_of_the_clones_own() {
     let pod = pod();
     git(&pod.tree())
@@ -357,9 +410,8 @@ fn a_work_tree_that_was_added_as_if_it_were_a_submodule_is_not_deleted_on_resumi
         let (again, report) = resumed(&pod, |_| ());
         let expected = match (committed, changed) {
             (true, true) => " M beside\n?? precious",
-            (true, false) => "?? precious",
             (false, true) => "?? beside/\n?? precious",
-            (false, false) => "?? precious",
+            (_, false) => "?? precious",
         };
         assert_eq!(status(&again), expected, "{committed} {changed}: {report}");
     }
