@@ -16,7 +16,8 @@ use gastown_api::git::Sha;
 use super::name::is_forbidden;
 use super::path_of;
 use super::store::Store;
-use crate::git::{Child, RunGit};
+use crate::console::{explain, say};
+use crate::git::{Child, Git, RunGit};
 
 /// How many paths are asked about at once, and how many bytes these may have: both sides write before they read, and
 /// a pipe holds 64 KiB.
@@ -55,10 +56,17 @@ pub enum ApplyRules {
 /// The rules of one base.
 #[derive(Debug)]
 pub struct Rules {
+    git: Git,
+    judge: Judge,
+    tracked: BTreeSet<Vec<u8>>,
+}
+
+/// A `git check-ignore` that is asked batch by batch.
+#[derive(Debug)]
+struct Judge {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
-    tracked: BTreeSet<Vec<u8>>,
 }
 
 impl Rules {
@@ -66,24 +74,9 @@ impl Rules {
     pub fn of(store: &Store, base: &Sha, work: Option<&Sha>, deadline: Instant) -> Result<Self, ApplyRules> {
         let folder = private_folder(store, base, deadline)?;
         let git = store.git(deadline).env("GIT_WORK_TREE", &folder).within(&folder);
-        let ask = [
-            "check-ignore",
-            "--no-index",
-            "--stdin",
-            "-z",
-            "--verbose",
-            "--non-matching",
-        ];
-        let mut child = git.start(&ask, Stdio::piped(), Stdio::piped())?;
-        let (Some(stdin), Some(stdout)) = (child.stdin(), child.stdout()) else {
-            return Err(ApplyRules::ReadAnswer {
-                answer: String::new(),
-            });
-        };
         let mut rules = Self {
-            child,
-            stdin,
-            stdout: BufReader::new(stdout),
+            judge: Judge::start(&git)?,
+            git,
             tracked: BTreeSet::new(),
         };
         for commit in [Some(base), work].into_iter().flatten() {
@@ -140,11 +133,43 @@ impl Rules {
                 bytes <= MAX_BATCH_BYTES
             });
             let (batch, after) = rest.split_at(fitting.count().max(1));
-            let asked = self.ask(batch);
-            answers.extend(asked?);
+            answers.extend(self.ask(batch)?);
             rest = after;
         }
         Ok(answers)
+    }
+
+    /// A git that dies is replaced once: it must not cost the whole snapshot.
+    fn ask(&mut self, paths: &[Vec<u8>]) -> Result<Vec<bool>, ApplyRules> {
+        self.judge.ask(paths).or_else(|error| {
+            say(&format!("polecat keeper: asks again: {}", explain(&error)));
+            self.judge = Judge::start(&self.git)?;
+            self.judge.ask(paths)
+        })
+    }
+}
+
+impl Judge {
+    fn start(git: &Git) -> Result<Self, ApplyRules> {
+        let ask = [
+            "check-ignore",
+            "--no-index",
+            "--stdin",
+            "-z",
+            "--verbose",
+            "--non-matching",
+        ];
+        let mut child = git.start(&ask, Stdio::piped(), Stdio::piped())?;
+        let (Some(stdin), Some(stdout)) = (child.stdin(), child.stdout()) else {
+            return Err(ApplyRules::ReadAnswer {
+                answer: String::new(),
+            });
+        };
+        Ok(Self {
+            child,
+            stdin,
+            stdout: BufReader::new(stdout),
+        })
     }
 
     fn ask(&mut self, paths: &[Vec<u8>]) -> Result<Vec<bool>, ApplyRules> {
@@ -223,4 +248,30 @@ fn ignore_file(record: &[u8]) -> Option<(String, Vec<u8>)> {
     let regular = matches!(mode, "100644" | "100755" | "100664");
     let named = path.rsplit(|byte| *byte == b'/').next() == Some(b".gitignore");
     (regular && named && !parts.any(is_forbidden)).then(|| (id.to_owned(), path.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_git_that_dies_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = testing::upstream(folder.path());
+        let store = Store::open(&folder.path().join("keeper"), &url, &testing::order(), "x").unwrap();
+        let deadline = Instant::now() + Duration::from_mins(1);
+        store.refresh(deadline).unwrap();
+        let base = store.base(deadline).unwrap();
+        let mut rules = Rules::of(&store, &base, None, deadline).unwrap();
+        let paths = [b"README".to_vec()];
+        assert_eq!(rules.leaves_out(&paths).unwrap(), [false]);
+        let mut other = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
+        rules.judge.stdin = other.stdin.take().unwrap();
+        assert!(other.wait().unwrap().success());
+        assert_eq!(rules.leaves_out(&paths).unwrap(), [false]);
+    }
 }
