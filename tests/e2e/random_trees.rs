@@ -15,10 +15,10 @@ use serde_json::json;
 const AGENT: &str = include_str!("../scripts/random_tree.py");
 
 /// How many pods in a run of all tests; `GASTOWN_RANDOM_PODS` asks for another number.
-const PODS: u64 = 5;
+const PODS: u64 = 6;
 
 /// How many pods there are at once.
-const AT_ONCE: usize = 5;
+const AT_ONCE: usize = 6;
 
 /// How a pod ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,21 +33,27 @@ enum End {
     Deleted,
     /// The polecat is wanted Terminated.
     Terminated,
+    /// The pod's time is over while it works.
+    Deadline,
 }
 
-const ENDS: [End; 5] = [
+/// Long enough for a pod to start and its agent to do all of it, on a busy machine.
+const DEADLINE_SECONDS: u32 = 90;
+
+const ENDS: [End; 6] = [
     End::Delivered,
     End::Failed,
     End::Idle,
     End::Deleted,
     End::Terminated,
+    End::Deadline,
 ];
 
 fn script(seed: u64, end: End) -> String {
     let code = match end {
         End::Delivered => "0",
         End::Failed => "3",
-        End::Idle | End::Deleted | End::Terminated => "wait",
+        End::Idle | End::Deleted | End::Terminated | End::Deadline => "wait",
     };
     format!(
         "if [ -e .git/gastown-resumed.json ]; then exit 0; fi\n\
@@ -77,6 +83,15 @@ impl Journal {
                     let (object, place) = rest.split_once(' ').unwrap();
                     journal.written.insert(place.to_owned(), object.to_owned());
                 }
+                "moved" => {
+                    let (from, to) = rest.split_once(' ').unwrap();
+                    let place = |place: String| match place.strip_prefix(from) {
+                        Some(path) => format!("{to}{path}"),
+                        None => place,
+                    };
+                    let written = std::mem::take(&mut journal.written).into_iter();
+                    journal.written = written.map(|(at, object)| (place(at), object)).collect();
+                }
                 "gone" => {
                     journal.written.remove(rest);
                     let words = serde_json::Deserializer::from_str(rest).into_iter::<String>();
@@ -94,7 +109,11 @@ impl Journal {
 async fn try_one(world: &World, remote: &Remote, seed: u64) {
     let end = ENDS[usize::try_from(seed).unwrap() % ENDS.len()];
     let name = format!("tree-{seed}");
-    world.sling(stand_in(&name, &script(seed, end))).await;
+    let mut object = stand_in(&name, &script(seed, end));
+    if end == End::Deadline {
+        object["spec"]["kubernetes"]["activeDeadlineSeconds"] = json!(DEADLINE_SECONDS);
+    }
+    world.sling(object).await;
     let (shown, ()) = tokio::join!(world.whole_log(&name), ask_to_end(world, &name, end));
     // Each line of an agent is shown with what it is.
     let log = shown.replace("[output] ", "");
@@ -160,7 +179,7 @@ fn is(polecat: &Polecat, phase: PolecatPhase) -> bool {
 async fn ask_to_end(world: &World, name: &str, end: End) {
     let wanted = |state: &str| json!({"spec": {"desiredState": state}});
     match end {
-        End::Delivered | End::Failed => {}
+        End::Delivered | End::Failed | End::Deadline => {}
         End::Idle => {
             // In the middle of its work.
             world.log_holds(name, "claude", " \"").await;
