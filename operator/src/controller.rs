@@ -19,7 +19,7 @@ use crate::cache::{Census, Scope, Wakes};
 use crate::cluster::Cluster;
 use crate::metrics::Metrics;
 use crate::server::Facts;
-use polecat::validate::Settings;
+use crate::types::Settings;
 
 /// The most objects of one kind that are worked on at once: it bounds connections and memory.
 const CONCURRENCY: u16 = 48;

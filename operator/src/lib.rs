@@ -20,6 +20,7 @@ mod server;
 mod telemetry;
 #[cfg(test)]
 mod testing;
+mod types;
 
 use std::process::ExitCode;
 

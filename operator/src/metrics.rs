@@ -16,7 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::cache::Census;
-use crate::controller::polecat::plan::Ended;
+use crate::types::EndedAttempt;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindResult {
@@ -147,7 +147,7 @@ impl Metrics {
         clippy::cast_precision_loss,
         reason = "millionths of a dollar stay far below 2^52"
     )]
-    pub fn attempt_ended(&self, ended: &Ended) {
+    pub fn attempt_ended(&self, ended: &EndedAttempt) {
         let reason = ended.reason.as_str();
         let usage = &ended.usage;
         self.ends.get_or_create(&EndReason { reason }).inc();
@@ -242,7 +242,7 @@ mod tests {
         census.note(&serde_json::from_value(polecat).unwrap());
         let metrics = Metrics::new(census);
         metrics.reconciled("Polecat", "ok", Duration::from_millis(3));
-        metrics.attempt_ended(&Ended {
+        metrics.attempt_ended(&EndedAttempt {
             reason: Reason::Delivered,
             usage: Usage {
                 input_tokens: 7,

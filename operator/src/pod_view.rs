@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::types::later;
 use gastown_api::budget::Share;
 use gastown_api::work_order::Control;
 use gastown_api::{labels, pod};
@@ -363,12 +364,6 @@ impl PodView {
             && self.terminated(pod::CLAUDE).is_some()
             && ours.all(|container| container.state.terminated.is_some())
     }
-}
-
-/// `time` and so much more, or the end of time: what a kubelet reports must not stop the operator.
-#[must_use]
-pub fn later(time: Timestamp, by: jiff::SignedDuration) -> Timestamp {
-    time.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
 /// Whether a pod has ended.

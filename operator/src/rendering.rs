@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::config::Config;
 use crate::controller::polecat::build;
-use crate::controller::polecat::validate::{Settings, validate};
+use crate::controller::polecat::validate::validate;
+use crate::types::Settings;
 
 /// The pod of attempt 1 under the default configuration, or why there is none.
 pub fn pod(polecat: &Polecat, rig: Option<&Rig>, agent_image: &str) -> Result<Pod, String> {

@@ -18,12 +18,12 @@ use crate::cache::{Census, Scope, Wakes};
 use crate::cluster::lease::Elector;
 use crate::cluster::{Cluster, watch as watches};
 use crate::config::{Config, LoadConfig};
-use crate::controller::polecat::validate::Settings;
 use crate::controller::{self, Context};
 use crate::metrics::Metrics;
 use crate::packed::Packed;
 use crate::pod_view::PodView;
 use crate::server::{self, Facts, Serve};
+use crate::types::Settings;
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]

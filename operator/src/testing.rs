@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::controller::polecat::validate::Settings;
 use crate::pod_view::PodView;
+use crate::types::Settings;
 
 /// The commit that the first attempt found.
 pub const BASE: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";

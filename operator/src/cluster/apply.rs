@@ -15,8 +15,8 @@ use serde_json::json;
 
 use super::refusal::classify_forbidden;
 use super::{Call, Cluster, FIELD_MANAGER};
-use crate::controller::polecat::validate::Refusal;
 use crate::pod_view::PodView;
+use crate::types::Refusal;
 
 /// What came of creating a pod.
 #[derive(Debug)]

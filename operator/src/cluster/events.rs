@@ -9,7 +9,7 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Resource as _, ResourceExt as _};
 
 use super::{Call, Cluster};
-use crate::controller::polecat::plan::Notice;
+use crate::types::Transition;
 
 /// Who reports, as events name it.
 const CONTROLLER: &str = "gastown.io/operator";
@@ -18,11 +18,16 @@ const NOTE_LIMIT: usize = 1024;
 
 impl Cluster {
     /// Tells of a transition of a polecat.
-    pub async fn publish(&self, polecat: &Polecat, notice: &Notice, now: Timestamp) -> Result<(), Call> {
+    pub async fn publish(
+        &self,
+        polecat: &Polecat,
+        transition: &Transition,
+        now: Timestamp,
+    ) -> Result<(), Call> {
         let namespace = polecat.namespace().unwrap_or_default();
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
         let created = api
-            .create(&PostParams::default(), &self.event(polecat, notice, now))
+            .create(&PostParams::default(), &self.event(polecat, transition, now))
             .await;
         let object = format!("an event on polecat {namespace}/{}", polecat.name_any());
         created
@@ -30,8 +35,8 @@ impl Cluster {
             .map_err(|error| Call::from_kube("create", &object, error))
     }
 
-    fn event(&self, polecat: &Polecat, notice: &Notice, now: Timestamp) -> Event {
-        let mut note = notice.note.clone();
+    fn event(&self, polecat: &Polecat, transition: &Transition, now: Timestamp) -> Event {
+        let mut note = transition.note.clone();
         truncate(&mut note, NOTE_LIMIT);
         Event {
             metadata: ObjectMeta {
@@ -43,11 +48,11 @@ impl Cluster {
             action: Some("Reconcile".to_owned()),
             event_time: Some(MicroTime(now)),
             note: Some(note),
-            reason: Some(notice.reason.as_str().to_owned()),
+            reason: Some(transition.reason.as_str().to_owned()),
             regarding: Some(polecat.object_ref(&())),
             reporting_controller: Some(CONTROLLER.to_owned()),
             reporting_instance: Some(self.identity.clone()),
-            type_: Some(if notice.warning { "Warning" } else { "Normal" }.to_owned()),
+            type_: Some(if transition.warning { "Warning" } else { "Normal" }.to_owned()),
             ..Event::default()
         }
     }

@@ -1,10 +1,9 @@
 //! Why the API server refused a pod. Quota, Pod Security and admission policies all answer 403 or 422, so this is
 //! the one place that reads the words of an error.
 
+use crate::types::Refusal;
 use gastown_api::reason::Reason;
 use kube::core::Status;
-
-use crate::controller::polecat::validate::Refusal;
 
 /// What is said while a namespace or a quota is so young that its controllers have not filled it in: of the account
 /// `default` (Kubernetes' plugin/pkg/admission/serviceaccount) and of the quota's status (apiserver's resourcequota).

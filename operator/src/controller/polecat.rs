@@ -257,10 +257,10 @@ async fn report_status(
         context.shared.metrics.attempt_ended(&ended);
     }
     let applied = Arc::new(applied);
-    if let Some(notice) = report.notice {
-        context.shared.metrics.told(notice.reason);
-        tracing::info!(namespace, name, reason = %notice.reason, note = notice.note, "transition");
-        context.errands.publish(applied.clone(), notice);
+    if let Some(transition) = report.transition {
+        context.shared.metrics.told(transition.reason);
+        tracing::info!(namespace, name, reason = %transition.reason, note = transition.note, "transition");
+        context.errands.publish(applied.clone(), transition);
     }
     observed.polecat = applied;
     observed.refusal = None;

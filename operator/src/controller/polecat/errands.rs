@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use tokio::sync::Semaphore;
 
-use super::plan::Notice;
 use crate::cache::Scope;
 use crate::cluster::{Call, Cluster};
+use crate::types::Transition;
 
 /// Errands that are run at once. Each call that waits for the API server is one that a status waits behind.
 const LANES: usize = 2;
@@ -35,7 +35,7 @@ pub struct Errands {
 pub enum Errand {
     Publish {
         polecat: Arc<Polecat>,
-        notice: Notice,
+        transition: Transition,
         at: Timestamp,
     },
     Release {
@@ -59,9 +59,13 @@ impl Errands {
     }
 
     /// Tells of a transition of a polecat.
-    pub fn publish(&self, polecat: Arc<Polecat>, notice: Notice) {
+    pub fn publish(&self, polecat: Arc<Polecat>, transition: Transition) {
         let at = Timestamp::now();
-        self.add(Errand::Publish { polecat, notice, at });
+        self.add(Errand::Publish {
+            polecat,
+            transition,
+            at,
+        });
     }
 
     /// Takes our finalizer off an ended pod, once.
@@ -100,8 +104,12 @@ impl Errands {
         let lane = self.lanes.acquire().await;
         match errand {
             // An event that cannot be made is no reason to decide anew.
-            Errand::Publish { polecat, notice, at } => {
-                if let Err(error) = cluster.publish(&polecat, &notice, at).await {
+            Errand::Publish {
+                polecat,
+                transition,
+                at,
+            } => {
+                if let Err(error) = cluster.publish(&polecat, &transition, at).await {
                     let (namespace, name) = (polecat.namespace(), polecat.name_any());
                     tracing::warn!(error = ?error, namespace, name, "failed to publish an event");
                 }

@@ -14,8 +14,8 @@ use gastown_api::reason::Reason;
 use gastown_api::text::escape;
 
 use super::plan::cannot_start;
-use super::validate::Refusal;
 use crate::pod_view::{ContainerView, PodView, TerminatedView};
+use crate::types::Refusal;
 use confirmed::{
     base_of, delivered, parse, refusal_reason, report, unconfirmed, unconfirmed_work, with_what_is_left,
 };

@@ -17,12 +17,12 @@ use gastown_api::reason::Reason;
 use jiff::Timestamp;
 
 pub use self::signs::cannot_start;
-pub use self::step::{Act, Ended, FIRST_ATTEMPT, Notice, Observed, PlanPod, Report, Sight, Step, Word};
+pub use self::step::{Act, FIRST_ATTEMPT, Observed, PlanPod, Report, Sight, Step, Word};
 use super::judge::{Verdict, Wanted};
 use super::retry::backoff_limit;
-use super::status::{Canvas, whole_seconds};
-use super::validate::{Refusal, Settings};
+use super::status::Canvas;
 use crate::pod_view::{Ending, PodView};
+use crate::types::{Refusal, Settings, Transition, whole_seconds};
 
 /// The next step.
 pub fn next(observed: &Observed, settings: &Settings, now: Timestamp) -> Result<Step, PlanPod> {
@@ -134,11 +134,11 @@ impl Plan<'_> {
     }
 
     /// Writes the status if it says something new, else waits.
-    fn settle(&self, status: PolecatStatus, notice: Option<Notice>, wake: Option<Timestamp>) -> Step {
+    fn settle(&self, status: PolecatStatus, transition: Option<Transition>, wake: Option<Timestamp>) -> Step {
         if self.status() == Some(&status) {
             Step::Wait(wake)
         } else {
-            write_status(status, notice)
+            write_status(status, transition)
         }
     }
 }
@@ -191,10 +191,10 @@ fn without_evidence(outcome: AttemptOutcome, reason: Reason, message: &str) -> V
     }
 }
 
-fn write_status(status: PolecatStatus, notice: Option<Notice>) -> Step {
+fn write_status(status: PolecatStatus, transition: Option<Transition>) -> Step {
     Step::Act(Act::WriteStatus(Box::new(Report {
         status,
-        notice,
+        transition,
         ended: None,
         claims: None,
     })))

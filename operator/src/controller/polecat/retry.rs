@@ -9,7 +9,7 @@ use gastown_api::rig::Rig;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::Config;
-use crate::pod_view::later;
+use crate::types::later;
 
 /// The pause before the first retry, and the longest one: those of a Job.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(10);

@@ -21,7 +21,8 @@ pub use self::conditions::announcement;
 use self::conditions::with_remedy;
 use super::judge::Verdict;
 use super::retry::{Coming, Retry, coming, reason_of, retry};
-use super::validate::{Refusal, Work};
+use super::validate::Work;
+use crate::types::Refusal;
 
 /// What every status is drawn from.
 #[derive(Clone, Copy)]
@@ -309,10 +310,4 @@ impl Canvas<'_> {
             .get(labels::RETRY_REQUESTED_AT)
             .cloned()
     }
-}
-
-/// The API keeps whole seconds.
-#[must_use]
-pub fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

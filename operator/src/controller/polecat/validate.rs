@@ -18,6 +18,7 @@ use kube::ResourceExt as _;
 
 use self::options::PodOptions;
 use crate::config::Config;
+use crate::types::{Refusal, Settings, fields_that_are_set};
 
 pub use model::Credentials;
 
@@ -26,15 +27,6 @@ const DEFAULT_BASE_BRANCH: &str = "main";
 
 /// The most bytes of a task as JSON.
 const MAX_TASK: usize = 192 * 1024;
-
-/// What the administrator decided: flags and configuration.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The image of every container but `claude`, and of `claude` where the polecat names none.
-    pub agent_image: String,
-    /// The configuration.
-    pub config: Config,
-}
 
 /// Everything an attempt needs. Nothing in it has to be checked again.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,25 +69,6 @@ pub struct Work {
     pub tokens_left: Option<u64>,
     /// Millionths of a US dollar left of the budget.
     pub micros_left: Option<u64>,
-}
-
-/// Why no attempt can start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// One of the closed list.
-    pub reason: Reason,
-    /// Which field or value, in words.
-    pub message: String,
-}
-
-impl Refusal {
-    /// A refusal with its words.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-        }
-    }
 }
 
 /// The task in the manifest, if there is one.
@@ -294,11 +267,7 @@ pub fn fields_ignored(polecat: &Polecat) -> Vec<&'static str> {
                 .is_some_and(claims),
         ),
     ];
-    table
-        .into_iter()
-        .filter(|(_, set)| *set)
-        .map(|(path, _)| path)
-        .collect()
+    fields_that_are_set(table)
 }
 
 /// The labels of a polecat and its pod, as far as the values fit a label.

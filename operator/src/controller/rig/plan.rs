@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::cache::Count;
-use crate::controller::polecat::status::whole_seconds;
+use crate::types::{fields_that_are_set, ignored_fields, whole_seconds};
 
 /// What the rig's status says.
 #[must_use]
@@ -25,16 +25,7 @@ pub fn status(rig: &Rig, count: Count, now: Timestamp) -> RigStatus {
         Assertion::new(condition::READY, flaw.is_none(), reason, message),
         degraded,
     ];
-    let ignored = fields_ignored(rig);
-    if !ignored.is_empty() {
-        let message = format!("these fields have no effect: {}", ignored.join(", "));
-        wanted.push(Assertion::new(
-            condition::FIELDS_IGNORED,
-            true,
-            Reason::FieldsIgnored,
-            message,
-        ));
-    }
+    wanted.extend(ignored_fields(&fields_ignored(rig)));
     let generation = rig.metadata.generation;
     let now = Time(whole_seconds(now));
     status.conditions = condition::merge(&status.conditions, &wanted, generation, &now);
@@ -63,11 +54,7 @@ fn fields_ignored(rig: &Rig) -> Vec<&'static str> {
         "spec.settings.maxPolecats",
         settings.is_some_and(|s| s.max_polecats.is_some()),
     )];
-    table
-        .into_iter()
-        .filter(|(_, set)| *set)
-        .map(|(path, _)| path)
-        .collect()
+    fields_that_are_set(table)
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ use kube::api::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _};
 
 use super::order::work_order;
-use crate::controller::polecat::validate::{Settings, Work, labels_of};
+use crate::controller::polecat::validate::{Work, labels_of};
+use crate::types::Settings;
 
 /// The longest that the API server lets a pod live.
 const LONGEST: i64 = i32::MAX as i64;

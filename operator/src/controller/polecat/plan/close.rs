@@ -4,10 +4,11 @@ use gastown_api::budget::Amount;
 use gastown_api::polecat::{AttemptOutcome, PolecatStatus};
 use jiff::SignedDuration;
 
-use super::step::{Act, Ended, Notice, Report, Step};
+use super::step::{Act, Report, Step};
 use super::{Open, Plan};
 use crate::controller::polecat::judge::Verdict;
 use crate::controller::polecat::status::{announcement, dollars};
+use crate::types::{EndedAttempt, Transition};
 
 impl Plan<'_> {
     /// What an attempt is charged that its evidence does not account for: of one whose broker did not end in order, all
@@ -60,7 +61,7 @@ impl Plan<'_> {
         if let Some(coming) = &coming {
             note = format!("{note}; {}", announcement(coming));
         }
-        let notice = Notice {
+        let transition = Transition {
             warning: verdict.outcome == AttemptOutcome::Failed,
             reason: verdict.reason,
             note,
@@ -69,17 +70,17 @@ impl Plan<'_> {
         let ended = self.figures(open, verdict, &status);
         Step::Act(Act::WriteStatus(Box::new(Report {
             status,
-            notice: Some(notice).filter(|_| !still_waits_for_room),
+            transition: Some(transition).filter(|_| !still_waits_for_room),
             ended: Some(ended),
             claims: None,
         })))
     }
 
-    fn figures(&self, open: &Open, verdict: &Verdict, status: &PolecatStatus) -> Ended {
+    fn figures(&self, open: &Open, verdict: &Verdict, status: &PolecatStatus) -> EndedAttempt {
         let evidence = verdict.evidence.as_ref();
         let attempt = status.attempts.iter().find(|a| a.number == open.number);
         let started = attempt.and_then(|a| a.started_at.as_ref());
-        Ended {
+        EndedAttempt {
             reason: verdict.reason,
             usage: evidence.map(|e| e.usage).unwrap_or_default(),
             cost_micros: evidence.and_then(|e| i64::try_from(e.cost_micros?).ok()),

@@ -11,7 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::Word;
 use crate::controller::polecat::judge::evidence_of;
 use crate::controller::polecat::status::Spending;
-use crate::pod_view::{PodView, later};
+use crate::pod_view::PodView;
+use crate::types::later;
 
 /// A container is not ready before its first probe; that is no ring.
 const FIRST_PROBE: SignedDuration = SignedDuration::from_secs(5);

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::doorbell::{self, Ring};
 use super::signs::{progress_of, trouble, unschedulable};
-use super::step::{Act, Notice, PlanPod, Sight, Step};
+use super::step::{Act, PlanPod, Sight, Step};
 use super::stop::on_request;
 use super::{Open, Plan, delete_or_wait, failed, name_taken, without_evidence, write_status};
 use crate::controller::polecat::build;
@@ -16,8 +16,9 @@ use crate::controller::polecat::judge::{Question, Verdict, Wanted, judge, last_s
 use crate::controller::polecat::status::{Progress, Spending};
 use crate::controller::polecat::validate::model::left_of;
 use crate::controller::polecat::validate::timing::limits;
-use crate::controller::polecat::validate::{Refusal, Work, validate};
-use crate::pod_view::{Ending, PodView, later};
+use crate::controller::polecat::validate::{Work, validate};
+use crate::pod_view::{Ending, PodView};
+use crate::types::{Refusal, Transition, later};
 
 /// The kubelet's time, after the pod's grace, to report that the pod has ended.
 const LAST_WORD: SignedDuration = SignedDuration::from_secs(60);
@@ -278,10 +279,10 @@ impl Plan<'_> {
             .then(|| validate(self.polecat(), self.observed.rig.as_deref(), self.settings).ok())
             .flatten();
         let status = self.canvas.working(open.number, work.as_ref(), progress);
-        let notice = self
-            .notice_of_parking(progress.parked, progress.reason, &progress.message)
-            .or_else(|| self.notice_of_failing(progress.failing_checkpoints.as_deref()?));
-        self.settle(status, notice, wake)
+        let transition = self
+            .transition_of_parking(progress.parked, progress.reason, &progress.message)
+            .or_else(|| self.transition_of_failing(progress.failing_checkpoints.as_deref()?));
+        self.settle(status, transition, wake)
     }
 
     fn held_before(&self, type_: &str) -> bool {
@@ -290,8 +291,8 @@ impl Plan<'_> {
     }
 
     /// Told once when checkpoints begin to fail.
-    fn notice_of_failing(&self, words: &str) -> Option<Notice> {
-        (!self.held_before(condition::CHECKPOINTS_FAILING)).then(|| Notice {
+    fn transition_of_failing(&self, words: &str) -> Option<Transition> {
+        (!self.held_before(condition::CHECKPOINTS_FAILING)).then(|| Transition {
             warning: true,
             reason: Reason::CheckpointFailed,
             note: words.to_owned(),
@@ -299,17 +300,17 @@ impl Plan<'_> {
     }
 
     /// Told once when the pod parks, and once when it goes on.
-    fn notice_of_parking(&self, parked: bool, reason: Reason, message: &str) -> Option<Notice> {
+    fn transition_of_parking(&self, parked: bool, reason: Reason, message: &str) -> Option<Transition> {
         let was_parked = self.held_before(condition::PARKED);
         let waits_for_someone = parked || reason == Reason::NodeLost;
         if waits_for_someone && self.reason_before() != Some(reason.as_str()) {
-            return Some(Notice {
+            return Some(Transition {
                 warning: true,
                 reason,
                 note: message.to_owned(),
             });
         }
-        (was_parked && !parked && reason != Reason::Stopping).then(|| Notice {
+        (was_parked && !parked && reason != Reason::Stopping).then(|| Transition {
             warning: false,
             reason: Reason::Resumed,
             note: Reason::Resumed.sentence().to_owned(),

@@ -6,11 +6,12 @@ use gastown_api::reason::Reason;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
-use super::step::{Act, FIRST_ATTEMPT, Notice, PlanPod, Report, Step};
+use super::step::{Act, FIRST_ATTEMPT, PlanPod, Report, Step};
 use super::{Open, Plan, clear, delete_or_wait, failed, name_taken};
 use crate::controller::polecat::retry::Coming;
-use crate::controller::polecat::validate::{Refusal, Work, bead_of, labels_of, task_of, validate};
-use crate::pod_view::{PodView, later};
+use crate::controller::polecat::validate::{Work, bead_of, labels_of, task_of, validate};
+use crate::pod_view::PodView;
+use crate::types::{Refusal, Transition, later};
 
 impl Plan<'_> {
     pub(super) fn rest(&self) -> Result<Step, PlanPod> {
@@ -52,12 +53,12 @@ impl Plan<'_> {
         match (limit, until) {
             (Some(seconds), Some(until)) if until <= self.now => {
                 let message = format!("it was idle for {seconds} s, as long as spec.maxIdleSeconds allows");
-                let notice = Notice {
+                let transition = Transition {
                     warning: false,
                     reason: Reason::Terminated,
                     note: message.clone(),
                 };
-                self.settle(self.canvas.terminated(&message), Some(notice), None)
+                self.settle(self.canvas.terminated(&message), Some(transition), None)
             }
             (_, until) => self.settle(self.canvas.idle(reason), None, until),
         }
@@ -177,8 +178,8 @@ impl Plan<'_> {
             });
         }
         if number > FIRST_ATTEMPT {
-            let notice = self.notice_of_retry(number, coming);
-            return Ok(self.claim_by_status(number, coming.map(|c| c.retry), &work, notice));
+            let transition = self.transition_of_retry(number, coming);
+            return Ok(self.claim_by_status(number, coming.map(|c| c.retry), &work, transition));
         }
         if !polecat
             .finalizers()
@@ -191,7 +192,7 @@ impl Plan<'_> {
     }
 
     /// A retry that waits for room is told of when the waiting begins, not each time.
-    fn notice_of_retry(&self, number: i32, coming: Option<Coming>) -> Option<Notice> {
+    fn transition_of_retry(&self, number: i32, coming: Option<Coming>) -> Option<Transition> {
         let is_failed = self.phase() == Some(PolecatPhase::Stuck);
         let waits_for_room = coming.is_some_and(|c| c.of.is_none() && c.retry > 1);
         let why = if coming.is_some() {
@@ -199,7 +200,7 @@ impl Plan<'_> {
         } else {
             "on request"
         };
-        (is_failed && !waits_for_room).then(|| Notice {
+        (is_failed && !waits_for_room).then(|| Transition {
             warning: false,
             reason: Reason::Retrying,
             note: format!("attempt {number} starts {why}"),
@@ -212,11 +213,11 @@ impl Plan<'_> {
         number: i32,
         retry: Option<i32>,
         work: &Work,
-        notice: Option<Notice>,
+        transition: Option<Transition>,
     ) -> Step {
         Step::Act(Act::WriteStatus(Box::new(Report {
             status: self.canvas.claimed(number, retry, work),
-            notice,
+            transition,
             ended: None,
             claims: Some(number),
         })))
@@ -239,11 +240,11 @@ impl Plan<'_> {
 
     fn stuck(&self, refusal: &Refusal) -> Step {
         let is_new = self.reason_before() != Some(refusal.reason.as_str());
-        let notice = is_new.then(|| Notice {
+        let transition = is_new.then(|| Transition {
             warning: true,
             reason: refusal.reason,
             note: refusal.message.clone(),
         });
-        self.settle(self.canvas.stuck(refusal), notice, None)
+        self.settle(self.canvas.stuck(refusal), transition, None)
     }
 }

@@ -4,8 +4,8 @@ use gastown_api::pod;
 use gastown_api::reason::Reason;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::controller::polecat::validate::Refusal;
-use crate::pod_view::{ContainerView, PodView, later};
+use crate::pod_view::{ContainerView, PodView};
+use crate::types::{Refusal, later};
 
 /// How long trouble that may heal is given: a ConfigMap that is applied after the polecat, a registry that restarts.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(60);

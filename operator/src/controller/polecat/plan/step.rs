@@ -6,14 +6,12 @@ use std::sync::Arc;
 use gastown_api::budget::Share;
 use gastown_api::evidence::Evidence;
 use gastown_api::polecat::{Polecat, PolecatStatus};
-use gastown_api::reason::Reason;
 use gastown_api::rig::Rig;
-use gastown_api::usage::Usage;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::controller::polecat::validate::Refusal;
 use crate::pod_view::PodView;
+use crate::types::{EndedAttempt, Refusal, Transition};
 
 /// The number of the first attempt, which [`Act::Claim`] claims.
 pub const FIRST_ATTEMPT: i32 = 1;
@@ -144,39 +142,11 @@ pub struct Report {
     /// The status.
     pub status: PolecatStatus,
     /// The event of a transition.
-    pub notice: Option<Notice>,
+    pub transition: Option<Transition>,
     /// The attempt that ended.
-    pub ended: Option<Ended>,
+    pub ended: Option<EndedAttempt>,
     /// The attempt that this write claims.
     pub claims: Option<i32>,
-}
-
-/// An event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// Whether someone should look.
-    pub warning: bool,
-    /// Why.
-    pub reason: Reason,
-    /// In words.
-    pub note: String,
-}
-
-/// An attempt that ended, for the figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// Why.
-    pub reason: Reason,
-    /// What it used.
-    pub usage: Usage,
-    /// What it cost, in millionths of a US dollar.
-    pub cost_micros: Option<i64>,
-    /// From the claim to the end.
-    pub took: SignedDuration,
-    /// Seconds of that it was parked.
-    pub parked_seconds: u64,
-    /// Pushes of its agent that were refused.
-    pub pushes_refused: u32,
 }
 
 impl Act {

@@ -12,8 +12,8 @@ use super::{Open, Plan, delete_or_wait};
 use crate::controller::polecat::judge::{Verdict, Wanted};
 use crate::controller::polecat::retry::reason_of;
 use crate::controller::polecat::status::Progress;
-use crate::controller::polecat::validate::Refusal;
 use crate::pod_view::PodView;
+use crate::types::Refusal;
 
 impl Plan<'_> {
     /// Writes down why, and then deletes the pod with its grace.

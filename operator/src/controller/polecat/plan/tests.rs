@@ -31,7 +31,7 @@ struct World {
     now: i64,
     /// What the plan did, in order.
     acts: Vec<&'static str>,
-    notices: Vec<Reason>,
+    transitions: Vec<Reason>,
     /// What the API server says to the next pod.
     refuse: Option<Refusal>,
     /// What the broker's log holds.
@@ -53,7 +53,7 @@ impl World {
             settings: settings(),
             now: 1000,
             acts: vec![],
-            notices: vec![],
+            transitions: vec![],
             refuse: None,
             log: String::new(),
         }
@@ -146,7 +146,7 @@ impl World {
                 self.change(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
             }
             Act::WriteStatus(report) => {
-                self.notices.extend(report.notice.map(|n| n.reason));
+                self.transitions.extend(report.transition.map(|n| n.reason));
                 let status = serde_json::to_value(&report.status).unwrap();
                 // Through JSON, as the API server has it.
                 self.change(json!({"status": null}));

@@ -7,8 +7,8 @@ use gastown_api::usage::Usage;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::whole_seconds;
 use crate::controller::polecat::judge::Verdict;
+use crate::types::whole_seconds;
 
 /// The attempts that are kept.
 const ATTEMPTS_KEPT: usize = 10;

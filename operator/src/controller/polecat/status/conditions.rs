@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::Canvas;
 use crate::controller::polecat::retry::{Coming, reason_of};
 use crate::controller::polecat::validate::fields_ignored;
+use crate::types::ignored_fields;
 
 impl Canvas<'_> {
     pub(super) fn finish(
@@ -70,16 +71,7 @@ impl Canvas<'_> {
             Reason::RigNotFound
         };
         all.push(Assertion::new(condition::RIG_FOUND, self.rig_found, rig, ""));
-        let ignored = fields_ignored(self.polecat);
-        if !ignored.is_empty() {
-            let message = format!("these fields have no effect: {}", ignored.join(", "));
-            all.push(Assertion::new(
-                condition::FIELDS_IGNORED,
-                true,
-                Reason::FieldsIgnored,
-                message,
-            ));
-        }
+        all.extend(ignored_fields(&fields_ignored(self.polecat)));
         all
     }
 }

@@ -7,8 +7,9 @@ use gastown_api::reference::SecretKeyRef;
 use gastown_api::rig::Rig;
 use gastown_api::work_order::{AgentOrder, ApiKeyOrder, ModelApi, is_allowed, price_of};
 
-use super::{Refusal, incomplete, text};
+use super::{incomplete, text};
 use crate::config::Config;
+use crate::types::Refusal;
 
 /// `OpenAI`'s own endpoint; it must be on the operator's list all the same.
 const OPENAI_ENDPOINT: &str = "https://api.openai.com";

@@ -8,8 +8,8 @@ use gastown_api::resources::ResourceRequirements;
 use gastown_api::rig::{PodDefaults, Rig};
 use k8s_openapi::api::core::v1::EnvVar;
 
-use super::Refusal;
 use crate::config::Config;
+use crate::types::Refusal;
 
 /// What a polecat may decide of its pod. Nothing in it touches users, volumes or privileges.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::volumes;
-use crate::controller::polecat::validate::{Settings, Work};
+use crate::controller::polecat::validate::Work;
+use crate::types::Settings;
 
 /// The sidecar that holds the keys. It starts first and ends last.
 #[must_use]

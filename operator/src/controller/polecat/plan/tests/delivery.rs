@@ -19,7 +19,7 @@ fn an_ordinary_life_is_six_writes_and_one_event() {
         ["WriteStatus", "WriteStatus", "WriteStatus", "ReleasePod"],
     );
     assert_eq!(world.acts, [&all[..], &writes[..]].concat());
-    assert_eq!(world.notices, [Reason::Delivered]);
+    assert_eq!(world.transitions, [Reason::Delivered]);
     assert_eq!(world.says(), (DONE, "True", "Delivered"));
     let status = world.status();
     assert_eq!(

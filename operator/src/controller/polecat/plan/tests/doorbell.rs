@@ -17,7 +17,7 @@ fn a_parked_broker_is_heard_once_and_goes_on() {
             .message
             .starts_with("secret \"git\"")
     );
-    assert_eq!(world.notices, [Reason::SecretMissing]);
+    assert_eq!(world.transitions, [Reason::SecretMissing]);
     world.settle();
     assert_eq!(world.acts.len(), 2, "no polling: {:?}", world.acts);
     ring(&mut world, true);
@@ -41,7 +41,7 @@ fn checkpoints_that_fail_are_a_condition_while_they_fail_and_told_once() {
         "{}",
         failing.message
     );
-    assert_eq!(world.notices, [Reason::CheckpointFailed]);
+    assert_eq!(world.transitions, [Reason::CheckpointFailed]);
     world.now = 2000;
     world.settle();
     assert_eq!(world.acts.len(), 2, "no polling: {:?}", world.acts);

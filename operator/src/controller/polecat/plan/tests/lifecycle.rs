@@ -45,7 +45,7 @@ fn in_phase(phase: PolecatPhase) -> World {
     }
     assert_eq!(world.says().0, phase);
     world.acts.clear();
-    world.notices.clear();
+    world.transitions.clear();
     world
 }
 
@@ -115,13 +115,13 @@ fn an_evicted_polecat_is_tried_again_after_a_pause_that_doubles() {
     assert_eq!(world.settle(), Some(first));
     assert!(world.acts.is_empty(), "{:?}", world.acts);
     world.now = first.as_second();
-    world.notices.clear();
+    world.transitions.clear();
     world.settle();
     assert_eq!(
         world.acts,
         ["DeletePod", "WriteStatus", "CreatePod", "WriteStatus"]
     );
-    assert_eq!(world.notices, [Reason::Retrying]);
+    assert_eq!(world.transitions, [Reason::Retrying]);
     let attempt = world.status().attempts[1].clone();
     assert_eq!((attempt.number, attempt.retry), (2, Some(1)));
     assert_eq!(world.says(), (WORKING, "True", "PodStarting"));
@@ -199,7 +199,7 @@ fn a_quota_is_waited_for_as_long_as_it_takes_with_two_events_and_no_history() {
         assert_eq!(world.status().attempts.len(), 1);
         world.now = wake.as_second();
     }
-    assert_eq!(world.notices, [Reason::QuotaExceeded, Reason::Retrying]);
+    assert_eq!(world.transitions, [Reason::QuotaExceeded, Reason::Retrying]);
     world.settle();
     assert_eq!(world.says(), (WORKING, "True", "PodStarting"));
     assert_eq!(world.status().attempts[0].number, 21);
@@ -264,7 +264,7 @@ fn a_long_idleness_is_ended() {
         assert_eq!(world.settle(), None);
         assert_eq!(world.says(), (TERMINATED, "True", "Terminated"));
         assert!(world.message().contains("30 s"), "{}", world.message());
-        assert_eq!(world.notices, [Reason::Terminated]);
+        assert_eq!(world.transitions, [Reason::Terminated]);
     }
 }
 
@@ -309,7 +309,7 @@ fn a_pod_that_goes_on_after_parking_is_told_of_once() {
     ring(&mut world, true);
     world.settle();
     world.settle();
-    assert_eq!(world.notices, [Reason::SecretMissing, Reason::Resumed]);
+    assert_eq!(world.transitions, [Reason::SecretMissing, Reason::Resumed]);
 }
 
 #[test]

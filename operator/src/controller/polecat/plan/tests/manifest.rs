@@ -80,7 +80,7 @@ fn a_manifest_that_lacks_something_heals_when_it_is_there() {
     let mut world = World::of(polecat(json!({"spec": {"kubernetes": null}})));
     world.settle();
     assert_eq!(world.says(), (STUCK, "False", "SpecIncomplete"));
-    assert_eq!(world.notices, [Reason::SpecIncomplete]);
+    assert_eq!(world.transitions, [Reason::SpecIncomplete]);
     world.now += 5;
     world.settle();
     assert_eq!(world.acts, ["WriteStatus"]);

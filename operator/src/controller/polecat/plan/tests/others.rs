@@ -68,12 +68,12 @@ fn a_deleted_polecat_saves_its_work_and_names_the_ref_in_an_event() {
     let Step::Act(Act::WriteStatus(report)) = step else {
         panic!("{step:?}")
     };
-    let notice = report.notice.unwrap();
-    assert_eq!(notice.reason, Reason::Terminated);
+    let transition = report.transition.unwrap();
+    assert_eq!(transition.reason, Reason::Terminated);
     assert!(
-        notice.note.contains("refs/w") && notice.note.contains(HEAD),
+        transition.note.contains("refs/w") && transition.note.contains(HEAD),
         "{}",
-        notice.note
+        transition.note
     );
     world.settle();
     let tail = &world.acts[world.acts.len() - 3..];

@@ -159,7 +159,7 @@ fn a_node_that_does_not_answer_is_named_and_no_second_pod_starts() {
             .contains("delete its Node object"),
         "the message names what to do"
     );
-    assert_eq!(world.notices, [Reason::NodeLost]);
+    assert_eq!(world.transitions, [Reason::NodeLost]);
     world.now = 1_000_000;
     world.settle();
     assert_eq!(world.status().attempts.len(), 1);

@@ -18,9 +18,9 @@ use serde_json::json;
 
 use self::kubelet::condition;
 use crate::controller::polecat::plan::Word;
-use crate::controller::polecat::validate::Settings;
 use crate::pod_view::PodView;
 use crate::testing::{at, polecat, settings};
+use crate::types::Settings;
 
 const GRACE: i64 = 120;
 

@@ -10,7 +10,7 @@ use super::*;
 use crate::controller::polecat::plan::{
     Act, FIRST_ATTEMPT, Observed, Report, Sight, Step, next, next_of_orphan,
 };
-use crate::controller::polecat::validate::Refusal;
+use crate::types::Refusal;
 
 type Labels = BTreeMap<String, String>;
 

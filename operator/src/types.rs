@@ -1,0 +1,16 @@
+//! Types that stand below the kinds: caches, writes, metrics and the driver speak in these, so that none of them names a
+//! kind.
+
+mod ended_attempt;
+mod ignored_fields;
+mod refusal;
+mod settings;
+mod time;
+mod transition;
+
+pub use self::ended_attempt::EndedAttempt;
+pub use self::ignored_fields::{fields_that_are_set, ignored_fields};
+pub use self::refusal::Refusal;
+pub use self::settings::Settings;
+pub use self::time::{later, whole_seconds};
+pub use self::transition::Transition;
