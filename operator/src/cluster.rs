@@ -1,13 +1,20 @@
 //! The API server: every write of the operator is in this module, and every watch.
 
-pub mod apply;
-pub mod events;
+mod events;
 pub mod lease;
-pub mod refusal;
-pub mod status;
+mod objects;
+mod pods;
+mod refusal;
+mod scope;
+mod status;
 pub mod watch;
 
-use kube::Client;
+use kube::core::Resource;
+use kube::{Api, Client};
+
+pub use self::pods::Created;
+pub use self::scope::ApiScope;
+use crate::types::Key;
 
 /// The name under which the operator owns fields, for writes that follow from an object's own spec.
 pub const FIELD_MANAGER: &str = "gastown-operator";
@@ -19,6 +26,21 @@ pub struct Cluster {
     pub client: Client,
     /// This replica.
     pub identity: String,
+}
+
+impl Cluster {
+    /// The API of a kind in that namespace; an empty one is that of an object of the cluster.
+    fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope: ApiScope>,
+    {
+        K::Scope::api(self.client.clone(), Some(namespace))
+    }
+}
+
+/// What messages call an object.
+fn name_of<K: Resource<DynamicType = ()>>(key: &Key) -> String {
+    format!("{} {key}", K::kind(&()).to_lowercase())
 }
 
 /// Why a call failed.

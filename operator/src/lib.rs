@@ -5,11 +5,11 @@ mod cache;
 mod cluster;
 mod config;
 mod controller;
+mod driver;
 #[doc(hidden)]
 pub mod embedded;
 mod leader;
 mod metrics;
-mod packed;
 #[doc(hidden)]
 pub mod parsers;
 mod pod_view;

@@ -1,10 +1,10 @@
 //! Figures for Prometheus. Labels take values from closed lists only, so their number is bounded.
 
-use std::fmt;
-use std::sync::Arc;
+use std::fmt::{self, Debug};
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gastown_api::polecat::PolecatPhase;
 use gastown_api::reason::Reason;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -15,7 +15,6 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::cache::Census;
 use crate::types::EndedAttempt;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,6 +29,12 @@ struct Kind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindAct {
+    kind: &'static str,
+    act: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EndReason {
     reason: &'static str,
 }
@@ -41,9 +46,11 @@ struct TokenKind {
 
 /// Every figure.
 pub struct Metrics {
-    registry: Registry,
+    registry: Mutex<Registry>,
     reconciles: Family<KindResult, Counter>,
     durations: Family<Kind, Histogram, fn() -> Histogram>,
+    queued: Family<Kind, Histogram, fn() -> Histogram>,
+    acts: Family<KindAct, Histogram, fn() -> Histogram>,
     pods_created: Counter,
     ends: Family<EndReason, Counter>,
     tokens: Family<TokenKind, Counter>,
@@ -55,13 +62,18 @@ pub struct Metrics {
     leading: Gauge,
 }
 
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Metrics {
-    /// Figures that start at 0, and those that are read from `census` when asked for.
+    /// Metrics that start at 0.
     #[must_use]
-    pub fn new(census: Arc<Census>) -> Self {
+    pub fn new() -> Self {
         let mut registry = Registry::with_prefix("gastown");
         let reconciles = Family::default();
-        let durations = Family::new_with_constructor(seconds as fn() -> Histogram);
         let (pods_created, ends) = (Counter::default(), Family::default());
         let (tokens, cost, leading) = (Family::default(), Counter::default(), Gauge::default());
         registry.register(
@@ -69,11 +81,23 @@ impl Metrics {
             "Looks at an object, by kind and result",
             reconciles.clone(),
         );
-        registry.register_with_unit(
+        let durations = timed(
+            &mut registry,
             "reconcile_duration",
             "How long a look at an object took",
-            Unit::Seconds,
-            durations.clone(),
+            seconds,
+        );
+        let queued = timed(
+            &mut registry,
+            "queue_duration",
+            "How long an object waited from its first trigger until it was reconciled, by kind",
+            calls,
+        );
+        let acts = timed(
+            &mut registry,
+            "act_duration",
+            "How long an act took, which is one call of the API server, by kind and act",
+            calls,
         );
         registry.register("pods_created", "Pods created", pods_created.clone());
         registry.register("attempt_ends", "Attempts that ended, by reason", ends.clone());
@@ -87,13 +111,12 @@ impl Metrics {
             "Cost of ended attempts in US dollars, where the model has a price",
             cost.clone(),
         );
-        let attempts = Family::new_with_constructor(minutes as fn() -> Histogram);
         let (parked, pushes_refused, events) = (Counter::default(), Counter::default(), Family::default());
-        registry.register_with_unit(
+        let attempts = timed(
+            &mut registry,
             "attempt_duration",
             "How long ended attempts took from claim to end, by reason",
-            Unit::Seconds,
-            attempts.clone(),
+            minutes,
         );
         registry.register_with_unit(
             "parked",
@@ -112,11 +135,12 @@ impl Metrics {
             events.clone(),
         );
         registry.register("leading", "1 where this replica leads", leading.clone());
-        registry.register_collector(Box::new(Phases(census)));
         Self {
-            registry,
+            registry: Mutex::new(registry),
             reconciles,
             durations,
+            queued,
+            acts,
             pods_created,
             ends,
             tokens,
@@ -135,6 +159,34 @@ impl Metrics {
         self.durations
             .get_or_create(&Kind { kind })
             .observe(took.as_secs_f64());
+    }
+
+    /// Notes how long an object waited until it was reconciled.
+    pub fn queued(&self, kind: &'static str, waited: Duration) {
+        let queued = self.queued.get_or_create(&Kind { kind });
+        queued.observe(waited.as_secs_f64());
+    }
+
+    /// Notes how long an act took.
+    pub fn acted(&self, kind: &'static str, act: &'static str, took: Duration) {
+        let acts = self.acts.get_or_create(&KindAct { kind, act });
+        acts.observe(took.as_secs_f64());
+    }
+
+    /// Counts objects of a kind by phase, with `count`, whenever the metrics are read.
+    pub fn count_by_phase(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        count: impl Fn() -> Vec<(&'static str, i64)> + Send + Sync + 'static,
+    ) {
+        let count = Box::new(count);
+        self.registry()
+            .register_collector(Box::new(ByPhase { name, help, count }));
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a pod.
@@ -182,13 +234,35 @@ impl Metrics {
     /// The text that Prometheus reads.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        encode(&mut text, &self.registry())?;
         Ok(text)
     }
 }
 
+/// A histogram of seconds for each set of labels.
+fn timed<L>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    buckets: fn() -> Histogram,
+) -> Family<L, Histogram, fn() -> Histogram>
+where
+    L: EncodeLabelSet + Clone + Debug + Eq + Hash + Send + Sync + 'static,
+{
+    let family = Family::new_with_constructor(buckets);
+    registry.register_with_unit(name, help, Unit::Seconds, family.clone());
+    family
+}
+
 fn seconds() -> Histogram {
     Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0])
+}
+
+/// A call of the API server takes a few milliseconds.
+fn calls() -> Histogram {
+    Histogram::new([
+        0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    ])
 }
 
 /// From a refused pod to the longest parking.
@@ -198,30 +272,28 @@ fn minutes() -> Histogram {
     ])
 }
 
-/// Polecats by phase, counted by the census.
-#[derive(Debug)]
-struct Phases(Arc<Census>);
+/// Objects of a kind by phase, counted when the metrics are read.
+struct ByPhase {
+    name: &'static str,
+    help: &'static str,
+    count: Box<dyn Fn() -> Vec<(&'static str, i64)> + Send + Sync>,
+}
 
-impl Collector for Phases {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let metric_type = ConstGauge::new(0_i64).metric_type();
-        let mut family = encoder.encode_descriptor("polecats", "Polecats by phase", None, metric_type)?;
-        for (phase, count) in self.0.phases() {
-            let labels = [("phase", phase_name(phase))];
-            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
+impl Debug for ByPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ByPhase").field(&self.name).finish()
     }
 }
 
-fn phase_name(phase: Option<PolecatPhase>) -> &'static str {
-    match phase {
-        None => "New",
-        Some(PolecatPhase::Idle) => "Idle",
-        Some(PolecatPhase::Working) => "Working",
-        Some(PolecatPhase::Done) => "Done",
-        Some(PolecatPhase::Stuck) => "Stuck",
-        Some(PolecatPhase::Terminated) => "Terminated",
+impl Collector for ByPhase {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let metric_type = ConstGauge::new(0_i64).metric_type();
+        let mut family = encoder.encode_descriptor(self.name, self.help, None, metric_type)?;
+        for (phase, count) in (self.count)() {
+            let labels = [("phase", phase)];
+            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }
 
@@ -234,13 +306,10 @@ mod tests {
 
     #[test]
     fn the_text_names_reconciles_phases_and_ends() {
-        let census = Arc::new(Census::default());
-        let polecat = serde_json::json!({
-            "apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Polecat",
-            "metadata": {"name": "a", "namespace": "n"}, "spec": {"rig": "r"},
-        });
-        census.note(&serde_json::from_value(polecat).unwrap());
-        let metrics = Metrics::new(census);
+        let metrics = Metrics::new();
+        metrics.count_by_phase("polecats", "Polecats by phase", || vec![("New", 1)]);
+        metrics.queued("Polecat", Duration::from_millis(3));
+        metrics.acted("Polecat", "Claim", Duration::from_millis(7));
         metrics.reconciled("Polecat", "ok", Duration::from_millis(3));
         metrics.attempt_ended(&EndedAttempt {
             reason: Reason::Delivered,
@@ -258,6 +327,8 @@ mod tests {
         for line in [
             "gastown_reconcile_total{kind=\"Polecat\",result=\"ok\"} 1",
             "gastown_polecats{phase=\"New\"} 1",
+            "gastown_queue_duration_seconds_bucket{le=\"0.005\",kind=\"Polecat\"} 1",
+            "gastown_act_duration_seconds_bucket{le=\"0.005\",kind=\"Polecat\",act=\"Claim\"} 0",
             "gastown_attempt_ends_total{reason=\"Delivered\"} 1",
             "gastown_tokens_total{kind=\"input\"} 7",
             "gastown_cost_usd_total 0.5",

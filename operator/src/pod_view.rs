@@ -226,8 +226,7 @@ impl PodView {
     /// The number of the attempt, from its label.
     #[must_use]
     pub fn attempt(&self) -> Option<i32> {
-        let labels = self.metadata.labels.as_ref()?;
-        labels.get(labels::ATTEMPT)?.parse().ok()
+        self.label(labels::ATTEMPT)?.parse().ok()
     }
 
     /// What the pod was told of its budget.
@@ -238,21 +237,21 @@ impl PodView {
         control.map_or_else(Share::default, |control: Control| control.granted)
     }
 
-    /// The name of the polecat it is labelled with.
+    /// The value of that label.
     #[must_use]
-    pub fn polecat(&self) -> Option<&str> {
+    pub fn label(&self, name: &str) -> Option<&str> {
         let labels = self.metadata.labels.as_ref()?;
-        labels.get(labels::POLECAT).map(String::as_str)
+        labels.get(name).map(String::as_str)
     }
 
-    /// The UID of the Polecat that controls it.
+    /// The UID of the object of that kind that controls it.
     #[must_use]
-    pub fn owner(&self) -> Option<&str> {
+    pub fn owner(&self, kind: &str) -> Option<&str> {
         let owners = self.metadata.owner_references.as_ref()?;
-        let polecat = owners
+        let owner = owners
             .iter()
-            .find(|o| o.kind == "Polecat" && o.controller == Some(true));
-        polecat.map(|o| o.uid.as_str())
+            .find(|o| o.kind == kind && o.controller == Some(true));
+        owner.map(|o| o.uid.as_str())
     }
 
     /// Whether someone asked for its deletion.

@@ -1,27 +1,21 @@
 //! Puts the parts together and runs them until the process is told to stop.
 
-use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use gastown_api::polecat::Polecat;
-use gastown_api::rig::Rig;
 use kube::Client;
-use kube::runtime::reflector::store::{Writer, store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::args::Args;
-use crate::cache::{Census, Scope, Wakes};
+use crate::cluster::Cluster;
 use crate::cluster::lease::Elector;
-use crate::cluster::{Cluster, watch as watches};
 use crate::config::{Config, LoadConfig};
-use crate::controller::{self, Context};
+use crate::controller;
+use crate::driver::Roster;
 use crate::metrics::Metrics;
-use crate::packed::Packed;
-use crate::pod_view::PodView;
 use crate::server::{self, Facts, Serve};
 use crate::types::Settings;
 
@@ -48,14 +42,6 @@ pub enum Run {
     PartEnded,
 }
 
-/// A scope, and what fills its stores of polecats and pods.
-type ScopeWriters = (Arc<Scope>, Writer<Packed<Polecat>>, Writer<Packed<PodView>>);
-
-struct Writers {
-    scopes: Vec<ScopeWriters>,
-    rigs: Writer<Rig>,
-}
-
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(args: Args) -> Result<(), Run> {
     let client = Client::try_default().await.map_err(|source| Run::Connect {
@@ -79,33 +65,34 @@ pub async fn run_until(
         agent_image = args.agent_image,
         "starts"
     );
-    let (context, writers) = assemble(args, config, client);
+    let cluster = Cluster {
+        client,
+        identity: args.identity.clone(),
+    };
+    let settings = Arc::new(Settings {
+        agent_image: args.agent_image.clone(),
+        config,
+    });
+    let metrics = Arc::new(Metrics::new());
+    let mut roster = Roster::new(cluster.clone(), metrics.clone(), &args.namespaces);
+    controller::register(&mut roster, &settings);
     let facts = Arc::new(Facts {
-        metrics: context.metrics.clone(),
+        metrics: metrics.clone(),
         synced: AtomicBool::new(false),
     });
     let (stop, stops) = watch::channel(false);
     let (step_down, told_to_step_down) = watch::channel(false);
-    let (elector, leads) = Elector::new(
-        &context.cluster,
-        &args.leader_election_namespace,
-        &args.lease_name,
-    );
+    let (elector, leads) = Elector::new(&cluster, &args.leader_election_namespace, &args.lease_name);
 
     let mut parts = JoinSet::new();
-    for (scope, polecats, pods) in writers.scopes {
-        parts.spawn(ending(watches::polecats(
-            context.clone(),
-            scope.clone(),
-            polecats,
-        )));
-        parts.spawn(ending(watches::pods(context.clone(), scope, pods)));
+    for watch in roster.watches() {
+        parts.spawn(ending(watch));
     }
-    parts.spawn(ending(watches::rigs(context.clone(), writers.rigs)));
     let serving = server::serve(args.listen, facts.clone());
     parts.spawn(async move { serving.await.map_err(Run::from) });
     let mut controllers = JoinSet::new();
-    controllers.spawn(controller::run(context, facts, leads, stops));
+    let synced = move || facts.synced.store(true, Ordering::Relaxed);
+    controllers.spawn(roster.run(metrics, synced, leads, stops));
     let mut election = JoinSet::new();
     election.spawn(elector.run(told_to_step_down));
 
@@ -138,44 +125,4 @@ async fn told_to_stop() -> Result<(), Run> {
     }
     tracing::info!("stops");
     Ok(())
-}
-
-fn assemble(args: &Args, config: Config, client: Client) -> (Arc<Context>, Writers) {
-    let census = Arc::new(Census::default());
-    let (rigs, rig_writer) = store();
-    let names: Vec<Option<String>> = match args.namespaces.as_slice() {
-        [] => vec![None],
-        names => names.iter().cloned().map(Some).collect(),
-    };
-    let scopes: Vec<_> = names.into_iter().map(scope).collect();
-    let context = Arc::new(Context {
-        cluster: Cluster {
-            client,
-            identity: args.identity.clone(),
-        },
-        settings: Settings {
-            agent_image: args.agent_image.clone(),
-            config,
-        },
-        scopes: scopes.iter().map(|(scope, ..)| scope.clone()).collect(),
-        rigs,
-        rig_wakes: Wakes::default(),
-        rig_writes: Mutex::new(HashMap::new()),
-        metrics: Arc::new(Metrics::new(census.clone())),
-        census,
-    });
-    (
-        context,
-        Writers {
-            scopes,
-            rigs: rig_writer,
-        },
-    )
-}
-
-fn scope(namespace: Option<String>) -> ScopeWriters {
-    let (polecats, polecat_writer) = store();
-    let (pods, pod_writer) = store();
-    let scope = Arc::new(Scope::new(namespace, polecats, pods));
-    (scope, polecat_writer, pod_writer)
 }

@@ -1,57 +1,38 @@
 //! Status, by server-side apply with the resource version that was read: what a plan decided on an old state is
 //! refused, and the watch brings the newer one.
 
-use gastown_api::polecat::{Polecat, PolecatStatus};
-use gastown_api::rig::{Rig, RigStatus};
+use std::fmt::Debug;
+
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Resource as _, ResourceExt as _};
+use kube::core::Resource;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{Call, Cluster, FIELD_MANAGER};
+use super::scope::ApiScope;
+use super::{Call, Cluster, FIELD_MANAGER, name_of};
+use crate::types::Key;
 
 impl Cluster {
-    /// Applies the status of a polecat.
-    pub async fn apply_polecat_status(
-        &self,
-        polecat: &Polecat,
-        status: &PolecatStatus,
-    ) -> Result<Polecat, Call> {
-        let (namespace, name) = (polecat.namespace().unwrap_or_default(), polecat.name_any());
+    /// Applies the status of an object that nobody has changed since it was read.
+    pub async fn apply_status<K>(&self, object: &K, status: &(impl Serialize + Sync)) -> Result<K, Call>
+    where
+        K: Resource<DynamicType = (), Scope: ApiScope> + Clone + Debug + DeserializeOwned + Sync,
+    {
+        let key = Key::of(object);
+        let mut metadata = json!({"name": key.name, "resourceVersion": object.meta().resource_version});
+        if !key.namespace.is_empty() {
+            metadata["namespace"] = key.namespace.as_str().into();
+        }
         let body = json!({
-            "apiVersion": Polecat::api_version(&()),
-            "kind": Polecat::kind(&()),
-            "metadata": {
-                "name": name,
-                "namespace": namespace,
-                "resourceVersion": polecat.metadata.resource_version,
-            },
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "metadata": metadata,
             "status": status,
         });
-        let api: Api<Polecat> = Api::namespaced(self.client.clone(), &namespace);
-        let applied = api.patch_status(&name, &apply(), &Patch::Apply(&body)).await;
-        applied.map_err(|error| {
-            Call::from_kube(
-                "apply the status of",
-                &format!("polecat {namespace}/{name}"),
-                error,
-            )
-        })
-    }
-
-    /// Applies the status of a rig.
-    pub async fn apply_rig_status(&self, rig: &Rig, status: &RigStatus) -> Result<(), Call> {
-        let name = rig.name_any();
-        let body = json!({
-            "apiVersion": Rig::api_version(&()),
-            "kind": Rig::kind(&()),
-            "metadata": {"name": name, "resourceVersion": rig.metadata.resource_version},
-            "status": status,
-        });
-        let api: Api<Rig> = Api::all(self.client.clone());
-        let applied = api.patch_status(&name, &apply(), &Patch::Apply(&body)).await;
-        applied
-            .map(drop)
-            .map_err(|error| Call::from_kube("apply the status of", &format!("rig {name}"), error))
+        let api = self.api::<K>(&key.namespace);
+        let applied = api.patch_status(&key.name, &apply(), &Patch::Apply(&body)).await;
+        applied.map_err(|error| Call::from_kube("apply the status of", &name_of::<K>(&key), error))
     }
 }
 

@@ -1,96 +1,100 @@
 //! Rigs: whether they can be used, and how many polecats they have.
 
-pub mod plan;
+mod object;
+mod plan;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
 use gastown_api::labels::PREDECESSOR_RIG_FINALIZER;
+use gastown_api::polecat::Polecat;
 use gastown_api::rig::Rig;
 use jiff::Timestamp;
-use kube::ResourceExt as _;
-use kube::runtime::applier;
-use kube::runtime::controller::{self, Action};
-use kube::runtime::reflector::{Lookup as _, ObjectRef};
 
-use super::{CONCURRENCY, Context};
+use self::plan::{Act, Count, Observed, next};
+use super::Caches;
+use crate::cache::{Indexer, Unreadable};
 use crate::cluster::Call;
+use crate::driver::{Controller, Roster, Then, Writes};
+use crate::types::{Key, Step};
 
 /// A rig's counts change with every polecat; its status is written no more often than this.
 const PAUSE: Duration = Duration::from_secs(1);
-/// When a failed call is tried again.
-const RETRY: Duration = Duration::from_secs(5);
 
-/// Looks at every rig, and then at each that changes or whose counts do.
-pub async fn run(context: Arc<Context>) {
-    let wakes = context.rig_wakes.listen();
-    context
-        .rig_wakes
-        .send_all(context.rigs.state().iter().map(|rig| rig.name_any()));
-    let queue = wakes.map(|name| Ok::<_, Infallible>(ObjectRef::<Rig>::new(&name)));
-    let config = controller::Config::default().concurrency(CONCURRENCY);
-    applier(
-        |rig, context| Box::pin(reconcile(rig, context)),
-        |rig, error, _| error_policy(&rig, error),
-        context.clone(),
-        context.rigs.clone(),
-        queue,
-        config,
-    )
-    .for_each(|outcome| {
-        if let Err(controller::Error::ObjectNotFound(rig)) = outcome {
-            last_writes(&context).remove(&rig.name);
+/// Registers the kind. A rig is reconciled when the counts of its polecats change, too.
+pub fn register(roster: &mut Roster, caches: &Caches) {
+    let rigs = Rigs {
+        polecats: caches.polecats_by_rig.clone(),
+        last_writes: Mutex::default(),
+    };
+    let triggers = roster.drive(&caches.rigs, rigs);
+    caches
+        .polecats_by_rig
+        .listen(move |rig| triggers.send(Key::cluster(rig)));
+}
+
+/// The controller of rigs.
+struct Rigs {
+    polecats: Arc<Indexer<Polecat>>,
+    /// When the status of a rig was last written.
+    last_writes: Mutex<HashMap<Key, Instant>>,
+}
+
+impl Rigs {
+    fn last_writes(&self) -> MutexGuard<'_, HashMap<Key, Instant>> {
+        self.last_writes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Controller for Rigs {
+    type Stored = Rig;
+    type Observed = Observed;
+    type Act = Act;
+    type Flaw = Infallible;
+
+    const KIND: &'static str = "Rig";
+    const SHORTEST_WAIT: Duration = Duration::ZERO;
+
+    fn observe(&self, rig: Arc<Rig>) -> Result<Observed, Unreadable> {
+        let key = Key::of(&*rig);
+        let last = self.last_writes().get(&key).map(Instant::elapsed);
+        Ok(Observed {
+            count: Count::of(self.polecats.phases_of(&key.name)),
+            pause: last.map_or(Duration::ZERO, |last| PAUSE.saturating_sub(last)),
+            rig,
+        })
+    }
+
+    fn next(&self, observed: &Observed, now: Timestamp) -> Result<Step<Act>, Infallible> {
+        Ok(next(observed, now))
+    }
+
+    fn name_of(act: &Act) -> &'static str {
+        match act {
+            Act::Release => "ReleaseRig",
+            Act::WriteStatus(_) => "WriteStatus",
         }
-        std::future::ready(())
-    })
-    .await;
-}
-
-async fn reconcile(rig: Arc<Rig>, context: Arc<Context>) -> Result<Action, Call> {
-    let started = Instant::now();
-    let outcome = bring_up_to_date(&rig, &context).await;
-    let result = outcome.as_ref().map_or_else(Call::result, |_| "ok");
-    context.metrics.reconciled("Rig", result, started.elapsed());
-    outcome
-}
-
-async fn bring_up_to_date(rig: &Rig, context: &Context) -> Result<Action, Call> {
-    if rig.finalizers().iter().any(|f| f == PREDECESSOR_RIG_FINALIZER) {
-        context.cluster.release_rig(rig).await?;
-        return Ok(Action::await_change());
     }
-    if rig.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
-    }
-    let name = rig.name_any();
-    let status = plan::status(rig, context.census.of(&name), Timestamp::now());
-    if rig.status.as_ref() == Some(&status) {
-        return Ok(Action::await_change());
-    }
-    let wait = last_writes(context)
-        .get(&name)
-        .map(|at| PAUSE.saturating_sub(at.elapsed()));
-    if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
-        return Ok(Action::requeue(wait));
-    }
-    last_writes(context).insert(name, Instant::now());
-    context.cluster.apply_rig_status(rig, &status).await?;
-    Ok(Action::await_change())
-}
 
-fn last_writes(context: &Context) -> MutexGuard<'_, std::collections::HashMap<String, Instant>> {
-    context.rig_writes.lock().unwrap_or_else(PoisonError::into_inner)
-}
+    async fn carry_out(&self, act: Act, observed: &mut Observed, writes: &Writes) -> Result<Then, Call> {
+        let (rig, key) = (&observed.rig, Key::of(&*observed.rig));
+        let written = match act {
+            Act::Release => {
+                let finalizer = PREDECESSOR_RIG_FINALIZER;
+                writes.cluster.release_finalizer(&**rig, finalizer).await?
+            }
+            Act::WriteStatus(status) => {
+                self.last_writes().insert(key.clone(), Instant::now());
+                writes.cluster.apply_status(&**rig, &*status).await?
+            }
+        };
+        writes.wrote(&key, &written.metadata);
+        Ok(Then::Wait)
+    }
 
-fn error_policy(rig: &Rig, error: &Call) -> Action {
-    let object = rig.to_object_ref(());
-    match error {
-        Call::Conflict { .. } | Call::Gone { .. } => Action::requeue(PAUSE),
-        Call::Api { .. } | Call::Encode { .. } | Call::Build { .. } => {
-            tracing::warn!(error = ?error, rig = %object, "tries again");
-            Action::requeue(RETRY)
-        }
+    async fn gone(&self, key: &Key, _writes: &Writes) {
+        self.last_writes().remove(key);
     }
 }

@@ -1,5 +1,7 @@
 //! Times as the API keeps them, and pauses until them.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 /// `time` without its fraction of a second: the API keeps no more.
@@ -12,4 +14,22 @@ pub fn whole_seconds(time: Timestamp) -> Timestamp {
 #[must_use]
 pub fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// How long it is from `now` to `at`; zero where `at` is past.
+#[must_use]
+pub fn time_until(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_past_is_not_waited_for() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(time_until(at(9), at(5)), Duration::from_secs(4));
+        assert_eq!(time_until(at(5), at(9)), Duration::ZERO);
+    }
 }

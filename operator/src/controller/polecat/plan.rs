@@ -15,6 +15,7 @@ mod stop;
 use gastown_api::polecat::{AttemptOutcome, DesiredState, Polecat, PolecatPhase, PolecatStatus};
 use gastown_api::reason::Reason;
 use jiff::Timestamp;
+use kube::Resource as _;
 
 pub use self::signs::cannot_start;
 pub use self::step::{Act, FIRST_ATTEMPT, Observed, PlanPod, Report, Sight, Step, Word};
@@ -89,7 +90,7 @@ impl Plan<'_> {
     }
 
     fn owns(&self, pod: &PodView) -> bool {
-        pod.owner().is_some() && pod.owner() == self.polecat().metadata.uid.as_deref()
+        owner(pod).is_some() && owner(pod) == self.polecat().metadata.uid.as_deref()
     }
 
     /// The attempt that a pod is: by its UID, if the status names it; labels can be changed by others.
@@ -145,7 +146,7 @@ impl Plan<'_> {
 
 /// What holds evidence is stopped, if it is not yet, and released when it has ended.
 fn clear(pod: &PodView, grace_seconds: i64, now: Timestamp) -> Option<Step> {
-    if !pod.holds_evidence() || pod.owner().is_none() {
+    if !pod.holds_evidence() || owner(pod).is_none() {
         return None;
     }
     let uid = pod.uid().to_owned();
@@ -155,6 +156,11 @@ fn clear(pod: &PodView, grace_seconds: i64, now: Timestamp) -> Option<Step> {
         Ending::Expected(until) if pod.is_deleting() => Step::Wait(Some(until)),
         Ending::Expected(_) | Ending::Alive => delete_or_wait(pod),
     })
+}
+
+/// The UID of the polecat that controls the pod.
+fn owner(pod: &PodView) -> Option<&str> {
+    pod.owner(&Polecat::kind(&()))
 }
 
 fn delete_or_wait(pod: &PodView) -> Step {

@@ -1,8 +1,8 @@
 //! What of the agent's work may not be on the remote, in words.
 
 use gastown_api::evidence::{Evidence, SnapshotReport};
-use gastown_api::pod;
 use gastown_api::reason::Reason;
+use gastown_api::{labels, pod};
 use jiff::Timestamp;
 
 use super::{KUBELETS_ENDS, pod_failure};
@@ -117,7 +117,7 @@ pub fn last_snapshot(evidence: Option<&Evidence>, ended_at: Option<Timestamp>) -
 
 /// Where the broker puts snapshots, for a pod of which nobody says whether there is one.
 pub(super) fn where_to_look(pod: &PodView) -> String {
-    let polecat = pod.polecat().unwrap_or("NAME");
+    let polecat = pod.label(labels::POLECAT).unwrap_or("NAME");
     let short: String = pod.uid().chars().take(8).collect();
     format!("a snapshot would be refs/gastown/wip/{polecat}/{short} of the remote")
 }

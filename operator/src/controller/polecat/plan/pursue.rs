@@ -10,7 +10,7 @@ use super::doorbell::{self, Ring};
 use super::signs::{progress_of, trouble, unschedulable};
 use super::step::{Act, PlanPod, Sight, Step};
 use super::stop::on_request;
-use super::{Open, Plan, delete_or_wait, failed, name_taken, without_evidence, write_status};
+use super::{Open, Plan, delete_or_wait, failed, name_taken, owner, without_evidence, write_status};
 use crate::controller::polecat::build;
 use crate::controller::polecat::judge::{Question, Verdict, Wanted, judge, last_snapshot};
 use crate::controller::polecat::status::{Progress, Spending};
@@ -31,7 +31,7 @@ impl Plan<'_> {
         if self.owns(pod) && self.attempt_of(pod) == Some(open.number) {
             return Ok(self.drive(open, pod));
         }
-        if pod.owner().is_none() {
+        if owner(pod).is_none() {
             return Ok(self.close(open, &failed(&name_taken(pod))));
         }
         // An earlier attempt's pod, or one of an earlier polecat of this name, has to go first.

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
 use super::step::{Act, FIRST_ATTEMPT, PlanPod, Report, Step};
-use super::{Open, Plan, clear, delete_or_wait, failed, name_taken};
+use super::{Open, Plan, clear, delete_or_wait, failed, name_taken, owner};
 use crate::controller::polecat::retry::Coming;
 use crate::controller::polecat::validate::{Work, bead_of, labels_of, task_of, validate};
 use crate::pod_view::PodView;
@@ -116,13 +116,11 @@ impl Plan<'_> {
     }
 
     fn release_polecat(&self) -> Step {
-        let ours = |f: &&String| f.as_str() != labels::POLECAT_FINALIZER;
-        let finalizers = self.polecat().finalizers();
-        let others: Vec<_> = finalizers.iter().filter(ours).cloned().collect();
-        if others.len() == finalizers.len() {
-            Step::Wait(None)
+        let mut finalizers = self.polecat().finalizers().iter();
+        if finalizers.any(|finalizer| finalizer == labels::POLECAT_FINALIZER) {
+            Step::Act(Act::ReleasePolecat)
         } else {
-            Step::Act(Act::ReleasePolecat { finalizers: others })
+            Step::Wait(None)
         }
     }
 
@@ -171,7 +169,7 @@ impl Plan<'_> {
             pod_uid: None,
         };
         if let Some(pod) = self.pod() {
-            return Ok(if pod.owner().is_some() {
+            return Ok(if owner(pod).is_some() {
                 delete_or_wait(pod)
             } else {
                 self.close(&open, &failed(&name_taken(pod)))

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::pod_view::PodView;
-use crate::types::{EndedAttempt, Refusal, Transition};
+use crate::types::{self, EndedAttempt, Refusal, Transition};
 
 /// The number of the first attempt, which [`Act::Claim`] claims.
 pub const FIRST_ATTEMPT: i32 = 1;
@@ -65,13 +65,7 @@ pub struct Word {
 }
 
 /// What to do next.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    /// Nothing, until something changes or the time has come.
-    Wait(Option<Timestamp>),
-    /// This, and then ask again.
-    Act(Act),
-}
+pub type Step = types::Step<Act>;
 
 /// One call of the API server.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,11 +119,8 @@ pub enum Act {
         /// The pod's UID.
         uid: String,
     },
-    /// Takes the finalizer off the polecat.
-    ReleasePolecat {
-        /// The finalizers that stay.
-        finalizers: Vec<String>,
-    },
+    /// Takes our finalizer off the polecat.
+    ReleasePolecat,
     /// Deletes the polecat, if nobody changed it: its time after the end is over.
     DeletePolecat,
     /// Writes the status, if nobody changed the polecat; then tells of the transition.
@@ -163,7 +154,7 @@ impl Act {
             Self::Grant { .. } => "Grant",
             Self::DeletePod { .. } => "DeletePod",
             Self::ReleasePod { .. } => "ReleasePod",
-            Self::ReleasePolecat { .. } => "ReleasePolecat",
+            Self::ReleasePolecat => "ReleasePolecat",
             Self::DeletePolecat => "DeletePolecat",
             Self::WriteStatus(_) => "WriteStatus",
         }

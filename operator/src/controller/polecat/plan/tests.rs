@@ -15,6 +15,7 @@ mod trouble;
 
 use std::sync::Arc;
 
+use gastown_api::labels::POLECAT_FINALIZER;
 use gastown_api::polecat::PolecatPhase;
 use gastown_api::work_order::Control;
 use kube::ResourceExt as _;
@@ -139,7 +140,9 @@ impl World {
                 self.pod_changes(json!({"metadata": {"finalizers": []}}));
                 self.drop_released();
             }
-            Act::ReleasePolecat { finalizers } => {
+            Act::ReleasePolecat => {
+                let mut finalizers = self.observed.polecat.finalizers().to_vec();
+                finalizers.retain(|finalizer| finalizer != POLECAT_FINALIZER);
                 self.change(json!({"metadata": {"finalizers": finalizers}}));
             }
             Act::DeletePolecat => {

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 
 use fastrand::Rng;
 use gastown_api::evidence::BrokerState;
-use gastown_api::labels::RETRY_REQUESTED_AT;
+use gastown_api::labels::{self, RETRY_REQUESTED_AT};
 use gastown_api::polecat::{AttemptOutcome, DesiredState, Polecat};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -337,7 +337,10 @@ impl Town {
 
     /// The watch of pods selects them by label.
     fn labelled_pod(&self) -> Option<Arc<PodView>> {
-        let pod = self.pod.as_ref().filter(|pod| pod.polecat().is_some());
+        let pod = self
+            .pod
+            .as_ref()
+            .filter(|pod| pod.label(labels::POLECAT).is_some());
         pod.cloned().map(Arc::new)
     }
 

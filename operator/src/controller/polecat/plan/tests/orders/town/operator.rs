@@ -1,6 +1,6 @@
 //! The operator: its looks, and what the API server makes of its acts.
 
-use gastown_api::labels::EVIDENCE_FINALIZER;
+use gastown_api::labels::{EVIDENCE_FINALIZER, POLECAT_FINALIZER};
 use gastown_api::pod::BROKER;
 use gastown_api::reason::Reason;
 use k8s_openapi::api::core::v1::Pod;
@@ -124,10 +124,14 @@ impl Town {
                 self.release(&uid);
                 self.observe_pod(observed);
             }
-            Act::ReleasePolecat { finalizers } => {
+            Act::ReleasePolecat => {
                 self.precondition(observed)?;
                 self.check_release_of_the_polecat();
-                self.touch(|polecat| polecat.metadata.finalizers = Some(finalizers));
+                self.touch(|polecat| {
+                    if let Some(all) = &mut polecat.metadata.finalizers {
+                        all.retain(|finalizer| finalizer != POLECAT_FINALIZER);
+                    }
+                });
                 let released = self.polecat.clone();
                 self.forget_released_polecat();
                 observed.polecat = Arc::new(released.ok_or(Broken)?);

@@ -3,12 +3,15 @@
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use kube::Resource;
 use kube::api::ObjectMeta;
 use lz4_flex::block::{compress_with_dict, decompress_with_dict};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use super::{Prune, Stored, Unreadable};
 
 /// What polecats and their pods look like: what an object has in common with it costs a few bytes. It need not be like any
 /// of them; nothing that is packed outlives the process.
@@ -25,15 +28,6 @@ pub struct Packed<K> {
     kind: PhantomData<fn() -> K>,
 }
 
-/// An object of the cache cannot be written or read.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to {act} {object} of the cache")]
-pub struct Unreadable {
-    act: &'static str,
-    object: String,
-    source: Box<dyn std::error::Error + Send + Sync>,
-}
-
 impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Packed<K> {
     /// Packs `object`.
     pub fn pack(object: &K) -> Result<Self, Unreadable> {
@@ -43,7 +37,8 @@ impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Packed<K> {
             namespace: meta.namespace.clone(),
             ..ObjectMeta::default()
         };
-        let json = serde_json::to_vec(object).map_err(|source| unreadable::<K>("pack", &metadata, source))?;
+        let json =
+            serde_json::to_vec(object).map_err(|source| Unreadable::new::<K>("pack", &metadata, source))?;
         Ok(Self {
             metadata,
             length: json.len(),
@@ -55,22 +50,8 @@ impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Packed<K> {
     /// The whole object.
     pub fn unpack(&self) -> Result<K, Unreadable> {
         let json = decompress_with_dict(&self.block, self.length, LIKENESS)
-            .map_err(|source| unreadable::<K>("unpack", &self.metadata, source))?;
-        serde_json::from_slice(&json).map_err(|source| unreadable::<K>("unpack", &self.metadata, source))
-    }
-}
-
-fn unreadable<K: Resource<DynamicType = ()>>(
-    act: &'static str,
-    meta: &ObjectMeta,
-    source: impl std::error::Error + Send + Sync + 'static,
-) -> Unreadable {
-    let (kind, namespace) = (K::kind(&()), meta.namespace.as_deref().unwrap_or_default());
-    let name = meta.name.as_deref().unwrap_or_default();
-    Unreadable {
-        act,
-        object: format!("{kind} {namespace}/{name}"),
-        source: source.into(),
+            .map_err(|source| Unreadable::new::<K>("unpack", &self.metadata, source))?;
+        serde_json::from_slice(&json).map_err(|source| Unreadable::new::<K>("unpack", &self.metadata, source))
     }
 }
 
@@ -82,6 +63,21 @@ impl<K> Clone for Packed<K> {
             block: self.block.clone(),
             kind: PhantomData,
         }
+    }
+}
+
+impl<K> Stored for Packed<K>
+where
+    K: Resource<DynamicType = ()> + Prune + Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    type Object = K;
+
+    fn store(object: &K) -> Result<Self, Unreadable> {
+        Self::pack(object)
+    }
+
+    fn load(self: &Arc<Self>) -> Result<Arc<K>, Unreadable> {
+        self.unpack().map(Arc::new)
     }
 }
 
@@ -116,8 +112,6 @@ impl<K: Resource<DynamicType = ()>> Resource for Packed<K> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use gastown_api::polecat::Polecat;
     use serde_json::json;
 

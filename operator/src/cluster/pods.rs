@@ -1,16 +1,13 @@
-//! Writes to polecats, rigs and pods. Each carries a precondition, so that a plan on an old state changes nothing.
+//! Pods: each write names the UID of the pod that the plan saw, so that a plan on an old state changes nothing.
 
 use std::collections::BTreeMap;
 
 use gastown_api::budget::Share;
 use gastown_api::labels;
-use gastown_api::polecat::Polecat;
-use gastown_api::rig::Rig;
 use gastown_api::work_order::Control;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, Request};
-use kube::core::{NamespaceResourceScope, Resource};
-use kube::{Api, ResourceExt as _};
+use kube::api::{DeleteParams, LogParams, Patch, PatchParams, PostParams, Preconditions, Request};
+use kube::{Api, Resource as _, ResourceExt as _};
 use serde_json::json;
 
 use super::refusal::classify_forbidden;
@@ -30,107 +27,35 @@ pub enum Created {
 }
 
 impl Cluster {
-    fn namespaced<K>(&self, namespace: &str) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
-        Api::namespaced(self.client.clone(), namespace)
+    /// The pod of that name, as the API server has it now.
+    pub async fn find_pod(&self, namespace: &str, name: &str) -> Result<Option<PodView>, Call> {
+        let found = self.api::<PodView>(namespace).get_opt(name).await;
+        let mut pod =
+            found.map_err(|error| Call::from_kube("read", &format!("pod {namespace}/{name}"), error))?;
+        if let Some(pod) = &mut pod {
+            pod.prune();
+        }
+        Ok(pod)
     }
 
-    /// Sets finalizers and labels of a polecat that nobody has changed since it was read.
-    pub async fn claim(
+    /// The last lines of a container's log.
+    pub async fn end_of_log(
         &self,
-        polecat: &Polecat,
-        finalizers: &[String],
-        labels: &BTreeMap<String, String>,
-    ) -> Result<Polecat, Call> {
-        self.mark_polecat("claim", polecat, finalizers, labels).await
-    }
-
-    /// Puts finalizers and labels back on a polecat that nobody has changed since it was read.
-    pub async fn restore_polecat(
-        &self,
-        polecat: &Polecat,
-        finalizers: &[String],
-        labels: &BTreeMap<String, String>,
-    ) -> Result<Polecat, Call> {
-        self.mark_polecat("restore", polecat, finalizers, labels).await
-    }
-
-    async fn mark_polecat(
-        &self,
-        act: &'static str,
-        polecat: &Polecat,
-        finalizers: &[String],
-        labels: &BTreeMap<String, String>,
-    ) -> Result<Polecat, Call> {
-        let patch = json!({"metadata": {
-            "resourceVersion": polecat.metadata.resource_version,
-            "finalizers": finalizers,
-            "labels": labels,
-        }});
-        self.patch_polecat(act, polecat, &patch).await
-    }
-
-    /// Takes our finalizer off a polecat that nobody has changed since it was read.
-    pub async fn release_polecat(&self, polecat: &Polecat, finalizers: &[String]) -> Result<Polecat, Call> {
-        let patch = json!({"metadata": {
-            "resourceVersion": polecat.metadata.resource_version,
-            "finalizers": finalizers,
-        }});
-        self.patch_polecat("release", polecat, &patch).await
-    }
-
-    /// Deletes a polecat that nobody has changed since it was read; answers what is left of it while finalizers hold
-    /// it, else what it was, without any.
-    pub async fn delete_polecat(&self, polecat: &Polecat) -> Result<Polecat, Call> {
-        let (namespace, name) = (polecat.namespace().unwrap_or_default(), polecat.name_any());
-        let api: Api<Polecat> = self.namespaced(&namespace);
-        let params = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: polecat.metadata.uid.clone(),
-                resource_version: polecat.metadata.resource_version.clone(),
-            }),
-            ..DeleteParams::default()
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        lines: i64,
+    ) -> Result<String, Call> {
+        let params = LogParams {
+            container: Some(container.to_owned()),
+            tail_lines: Some(lines),
+            ..LogParams::default()
         };
-        let answer = api.delete(&name, &params).await;
-        let answer = answer
-            .map_err(|error| Call::from_kube("delete", &format!("polecat {namespace}/{name}"), error))?;
-        Ok(answer.left().unwrap_or_else(|| {
-            let mut gone = polecat.clone();
-            gone.metadata.finalizers = None;
-            gone.metadata.deletion_timestamp = gone.metadata.creation_timestamp.clone();
-            gone
-        }))
-    }
-
-    async fn patch_polecat(
-        &self,
-        act: &'static str,
-        polecat: &Polecat,
-        patch: &serde_json::Value,
-    ) -> Result<Polecat, Call> {
-        let (namespace, name) = (polecat.namespace().unwrap_or_default(), polecat.name_any());
-        let api: Api<Polecat> = self.namespaced(&namespace);
-        let params = manager();
-        let patched = api.patch(&name, &params, &Patch::Merge(patch)).await;
-        patched.map_err(|error| Call::from_kube(act, &format!("polecat {namespace}/{name}"), error))
-    }
-
-    /// Takes the predecessor's finalizer off a rig that nobody has changed since it was read.
-    pub async fn release_rig(&self, rig: &Rig) -> Result<(), Call> {
-        let ours = |f: &&String| f.as_str() != labels::PREDECESSOR_RIG_FINALIZER;
-        let finalizers: Vec<_> = rig.finalizers().iter().filter(ours).collect();
-        let patch = json!({"metadata": {
-            "resourceVersion": rig.metadata.resource_version,
-            "finalizers": finalizers,
-        }});
-        let api: Api<Rig> = Api::all(self.client.clone());
-        let name = rig.name_any();
-        let patched = api.patch(&name, &manager(), &Patch::Merge(&patch)).await;
-        patched
-            .map(drop)
-            .map_err(|error| Call::from_kube("release", &format!("rig {name}"), error))
+        let log = self.api::<Pod>(namespace).logs(pod, &params).await;
+        log.map_err(|error| {
+            let object = format!("{container}'s log of pod {namespace}/{pod}");
+            Call::from_kube("read", &object, error)
+        })
     }
 
     /// Creates a pod. It is posted, never applied: two operators cannot both succeed.
@@ -168,7 +93,7 @@ impl Cluster {
 
     /// Deletes the pod of that UID, with its own grace; none: it is gone.
     pub async fn delete_pod(&self, namespace: &str, name: &str, uid: &str) -> Result<Option<PodView>, Call> {
-        let api: Api<PodView> = self.namespaced(namespace);
+        let api: Api<PodView> = self.api(namespace);
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: Some(uid.to_owned()),
@@ -195,7 +120,7 @@ impl Cluster {
         uid: &str,
         granted: Share,
     ) -> Result<Option<PodView>, Call> {
-        let api: Api<PodView> = self.namespaced(namespace);
+        let api: Api<PodView> = self.api(namespace);
         let object = format!("pod {namespace}/{name}");
         let control = serde_json::to_string(&Control { granted }).map_err(|source| Call::Encode {
             object: object.clone(),
@@ -242,7 +167,7 @@ impl Cluster {
         name: &str,
         patch: serde_json::Value,
     ) -> Result<Option<PodView>, Call> {
-        let api: Api<PodView> = self.namespaced(namespace);
+        let api: Api<PodView> = self.api(namespace);
         match api.patch(name, &manager(), &Patch::Strategic(patch)).await {
             Ok(mut pod) => {
                 pod.prune();
@@ -254,7 +179,8 @@ impl Cluster {
     }
 }
 
-fn manager() -> PatchParams {
+/// For patches that others may add to.
+pub(super) fn manager() -> PatchParams {
     PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
