@@ -12,4 +12,6 @@ pub mod model;
 #[cfg(test)]
 mod reasons;
 #[cfg(test)]
+mod rooms;
+#[cfg(test)]
 mod threat_model;
