@@ -13,15 +13,17 @@ use tokio::task::JoinSet;
 use super::audit::{Request, Tally, writes_until_pod};
 use super::bare::Bare;
 use super::figures::{Spread, count, spread};
-use super::process::Process;
+use super::operator::{Observed, Operator};
 use super::world::World;
 
 /// Who gives the polecats their pods.
 pub enum Server<'a> {
-    /// A client that writes the same and does nothing else.
+    /// A client that writes the same and does nothing else, as soon as it has made the polecat itself.
     Bare(&'a Bare),
-    /// The operator, which runs as this process.
-    Operator(Process),
+    /// The same client, which learns of polecats by watch, as a controller does.
+    Watching(&'a Bare),
+    /// The operator.
+    Operator(&'a Operator),
 }
 
 /// How many polecats arrive, and how fast.
@@ -37,12 +39,14 @@ pub struct Load {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Round {
-    /// `bare` or `operator`.
+    /// `bare`, `watching` or `operator`.
     pub server: &'static str,
     /// How many polecats arrived a second.
     pub rate: u32,
     /// From the answer to the creation of a polecat until a watch shows its pod.
     pub created_to_pod: Spread,
+    /// From the answer to the creation of a polecat until a watch shows it: no server can begin before one does.
+    pub created_to_seen: Spread,
     /// From when the polecat was to arrive until a watch shows its pod.
     pub due_to_pod: Spread,
     /// Seconds from the first arrival until all have pods.
@@ -59,9 +63,50 @@ pub struct Round {
     /// Writes of each polecat until its pod existed: the mean and the most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub writes_until_pod: Option<(f64, usize)>,
+    /// Where the operator's time went.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
     /// Each polecat's time from created to pod.
     #[serde(skip)]
     pub times: Vec<Duration>,
+}
+
+/// A part of the operator's way from a polecat to its pod.
+#[derive(Clone, Debug, Serialize)]
+pub struct Part {
+    /// Which one.
+    pub name: &'static str,
+    /// How long it took.
+    #[serde(flatten)]
+    pub took: Observed,
+}
+
+/// The parts of the operator's way, by the operator's own metrics: a watch delivers a polecat, it waits to be reconciled,
+/// it is claimed, its pod is created.
+async fn parts(operator: &Operator) -> Result<Vec<Part>> {
+    let metrics = [
+        (
+            "queue",
+            "gastown_queue_duration_seconds",
+            &["kind=\"Polecat\""][..],
+        ),
+        (
+            "claim",
+            "gastown_act_duration_seconds",
+            &["kind=\"Polecat\"", "act=\"Claim\""],
+        ),
+        (
+            "post",
+            "gastown_act_duration_seconds",
+            &["kind=\"Polecat\"", "act=\"CreatePod\""],
+        ),
+    ];
+    let mut parts = Vec::new();
+    for (name, metric, labels) in metrics {
+        let took = operator.histogram(metric, labels).await?;
+        parts.extend(took.map(|took| Part { name, took }));
+    }
+    Ok(parts)
 }
 
 #[derive(Clone, Copy)]
@@ -78,6 +123,10 @@ pub async fn measure(world: &mut World, prefix: &str, load: Load, server: Server
         .collect();
     let api_server = world.api_server.cpu()?;
     let operator = operator_cpu(&server)?;
+    let watching = match server {
+        Server::Watching(bare) => Some(bare.watch().await?),
+        Server::Bare(_) | Server::Operator(_) => None,
+    };
     let start = Instant::now();
     let arrived = arrive(world, &names, load.rate, start, &server).await?;
     let limit = Duration::from_mins(3);
@@ -90,6 +139,13 @@ pub async fn measure(world: &mut World, prefix: &str, load: Load, server: Server
         .await?;
     let api_server = world.api_server.cpu()? - api_server;
     let operator = operator_cpu(&server)?.zip(operator).map(|(now, then)| now - then);
+    if let Some(watching) = watching {
+        watching.stop().await?;
+    }
+    let parts = match server {
+        Server::Operator(operator) => parts(operator).await?,
+        Server::Bare(_) | Server::Watching(_) => Vec::new(),
+    };
     super::cluster::settle().await;
     let requests = world.audit.read()?;
     let thousands = count(load.polecats) / 1000.0;
@@ -97,16 +153,19 @@ pub async fn measure(world: &mut World, prefix: &str, load: Load, server: Server
     Ok(Round {
         server: match server {
             Server::Bare(_) => "bare",
+            Server::Watching(_) => "watching",
             Server::Operator(_) => "operator",
         },
         rate: load.rate,
         created_to_pod: spread(seen.created_to_pod.clone()).context("no polecat arrived")?,
+        created_to_seen: spread(seen.created_to_seen).context("no polecat arrived")?,
         due_to_pod: spread(seen.due_to_pod).context("no polecat arrived")?,
         all_have_pods: seen.last_pod.duration_since(start).as_secs_f64(),
         all_working: seen.last_working.duration_since(start).as_secs_f64(),
         api_server_cpu: api_server / thousands,
         operator_cpu: operator.map(|used| used / thousands),
         requests: requests.iter().filter(|request| served(request)).collect(),
+        parts,
         writes_until_pod: operator.and_then(|_| until_pod(&requests, &names)),
         times: seen.created_to_pod,
     })
@@ -119,8 +178,8 @@ fn served(request: &Request) -> bool {
 
 fn operator_cpu(server: &Server<'_>) -> Result<Option<f64>> {
     match server {
-        Server::Bare(_) => Ok(None),
-        Server::Operator(process) => process.cpu().map(Some),
+        Server::Bare(_) | Server::Watching(_) => Ok(None),
+        Server::Operator(operator) => operator.process()?.cpu().map(Some),
     }
 }
 
@@ -138,7 +197,7 @@ async fn arrive(
         let (cluster, name) = (world.cluster.clone(), name.clone());
         let bare = match server {
             Server::Bare(bare) => Some((*bare).clone()),
-            Server::Operator(_) => None,
+            Server::Watching(_) | Server::Operator(_) => None,
         };
         under_way.spawn(async move {
             let answer = cluster.sling(&name).await?;
@@ -159,6 +218,7 @@ async fn arrive(
 
 struct Sight {
     created_to_pod: Vec<Duration>,
+    created_to_seen: Vec<Duration>,
     due_to_pod: Vec<Duration>,
     last_pod: Instant,
     last_working: Instant,
@@ -168,7 +228,7 @@ fn see(world: &World, names: &[String], arrived: &HashMap<String, Arrived>) -> R
     world.eyes.look(|seen| {
         let mut pods = Vec::new();
         let mut working = Vec::new();
-        let mut sight = (Vec::new(), Vec::new());
+        let mut sight = (Vec::new(), Vec::new(), Vec::new());
         for name in names {
             let times = arrived
                 .get(name)
@@ -180,11 +240,16 @@ fn see(world: &World, names: &[String], arrived: &HashMap<String, Arrived>) -> R
             // The pod can be seen before the answer to the polecat's creation is.
             sight.0.push(pod.saturating_duration_since(times.created));
             sight.1.push(pod.saturating_duration_since(times.due));
+            let polecat = seen.polecats.get(name);
+            sight
+                .2
+                .extend(polecat.map(|seen| seen.saturating_duration_since(times.created)));
             pods.push(pod);
             working.extend(seen.phase(name, PolecatPhase::Working));
         }
         Ok(Sight {
             created_to_pod: sight.0,
+            created_to_seen: sight.2,
             due_to_pod: sight.1,
             last_pod: pods.into_iter().max().context("no polecat arrived")?,
             last_working: working.into_iter().max().context("no polecat is Working")?,
@@ -247,10 +312,13 @@ pub async fn in_turn(world: &mut World, bare: &Bare, loads: &[Load], rounds: usi
             results.push(measure(world, &prefix, *load, Server::Bare(&bare)).await?);
             world.tell(results.last());
             world.empty().await?;
+            let prefix = format!("w{}r{round}", load.rate);
+            results.push(measure(world, &prefix, *load, Server::Watching(&bare)).await?);
+            world.tell(results.last());
+            world.empty().await?;
             let operator = world.start_operator().await?;
             let prefix = format!("b{}r{round}", load.rate);
-            let process = operator.process()?;
-            results.push(measure(world, &prefix, *load, Server::Operator(process)).await?);
+            results.push(measure(world, &prefix, *load, Server::Operator(&operator)).await?);
             world.tell(results.last());
             operator.stop().await?;
             world.empty().await?;

@@ -1,14 +1,23 @@
 //! The least that anybody could write for a polecat, written by a client that does nothing else.
 
+use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
+use futures::TryStreamExt as _;
 use gastown_api::pod::pod_name;
+use kube::Api;
+use kube::api::ObjectMeta;
+use kube::core::{ApiResource, GroupVersionKind, Object};
+use kube::runtime::watcher::{self, Event};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
 
-use super::cluster::{Answer, Change, Cluster, IN_FLIGHT, as_posted, pods, polecats};
+use super::cluster::{Answer, Change, Cluster, IN_FLIGHT, Metadata, NAMESPACE, as_posted, pods, polecats};
+use super::eyes::Unread;
 
 /// A client that writes what the operator writes, from a polecat and a pod that the operator made.
 #[derive(Clone)]
@@ -63,4 +72,67 @@ impl Bare {
             .await?;
         Ok(())
     }
+
+    /// Serves each polecat that a watch shows, as a controller learns of them: without it the client knows of a polecat
+    /// as soon as it has made it.
+    pub async fn watch(&self) -> Result<Watching> {
+        let (open, opened) = oneshot::channel();
+        let served = tokio::spawn(self.clone().serve_what_comes(open));
+        opened.await.context("the watch ended before it was open")?;
+        Ok(Watching(served))
+    }
+
+    async fn serve_what_comes(self, open: oneshot::Sender<()>) -> Result<()> {
+        let kind = GroupVersionKind::gvk(gastown_api::GROUP, gastown_api::VERSION, "Polecat");
+        let resource = ApiResource::from_gvk(&kind);
+        let client = self.cluster.client();
+        let api = Api::<Object<Unread, Unread>>::namespaced_with(client, NAMESPACE, &resource);
+        let mut open = Some(open);
+        let mut known = HashSet::new();
+        let mut under_way = JoinSet::new();
+        let mut events = pin!(watcher::watcher(api, watcher::Config::default()));
+        while let Some(event) = events.try_next().await.context("the bare client's watch broke")? {
+            match event {
+                Event::InitDone => drop(open.take().map(|open| open.send(()))),
+                Event::Apply(polecat) if known.insert(polecat.metadata.uid.clone()) => {
+                    let (bare, polecat) = (self.clone(), answer(polecat.metadata)?);
+                    under_way.spawn(async move { bare.serve(&polecat).await });
+                }
+                Event::Init | Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => {}
+            }
+            while let Some(served) = under_way.try_join_next() {
+                served.context("a polecat was not served to the end")??;
+            }
+        }
+        Err(anyhow!("the bare client's watch ended"))
+    }
+}
+
+/// A bare client that learns of polecats by watch, until it is stopped or dropped.
+pub struct Watching(JoinHandle<Result<()>>);
+
+impl Watching {
+    /// Stops it; fails if it had failed before.
+    pub async fn stop(mut self) -> Result<()> {
+        if self.0.is_finished() {
+            return (&mut self.0).await.context("the bare client was interrupted")?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn answer(metadata: ObjectMeta) -> Result<Answer> {
+    Ok(Answer {
+        metadata: Metadata {
+            name: metadata.name.context("an object has a name")?,
+            uid: metadata.uid.context("an object has a UID")?,
+            resource_version: metadata.resource_version.context("an object has a version")?,
+        },
+    })
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::arrival::{Round, together};
-use super::figures::mean;
+use super::figures::{Spread, mean};
 use super::life::{Ends, Lives};
 use super::listing::Listing;
 use super::proxy::Proxy;
@@ -108,6 +108,7 @@ fn arrivals(rounds: &[Round]) -> Vec<Row> {
             for (name, a, b) in [("p50", a.p50, b.p50), ("p99", a.p99, b.p99)] {
                 rows.push(beside(format!("created → pod {name}, {rate}/s"), "ms", a, b, 2.0));
             }
+            rows.extend(beside_a_watcher(rounds, rate, operator.created_to_pod));
         }
         let what = format!("API server CPU per 1,000, {rate}/s");
         rows.push(beside(
@@ -119,6 +120,23 @@ fn arrivals(rounds: &[Round]) -> Vec<Row> {
         ));
     }
     rows
+}
+
+/// The same beside a bare client that learns of polecats by watch, as the operator does.
+fn beside_a_watcher(rounds: &[Round], rate: u32, operator: Spread) -> Vec<Row> {
+    let Some(watching) = together(rounds, "watching", rate) else {
+        return Vec::new();
+    };
+    let bare = watching.created_to_pod;
+    let rows = [("p50", bare.p50, operator.p50), ("p99", bare.p99, operator.p99)].map(|(name, a, b)| {
+        let what = format!("created → pod {name}, {rate}/s, bare client by watch");
+        Row {
+            bar: "none: says where the time goes".to_owned(),
+            meets: None,
+            ..beside(what, "ms", a, b, 2.0)
+        }
+    });
+    rows.into()
 }
 
 fn writes(rounds: &[Round], lives: &Lives) -> Vec<Row> {

@@ -1,6 +1,6 @@
 //! What a watcher of pods and polecats sees, and when.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,8 +26,8 @@ pub struct Seen {
     pub pods: HashMap<String, Instant>,
     /// When each polecat was first seen in each phase, by its name.
     pub phases: HashMap<String, HashMap<PolecatPhase, Instant>>,
-    /// The polecats that exist.
-    pub polecats: HashSet<String>,
+    /// When each polecat that exists was first seen, by its name.
+    pub polecats: HashMap<String, Instant>,
 }
 
 impl Seen {
@@ -47,7 +47,7 @@ pub struct Eyes {
 
 /// The part of an object that is not looked at, so that watching costs little.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Unread {}
+pub(super) struct Unread {}
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Status {
@@ -166,5 +166,5 @@ fn note_polecat(seen: &mut Seen, polecat: &Object<Unread, Status>, now: Instant,
         let phases = seen.phases.entry(name.clone()).or_default();
         phases.entry(phase).or_insert(now);
     }
-    seen.polecats.insert(name);
+    seen.polecats.entry(name).or_insert(now);
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -100,6 +101,11 @@ impl Operator {
         Ok(sum(&self.get("/metrics").await?, name, label))
     }
 
+    /// The histogram `name` over all labels that contain each of `labels`; none where nothing was observed.
+    pub async fn histogram(&self, name: &str, labels: &[&str]) -> Result<Option<Observed>> {
+        Ok(observed(&self.get("/metrics").await?, name, labels))
+    }
+
     /// Asks it to end, and waits until it has.
     pub async fn stop(mut self) -> Result<()> {
         let id = self.process()?.id;
@@ -151,6 +157,64 @@ fn sum(metrics: &str, name: &str, label: &str) -> f64 {
     values.filter_map(|value| value.trim().parse::<f64>().ok()).sum()
 }
 
+/// The histogram of one metric, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Observed {
+    /// How many were observed.
+    pub count: f64,
+    /// Their mean.
+    pub mean: f64,
+    /// Half took at most this: the bound of a bucket.
+    pub p50: f64,
+    /// 99 of 100 took at most this: the bound of a bucket; none: more than the last bound.
+    pub p99: Option<f64>,
+}
+
+fn observed(metrics: &str, name: &str, labels: &[&str]) -> Option<Observed> {
+    let total = |part: &str| -> f64 {
+        let name = format!("{name}_{part}");
+        labelled(metrics, &name, labels).map(|(_, value)| value).sum()
+    };
+    let count = total("count");
+    let mut buckets: Vec<(f64, f64)> = Vec::new();
+    for (labels, value) in labelled(metrics, &format!("{name}_bucket"), labels) {
+        let (_, rest) = labels.split_once("le=\"")?;
+        let bound: f64 = rest.split('"').next()?.replace("+Inf", "inf").parse().ok()?;
+        match buckets
+            .iter_mut()
+            .find(|(known, _)| (known - bound).abs() < f64::EPSILON)
+        {
+            Some((_, sum)) => *sum += value,
+            None => buckets.push((bound, value)),
+        }
+    }
+    buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let bound = |share: f64| {
+        let within = buckets.iter().find(|(_, value)| *value >= count * share);
+        within
+            .map(|(bound, _)| bound * 1000.0)
+            .filter(|bound| bound.is_finite())
+    };
+    (count > 0.0).then(|| Observed {
+        count,
+        mean: total("sum") / count * 1000.0,
+        p50: bound(0.5).unwrap_or(f64::NAN),
+        p99: bound(0.99),
+    })
+}
+
+/// The labels and values of the metric `name` that has each of `labels`.
+fn labelled<'a>(metrics: &'a str, name: &str, labels: &[&str]) -> impl Iterator<Item = (&'a str, f64)> {
+    let of_name = metrics.lines().filter_map(move |line| line.strip_prefix(name));
+    of_name.filter_map(move |rest| {
+        let (of, value) = rest.strip_prefix('{')?.split_once('}')?;
+        let all = labels.iter().all(|label| of.contains(label));
+        all.then(|| value.trim().parse().ok().map(|value| (of, value)))
+            .flatten()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,5 +224,18 @@ mod tests {
         let metrics = "# TYPE a counter\na_total{kind=\"Polecat\",result=\"ok\"} 3\na_total{kind=\"Polecat\",result=\"error\"} 1\na_total{kind=\"Rig\"} 9\na_total_other 5\nb 7\n";
         assert!((sum(metrics, "a_total", "kind=\"Polecat\"") - 4.0).abs() < 1e-9);
         assert!((sum(metrics, "b", "") - 7.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_histogram_is_told_by_the_bounds_of_its_buckets() {
+        let metrics = "d_sum{kind=\"A\",act=\"Claim\"} 0.5\nd_count{kind=\"A\",act=\"Claim\"} 100\n\
+            d_bucket{le=\"0.005\",kind=\"A\",act=\"Claim\"} 60\nd_bucket{le=\"0.01\",kind=\"A\",act=\"Claim\"} 98\n\
+            d_bucket{le=\"+Inf\",kind=\"A\",act=\"Claim\"} 100\nd_count{kind=\"A\",act=\"Other\"} 7\n";
+        let histogram = observed(metrics, "d", &["kind=\"A\"", "act=\"Claim\""]).unwrap();
+        assert!((histogram.count - 100.0).abs() < 1e-9, "{histogram:?}");
+        assert!((histogram.mean - 5.0).abs() < 1e-9, "{histogram:?}");
+        assert!((histogram.p50 - 5.0).abs() < 1e-9, "{histogram:?}");
+        assert_eq!(histogram.p99, None);
+        assert_eq!(observed(metrics, "d", &["act=\"CreatePod\""]), None);
     }
 }
