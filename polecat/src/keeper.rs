@@ -2,6 +2,7 @@
 //! makes it read or run gains nothing.
 
 pub(crate) mod bundle;
+mod checkpoint;
 pub(crate) mod disk;
 mod end;
 pub(crate) mod hold;

@@ -13,6 +13,7 @@ mod opening;
 mod parking;
 pub(crate) mod parsers;
 mod proxy;
+mod refused;
 mod shorten;
 mod sse;
 mod stream;

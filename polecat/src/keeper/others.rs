@@ -15,7 +15,7 @@ use super::message::SavedTree;
 use super::read::{Read, Source, apart};
 use super::rules::Rules;
 use super::snapshot::{Context, TakeSnapshot};
-use super::work_trees::{WorkTree, WorkTrees};
+use super::work_trees::{Search, WorkTree, WorkTrees};
 use crate::console::{escape, explain};
 
 /// Where their files stand in the folder of held files, each below its number.
@@ -89,6 +89,44 @@ impl Others {
 }
 
 impl Context<'_> {
+    /// The clone, and all others that the agent may have changed.
+    pub(super) fn find(&self, known: &Known) -> WorkTrees {
+        let search = Search {
+            clone: self.work_tree,
+            volumes: self.volumes,
+            deadline: self.deadline,
+        };
+        search.run(|tree| self.is_copy(tree, known))
+    }
+
+    /// Whether the objects of a work tree's repository have a commit that the remote has: then it is a copy of the clone,
+    /// even where git takes it for no repository, since the agent broke its HEAD or configuration.
+    fn is_copy(&self, tree: &WorkTree, known: &Known) -> bool {
+        let git = self
+            .store
+            .git(self.deadline)
+            .env("GIT_OBJECT_DIRECTORY", tree.common_dir.join("objects"));
+        let has = |commit: &Sha| {
+            git.run(&["cat-file", "-e", &format!("{commit}^{{commit}}")])
+                .is_ok()
+        };
+        known.all().iter().any(has)
+    }
+
+    /// The submodules of the clone that are filled.
+    pub(super) fn modules(&self, clone: &WorkTree, known: &Known) -> Result<Vec<WorkTree>, TakeSnapshot> {
+        let search = Search {
+            clone: self.work_tree,
+            volumes: self.volumes,
+            deadline: self.deadline,
+        };
+        let modules = self.filled_modules(&clone.path, known.branch().as_str())?;
+        let roots = modules
+            .iter()
+            .map(|module| clone.path.join(super::path_of(module)));
+        Ok(roots.filter_map(|root| search.tree_at(&root)).collect())
+    }
+
     /// Reads every work tree but the clone's own, and opens their repositories.
     pub(super) fn others(
         &self,

@@ -20,7 +20,7 @@ use super::rules::{ApplyRules, Rules};
 use super::serve::Purpose;
 use super::store::{Last, Store, Tips, UseStore};
 use super::walk::WalkTree;
-use super::work_trees::{Search, WorkTree, WorkTrees};
+use super::work_trees::WorkTree;
 use crate::console::{explain, say};
 use crate::git::RunGit;
 
@@ -214,44 +214,8 @@ impl Context<'_> {
         })
     }
 
-    fn find(&self, known: &Known) -> WorkTrees {
-        let search = Search {
-            clone: self.work_tree,
-            volumes: self.volumes,
-            deadline: self.deadline,
-        };
-        search.run(|tree| self.is_copy(tree, known))
-    }
-
-    /// Whether the objects of a work tree's repository have a commit that the remote has: then it is a copy of the clone,
-    /// even where git takes it for no repository, since the agent broke its HEAD or configuration.
-    fn is_copy(&self, tree: &WorkTree, known: &Known) -> bool {
-        let git = self
-            .store
-            .git(self.deadline)
-            .env("GIT_OBJECT_DIRECTORY", tree.common_dir.join("objects"));
-        let has = |commit: &Sha| {
-            git.run(&["cat-file", "-e", &format!("{commit}^{{commit}}")])
-                .is_ok()
-        };
-        known.all().iter().any(has)
-    }
-
     pub(super) fn repository(&self, git_dir: &Path, known: &Known) -> AgentRepository {
         AgentRepository::open(git_dir, self.store.folder(), &known.all(), self.deadline)
-    }
-
-    fn modules(&self, clone: &WorkTree, known: &Known) -> Result<Vec<WorkTree>, TakeSnapshot> {
-        let search = Search {
-            clone: self.work_tree,
-            volumes: self.volumes,
-            deadline: self.deadline,
-        };
-        let modules = self.filled_modules(&clone.path, known.branch().as_str())?;
-        let roots = modules
-            .iter()
-            .map(|module| clone.path.join(super::path_of(module)));
-        Ok(roots.filter_map(|root| search.tree_at(&root)).collect())
     }
 }
 
