@@ -60,6 +60,16 @@ impl RepositoryUrl {
     pub fn port(&self) -> Option<u16> {
         self.port
     }
+
+    /// The port that is connected to.
+    #[must_use]
+    pub fn port_or_default(&self) -> u16 {
+        self.port.unwrap_or(match self.transport {
+            Transport::Ssh => 22,
+            Transport::Https => 443,
+            Transport::Http => 80,
+        })
+    }
 }
 
 impl FromStr for RepositoryUrl {

@@ -5,9 +5,11 @@
 
 mod digest;
 mod provider;
+mod roots;
 
 pub use digest::{Digest, ParseDigest, sha256};
 pub use provider::{EDITION, InstallProvider, client_config, install, module_version};
+pub use roots::{ReadRoots, roots};
 
 #[cfg(all(feature = "community", feature = "fips"))]
 compile_error!(

@@ -349,7 +349,7 @@ mod tests {
             "{both}"
         );
         std::fs::create_dir(dir.path().join("git")).unwrap();
-        std::fs::write(dir.path().join("git/ssh-privatekey"), git::sample_key()).unwrap();
+        std::fs::write(dir.path().join("git/ssh-privatekey"), fixture::SSH_KEY).unwrap();
         let one = message().await;
         assert!(
             !one.contains("git-creds") && one.contains("\"ANTHROPIC_API_KEY\""),
@@ -384,7 +384,7 @@ mod tests {
         ] {
             assert!(wrong.contains(part), "{part} not in {wrong}");
         }
-        std::fs::write(&key, git::sample_key()).unwrap();
+        std::fs::write(&key, fixture::SSH_KEY).unwrap();
         let missing = parked(Reason::SecretMissing).await;
         assert!(
             !missing.contains("git-creds"),

@@ -8,11 +8,11 @@ use crate::manifests::refused::{UNKNOWN, of_the_options, of_the_polecat, of_the_
 
 #[path = "../../operator/src/config/refused/table.rs"]
 mod configurations;
-#[path = "../../polecat/src/broker/git/secret/refused.rs"]
+#[path = "../../api/src/git_secret/refused.rs"]
 mod git_secrets;
 #[path = "../../operator/src/controller/polecat/validate/image/refused.rs"]
 mod images;
-#[path = "../../polecat/src/broker/model/credential/refused.rs"]
+#[path = "../../api/src/model_secret/refused.rs"]
 mod model_keys;
 
 /// How many there are at least, whatever is taken out of one table or the other.

@@ -2,6 +2,9 @@
 
 use gastown_api::work_order::WorkOrder;
 
+/// A private key as far as it is read before ssh; it opens nothing.
+pub const SSH_KEY: &str = "-----BEGIN PRIVATE KEY-----\nMAIFAA==\n-----END PRIVATE KEY-----\n";
+
 /// A work order with a budget-less model and an SSH repository.
 pub fn order() -> WorkOrder {
     serde_json::from_value(serde_json::json!({

@@ -10,7 +10,6 @@ mod host;
 mod in_the_way;
 mod inbound;
 mod inspect;
-mod key;
 pub(crate) mod parsers;
 mod pkt;
 mod policy;
@@ -32,8 +31,6 @@ use gastown_api::work_order::GitOrder;
 pub use child::Git;
 pub use classify::Failure;
 pub use host::Host;
-#[cfg(test)]
-pub(crate) use key::sample as sample_key;
 pub use policy::Names;
 pub use repository::Repository;
 pub use upstream::{Places, Upstream};

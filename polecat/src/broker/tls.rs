@@ -8,8 +8,6 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 
 use super::outward::{OpenProxy, Outward};
 
@@ -17,8 +15,8 @@ use super::outward::{OpenProxy, Outward};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenClient {
     /// `ca.crt` is there and holds no certificate.
-    #[error("failed to read ca.crt of the secret; it must hold certificates in PEM")]
-    ParseRoots,
+    #[error("failed to read ca.crt of the secret")]
+    ReadRoots(#[from] gastown_crypto::ReadRoots),
     /// The proxy.
     #[error(transparent)]
     OpenProxy(#[from] OpenProxy),
@@ -29,21 +27,7 @@ pub enum OpenClient {
 
 /// Trusts the `system`'s certificates and those of `extra`, both PEM.
 pub(super) fn roots(system: &[u8], extra: Option<&[u8]>) -> Result<RootCertStore, OpenClient> {
-    let mut store = RootCertStore::empty();
-    // One odd certificate in the system's bundle must not take the others away.
-    store.add_parsable_certificates(CertificateDer::pem_slice_iter(system).flatten());
-    if let Some(extra) = extra {
-        let mut found = false;
-        for certificate in CertificateDer::pem_slice_iter(extra) {
-            let certificate = certificate.map_err(|_| OpenClient::ParseRoots)?;
-            store.add(certificate).map_err(|_| OpenClient::ParseRoots)?;
-            found = true;
-        }
-        if !found {
-            return Err(OpenClient::ParseRoots);
-        }
-    }
-    Ok(store)
+    Ok(gastown_crypto::roots(system, extra)?)
 }
 
 /// A client that speaks HTTP/1.1, over TLS where the URL says so.
@@ -85,15 +69,4 @@ pub(super) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> 
         .and_then(std::io::Error::get_ref);
     let held = held.and_then(|held| find::<T>(held));
     held.or_else(|| error.source().and_then(find::<T>))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_certificate_file_without_certificates_is_refused_and_an_odd_system_bundle_is_not() {
-        assert!(matches!(roots(b"", Some(b"hello")), Err(OpenClient::ParseRoots)));
-        assert!(roots(b"garbage", None).is_ok());
-    }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use gastown_api::git::Sha;
+use gastown_api::known_hosts;
 use gastown_api::reason::Reason;
 use gastown_api::repository::Transport;
 use gastown_api::work_order::{GitOrder, ProxyOrder};
@@ -215,7 +216,7 @@ impl Upstream {
     fn https_route(&self, gateway: &Gateway, secret: &GitSecret) -> Result<Route, Failure> {
         let url = &self.order.repository;
         let mut hosts = secret.hosts.iter().chain(&self.order.trusted_hosts);
-        if secret.credential != Credential::Nothing && !secret::may_send_token(url, &mut hosts) {
+        if secret.credential != Credential::Nothing && !secret::names_host(url, &mut hosts) {
             return Err(Failure::new(
                 Reason::GitHostNotAllowed,
                 format!(
@@ -263,12 +264,13 @@ impl Upstream {
         };
         let map = secret::read_dir(&self.places.known_hosts);
         let map = map.get("known_hosts").map(|bytes| String::from_utf8_lossy(bytes));
-        let known = secret::known_hosts(
+        let sources = [
             secret.known_hosts.as_deref(),
             map.as_deref(),
-            &self.order.known_hosts,
-        );
-        let command = ssh::prepare(&self.places.private, &git.home, key, known)
+            Some(&self.order.known_hosts),
+        ];
+        let known = known_hosts::choose(&self.order.repository, sources.into_iter().flatten());
+        let command = ssh::prepare(&self.places.private, &git.home, key, &known)
             .map_err(|error| Failure::new(Reason::GitHostUnreachable, chain(&error)))?;
         Ok(Route {
             url: self.order.repository.as_str().to_owned(),

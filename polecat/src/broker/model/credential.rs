@@ -1,19 +1,13 @@
 //! The model's credential: read anew for each call from the mounted secret, never refreshed. Whoever refreshes a
 //! subscription's token invalidates the one that every other holder has.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub(super) use gastown_api::model_secret::Credential;
+use gastown_api::model_secret::{self, MAX_CREDENTIAL};
 use gastown_api::reason::Reason;
 use gastown_api::work_order::ModelOrder;
 use jiff::Timestamp;
-use serde::Deserialize;
-
-/// How Anthropic's tokens of a subscription begin, wherever they stand.
-const OAUTH_PREFIX: &str = "sk-ant-oat";
-
-/// The most bytes of a file with a credential.
-const MAX_FILE: u64 = 64 * 1024;
 
 /// Where the secrets are mounted.
 #[derive(Clone, Debug)]
@@ -26,17 +20,6 @@ pub struct Places {
     pub control: PathBuf,
 }
 
-/// What a call is authorised with.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum Credential {
-    /// An API key of the provider.
-    ApiKey(String),
-    /// A token of an Anthropic subscription.
-    Oauth(String),
-    /// Nothing: the endpoint asks for no key.
-    None,
-}
-
 /// Why there is no credential now. It passes when the secret changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Absent {
@@ -44,42 +27,6 @@ pub(super) struct Absent {
     pub reason: Reason,
     /// Which secret and key, in words.
     pub message: String,
-}
-
-/// Claude Code's file of credentials, as far as it is read here. The refresh token is not.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct File {
-    claude_ai_oauth: Option<Oauth>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Oauth {
-    access_token: String,
-    /// Milliseconds of the epoch.
-    expires_at: Option<i64>,
-}
-
-impl Credential {
-    /// Its text, for making sure that it is not in another one.
-    pub(super) fn reveal(&self) -> &str {
-        match self {
-            Self::ApiKey(text) | Self::Oauth(text) => text,
-            Self::None => "",
-        }
-    }
-}
-
-/// No log shows it.
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ApiKey(_) => "ApiKey",
-            Self::Oauth(_) => "Oauth",
-            Self::None => "None",
-        })
-    }
 }
 
 /// The credential that holds now. `refused` is one that the provider no longer takes: it is as good as none.
@@ -102,7 +49,8 @@ pub(super) fn read(
     };
     let Found { secret, key, text } = found;
     let place = format!("key {key:?} of secret {secret:?}");
-    let (credential, expires) = parse(key, &text, &place)?;
+    let (credential, expires) =
+        model_secret::parse(key, &text).map_err(|flaw| invalid(format!("{place} {flaw}")))?;
     if expires.is_some_and(|expires| expires <= now) {
         let when = expires.map(|expires| expires.to_string()).unwrap_or_default();
         return Err(expired(format!("{place} expired at {when}")));
@@ -136,66 +84,9 @@ fn find<'a>(order: &'a ModelOrder, places: &Places) -> Option<Found<'a>> {
 }
 
 fn text_of(path: &Path) -> Option<String> {
-    let small = std::fs::metadata(path).is_ok_and(|meta| meta.len() <= MAX_FILE);
-    let text = small.then(|| std::fs::read_to_string(path).ok()).flatten()?;
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
-fn parse(key: &str, text: &str, place: &str) -> Result<(Credential, Option<Timestamp>), Absent> {
-    if !key.ends_with("credentials.json") {
-        check(text).map_err(|flaw| invalid(format!("{place} {flaw}")))?;
-        let text = text.to_owned();
-        let oauth = text.starts_with(OAUTH_PREFIX) || key == "CLAUDE_CODE_OAUTH_TOKEN";
-        let credential = if oauth {
-            Credential::Oauth(text)
-        } else {
-            Credential::ApiKey(text)
-        };
-        return Ok((credential, None));
-    }
-    let file: Option<File> = serde_json::from_str(text).ok();
-    let oauth = file
-        .and_then(|file| file.claude_ai_oauth)
-        .filter(|oauth| !oauth.access_token.is_empty());
-    // Without the parser's words: they may quote the token.
-    let oauth = oauth.ok_or_else(|| {
-        invalid(format!(
-            "{place} is not what Claude Code writes: it has no claudeAiOauth.accessToken; put the whole file ~/.claude/.credentials.json"
-        ))
-    })?;
-    check(&oauth.access_token)
-        .map_err(|flaw| invalid(format!("{place}: its claudeAiOauth.accessToken {flaw}")))?;
-    let expires = oauth
-        .expires_at
-        .and_then(|millis| Timestamp::from_millisecond(millis).ok());
-    Ok((Credential::Oauth(oauth.access_token), expires))
-}
-
-/// A key is one word of plain letters; what else people put in its place is named and not shown.
-fn check(text: &str) -> Result<(), &'static str> {
-    if text.starts_with('{') {
-        Err("holds JSON; put that under .credentials.json, and the key alone here")
-    } else if text.starts_with(['"', '\'']) {
-        Err("stands in quotes; put the key without them")
-    } else if text.lines().nth(1).is_some() {
-        Err("has more than one line; put the key alone")
-    } else if text
-        .split_once('=')
-        .is_some_and(|(name, value)| is_variable(name) && !value.is_empty())
-    {
-        Err("is an assignment; put only what stands behind the =")
-    } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        Err("has spaces or characters that no key has; put the key alone, without \"Bearer\"")
-    } else {
-        Ok(())
-    }
-}
-
-/// Base64 has no underscore, so that a key that ends with `=` is none.
-fn is_variable(name: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
-    name.contains('_') && name.bytes().all(plain)
+    let small = std::fs::metadata(path).is_ok_and(|meta| meta.len() <= MAX_CREDENTIAL);
+    let bytes = small.then(|| std::fs::read(path).ok()).flatten()?;
+    model_secret::text(&bytes).map(str::to_owned)
 }
 
 fn invalid(message: String) -> Absent {
@@ -236,14 +127,10 @@ fn keys_of(order: &ModelOrder) -> String {
 }
 
 #[cfg(test)]
-mod refused;
-
-#[cfg(test)]
 mod tests {
     use gastown_api::polecat::Provider;
     use gastown_api::work_order::ApiKeyOrder;
 
-    use super::refused::REFUSED;
     use super::*;
     use crate::broker::fixture;
 
@@ -361,18 +248,16 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_no_key_is_named_with_its_remedy_and_not_shown() {
-        for (name, text, remedy) in REFUSED {
-            let absent = Mounted::new(&[(&format!("secret/{name}"), text)])
-                .read(None)
-                .unwrap_err();
-            assert_eq!(absent.reason, Reason::SecretInvalid, "{text}");
-            let words = absent.message;
-            for part in [*name, *remedy, "claude-creds"] {
-                assert!(words.contains(part), "{part} not in {words}");
-            }
-            assert!(!words.contains("t0k"), "{words}");
+    fn what_can_be_no_key_is_named_with_key_and_secret_and_not_shown() {
+        let absent = Mounted::new(&[("secret/ANTHROPIC_API_KEY", "Bearer t0ken")])
+            .read(None)
+            .unwrap_err();
+        assert_eq!(absent.reason, Reason::SecretInvalid);
+        let words = absent.message;
+        for part in ["\"ANTHROPIC_API_KEY\"", "\"claude-creds\"", "without \"Bearer\""] {
+            assert!(words.contains(part), "{part} not in {words}");
         }
+        assert!(!words.contains("t0k"), "{words}");
     }
 
     #[test]
@@ -412,13 +297,5 @@ mod tests {
         mounted.order.provider = Provider::Ollama;
         mounted.order.keyless = true;
         assert!(mounted.read(None) == Ok(Credential::None));
-    }
-
-    #[test]
-    fn no_log_shows_a_credential() {
-        assert_eq!(
-            format!("{:?} {:?}", oauth("secret"), api_key("secret")),
-            "Oauth ApiKey"
-        );
     }
 }

@@ -346,8 +346,15 @@ async fn ssh_works_with_the_key_and_a_known_host_and_names_what_is_wrong() {
     let failure = start(dir.path(), "b1", &order, UID).await.err().unwrap();
     assert_eq!(failure.reason, Reason::HostKeyUnknown, "{failure}");
     order.git.known_hosts.clone_from(&sshd.known_hosts);
+    // The secret pins another repository's host: what the chart ships for this one counts all the same.
+    let elsewhere = sshd.known_hosts.replace("127.0.0.1", "git.example");
+    mount(
+        &secret,
+        &[("ssh-privatekey", &sshd.key), ("known_hosts", &elsewhere)],
+    );
     let broker = start(dir.path(), "b2", &order, UID).await.unwrap();
     delivers(dir.path(), &broker, &sshd.repo).await;
+    std::fs::remove_file(secret.join("known_hosts")).unwrap();
     let other = dir.path().join("other");
     let keygen = std::process::Command::new("ssh-keygen")
         .args(["-q", "-t", "ed25519", "-N", "", "-f"])

@@ -132,7 +132,7 @@ fn is_der_sequence(bytes: &[u8]) -> bool {
 
 /// A key that can be read, and that opens nothing.
 #[cfg(test)]
-pub(crate) fn sample() -> String {
+pub(super) fn sample() -> String {
     tests::good()
 }
 
