@@ -1,16 +1,11 @@
-//! What must be in a git secret for a repository: the keys that the broker reads (`polecat/src/broker/git/secret.rs`).
+//! What keeps a git secret from working for a repository, by the rules of the broker, and the commands that cure it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use gastown_api::git_secret::{GitSecret, ReadSecret, names_host, parse};
+use gastown_api::known_hosts::{Coverage, PUBLISHED, coverage};
 use gastown_api::repository::{RepositoryUrl, Transport};
 use serde_json::Value;
 
-/// Keys that hold an SSH key, in the order the broker looks.
-pub const SSH_KEYS: [&str; 4] = ["ssh-privatekey", "id_rsa", "id_ed25519", "identity"];
-/// Keys that hold a token.
-pub const TOKEN_KEYS: [&str; 2] = ["token", "password"];
-/// Hosts whose keys the chart ships.
-pub const PUBLISHED: [&str; 3] = ["github.com", "gitlab.com", "bitbucket.org"];
+use crate::secret::{Data, values};
 
 /// ` --name NAME`, where it is not the default.
 fn name_flag(name: &str) -> String {
@@ -37,138 +32,147 @@ pub fn remedy(rig: &str, secret: &str, url: &RepositoryUrl) -> String {
     }
 }
 
+/// Reads the values of the secret `name` as the broker does.
+pub fn read(data: &Data, url: &RepositoryUrl, name: &str) -> Result<GitSecret, ReadSecret> {
+    parse(data, url, name, |pem| {
+        gastown_crypto::roots(b"", Some(pem)).is_ok()
+    })
+}
+
 /// What keeps the secret from working for `url`.
 pub fn problems(secret: &Value, url: &RepositoryUrl) -> Vec<String> {
-    let data = |key: &str| decoded(secret, key);
+    match read(&values(secret), url, "") {
+        Err(ReadSecret::Find { keys, .. }) => vec![format!("it has no key {keys} for the repository {url}")],
+        Err(ReadSecret::Use { key, flaw, .. }) => vec![format!("its key {key:?} {flaw}")],
+        Ok(secret) => misfits(&secret, url),
+    }
+}
+
+/// What can be read and is of another host.
+fn misfits(secret: &GitSecret, url: &RepositoryUrl) -> Vec<String> {
     let mut problems = Vec::new();
-    match url.transport() {
-        Transport::Ssh => {
-            match SSH_KEYS
-                .iter()
-                .find_map(|key| data(key).map(|value| (key, value)))
-            {
-                None => problems.push(format!(
-                    "it has no SSH key (none of {}) for the repository {url}",
-                    SSH_KEYS.join(", ")
-                )),
-                Some((key, value)) => {
-                    if let Err(why) = check_ssh_key(&value) {
-                        problems.push(format!("its key {key:?} {why}"));
-                    }
-                }
-            }
-            if data("known_hosts").is_none() && !PUBLISHED.contains(&url.host()) {
-                problems.push(format!(
-                    "it has no known_hosts with the key of {:?}, unless the chart or a ConfigMap has it",
-                    url.host()
-                ));
-            }
-        }
-        Transport::Https => {
-            if !TOKEN_KEYS.iter().any(|key| data(key).is_some()) {
-                problems.push(format!("it has no token or password for the repository {url}"));
-            }
-            if data("username").is_none() {
-                problems.push("it has no username to go with the token".to_owned());
-            }
-        }
-        Transport::Http => {}
+    if !secret.hosts.is_empty() && !names_host(url, secret.hosts.iter()) {
+        problems.push(format!(
+            "it was made for {}, not for {:?}, the host of {url}",
+            secret.hosts.join(", "),
+            url.host()
+        ));
+    }
+    let text = secret.known_hosts.as_deref().unwrap_or_default();
+    if url.transport() == Transport::Ssh
+        && !PUBLISHED.contains(&url.host())
+        && coverage(text, url) == Coverage::No
+    {
+        problems.push(format!(
+            "it has no known_hosts with the key of {:?}, unless the chart or a ConfigMap has it",
+            url.host()
+        ));
     }
     problems
 }
 
-/// The value of a key, if it is there and not empty.
-pub fn decoded(secret: &Value, key: &str) -> Option<Vec<u8>> {
-    let encoded = secret["data"][key].as_str()?;
-    STANDARD.decode(encoded).ok().filter(|value| !value.is_empty())
-}
+#[cfg(test)]
+pub mod testing {
+    /// A private key as far as it is read before ssh; it opens nothing. `mark` makes another.
+    pub fn key(mark: char) -> String {
+        let body = match mark {
+            'a' => "MAIFAA==",
+            _ => "MAIFBQ==",
+        };
+        format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n")
+    }
 
-/// Why a file is no private key that works without a person.
-pub fn check_ssh_key(bytes: &[u8]) -> Result<(), &'static str> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "is no text, so no private key")?;
-    let text = text.trim();
-    if text.starts_with("ssh-") || text.starts_with("ecdsa-") {
-        return Err("is a public key; give the file without .pub");
+    /// A line of `known_hosts` for that host.
+    pub fn host_line(host: &str) -> String {
+        format!("{host} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl")
     }
-    if !text.starts_with("-----BEGIN ") || !text.contains("PRIVATE KEY-----") {
-        return Err("is no private key in PEM or OpenSSH form");
-    }
-    if text.contains("ENCRYPTED") {
-        return Err(ENCRYPTED);
-    }
-    if text.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----") {
-        let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
-        let raw = STANDARD
-            .decode(body.trim())
-            .map_err(|_| "is cut off or damaged")?;
-        let magic = b"openssh-key-v1\0";
-        let rest = raw
-            .strip_prefix(magic.as_slice())
-            .ok_or("is cut off or damaged")?;
-        // A length of four bytes, then the cipher's name; `none` is a key without a passphrase.
-        if rest.get(4..8) != Some(b"none".as_slice()) {
-            return Err(ENCRYPTED);
-        }
-    }
-    Ok(())
 }
-
-const ENCRYPTED: &str = "has a passphrase, which nobody can type in a pod; make a deploy key without one (`ssh-keygen -t ed25519 -N ''`)";
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use serde_json::json;
 
-    fn secret(entries: &[(&str, &str)]) -> Value {
+    use super::testing::{host_line, key};
+    use super::*;
+
+    fn of(entries: &[(&str, &str)], url: &str) -> Vec<String> {
         let data: serde_json::Map<_, _> = entries
             .iter()
             .map(|(key, value)| ((*key).to_owned(), json!(STANDARD.encode(value))))
             .collect();
-        json!({"data": data})
-    }
-
-    fn openssh(cipher: &str) -> String {
-        let mut raw = b"openssh-key-v1\0".to_vec();
-        raw.extend(u32::try_from(cipher.len()).unwrap().to_be_bytes());
-        raw.extend(cipher.as_bytes());
-        let body = STANDARD.encode(raw);
-        format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{body}\n-----END OPENSSH PRIVATE KEY-----\n")
-    }
-
-    #[test]
-    fn a_key_that_cannot_work_in_a_pod_is_told_from_one_that_can() {
-        assert_eq!(check_ssh_key(openssh("none").as_bytes()), Ok(()));
-        assert!(
-            check_ssh_key(openssh("aes256-ctr").as_bytes())
-                .unwrap_err()
-                .contains("passphrase")
-        );
-        assert!(
-            check_ssh_key(b"ssh-ed25519 AAAA me")
-                .unwrap_err()
-                .contains("public")
-        );
-        assert!(check_ssh_key(b"hello").is_err());
-        assert!(check_ssh_key(&[0xff, 0xfe]).is_err());
+        problems(&json!({"data": data}), &url.parse().unwrap())
     }
 
     #[test]
     fn a_secret_is_measured_by_the_repository_it_is_for() {
-        let ssh: RepositoryUrl = "git@git.example.com:a/b".parse().unwrap();
-        let github: RepositoryUrl = "git@github.com:a/b".parse().unwrap();
-        let https: RepositoryUrl = "https://github.com/a/b".parse().unwrap();
-        let key = openssh("none");
-        assert_eq!(
-            problems(&secret(&[("ssh-privatekey", &key)]), &github),
-            Vec::<String>::new()
-        );
-        assert_eq!(problems(&secret(&[("ssh-privatekey", &key)]), &ssh).len(), 1);
-        assert_eq!(problems(&secret(&[("ssh-privatekey", &key)]), &https).len(), 2);
-        assert_eq!(
-            problems(&secret(&[("token", "t"), ("username", "u")]), &https),
-            Vec::<String>::new()
-        );
-        assert_eq!(problems(&secret(&[]), &ssh).len(), 2);
+        let key = key('a');
+        let (ssh, github) = ("git@git.example.com:a/b", "git@github.com:a/b");
+        let https = "https://github.com/a/b";
+        let line = host_line("git.example.com");
+        for (entries, url) in [
+            (&[("ssh-privatekey", key.as_str())][..], github),
+            (&[("ssh-privatekey", &key), ("known_hosts", &line)], ssh),
+            (&[("token", "t"), ("username", "u")], https),
+            (
+                &[
+                    ("token", "t"),
+                    ("username", "u"),
+                    ("hosts", "gitlab.com,github.com"),
+                ],
+                https,
+            ),
+        ] {
+            assert_eq!(of(entries, url), Vec::<String>::new(), "{entries:?}");
+        }
+        for (entries, url, told) in [
+            (&[][..], ssh, "no key \"ssh-privatekey\""),
+            (&[("ssh-privatekey", key.as_str())], ssh, "no known_hosts"),
+            (&[("ssh-privatekey", &key)], https, "\"username\""),
+            (
+                &[
+                    ("ssh-privatekey", &key),
+                    ("known_hosts", &host_line("other.example.com")),
+                ],
+                ssh,
+                "no known_hosts with the key of \"git.example.com\"",
+            ),
+            (
+                &[("ssh-privatekey", &key), ("hosts", "gitlab.com")],
+                github,
+                "made for gitlab.com, not for \"github.com\"",
+            ),
+            (
+                &[("token", "t"), ("username", "u"), ("hosts", "gitlab.com")],
+                https,
+                "made for gitlab.com",
+            ),
+            (&[("ssh-privatekey", "ssh-ed25519 AAAA me")], github, "public key"),
+            (
+                &[("ssh-privatekey", &key[..40])],
+                github,
+                "\"ssh-privatekey\" is cut off",
+            ),
+            (
+                &[("ssh-privatekey", &key), ("known_hosts", "github.com")],
+                github,
+                "\"known_hosts\" has no line",
+            ),
+            (
+                &[("token", "t\nu"), ("username", "u")],
+                https,
+                "\"token\" has more than one line",
+            ),
+            (
+                &[("token", "t"), ("username", "u"), ("ca.crt", "x")],
+                https,
+                "\"ca.crt\" holds no certificate",
+            ),
+        ] {
+            let problems = of(entries, url);
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].contains(told), "{told} not in {problems:?}");
+        }
     }
 }

@@ -18,6 +18,7 @@ mod logs;
 mod model_secret;
 mod names;
 mod output;
+mod secret;
 mod session;
 pub mod validate;
 mod view;

@@ -1,29 +1,19 @@
-//! What is in a secret with model credentials: the keys that the broker reads. Values are looked at, never shown.
+//! What keeps a secret with model credentials from working, by the rules of the broker, and the command that cures it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use gastown_api::model_secret::{API_KEY, CREDENTIALS, HOME, MEMORY, OAUTH_TOKEN, SETTINGS, parse, text};
+use gastown_api::polecat::Provider;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::git_secret::decoded;
+use crate::secret::{Data, values};
 
-/// Claude Code's own credentials, as `auth sync` writes them.
-pub const CREDENTIALS: &str = ".credentials.json";
-/// The name that the predecessor's documents used.
-const CREDENTIALS_ALIAS: &str = "credentials.json";
-/// A key of the Anthropic API.
-pub const API_KEY: &str = "ANTHROPIC_API_KEY";
-/// What `claude setup-token` prints.
-pub const OAUTH_TOKEN: &str = "CLAUDE_CODE_OAUTH_TOKEN";
-/// Claude Code's settings.
-pub const SETTINGS: &str = "settings.json";
-/// The user's own instructions to agents.
-pub const MEMORY: &str = "CLAUDE.md";
-/// Skills, hooks, commands and agents.
-pub const HOME: &str = "claude-home.tar.gz";
-
-/// The most bytes of all values of a Secret together; the API server's limit.
-pub const MAX_BYTES: usize = 1024 * 1024;
+/// The providers whose keys are looked for, in this order.
+const PROVIDERS: [Provider; 4] = [
+    Provider::Anthropic,
+    Provider::Litellm,
+    Provider::Openai,
+    Provider::Ollama,
+];
 
 /// ` --secret NAME`, where it is not the default.
 fn name_flag(name: &str) -> String {
@@ -39,73 +29,101 @@ pub fn remedy(secret: &str) -> String {
     format!("kubectl gt auth sync{}", name_flag(secret))
 }
 
+/// The keys that hold credentials, whichever the provider.
+pub fn credential_keys() -> impl Iterator<Item = &'static str> {
+    PROVIDERS
+        .into_iter()
+        .flat_map(|provider| provider.credential_keys().iter().copied())
+}
+
+/// The key that counts: the first that is filled.
+pub fn credential(data: &Data) -> Option<&'static str> {
+    credential_keys().find(|key| data.get(*key).and_then(|value| text(value)).is_some())
+}
+
+/// Why the credential under `key` does not work now; none: it does.
+pub fn flaw(key: &str, value: &[u8], now: Timestamp) -> Option<String> {
+    match text(value).map(|text| parse(key, text)) {
+        None => Some("is empty, no text, or too long".to_owned()),
+        Some(Err(flaw)) => Some(flaw.to_string()),
+        Some(Ok((_, Some(at)))) if at <= now => Some(format!("expired at {at}")),
+        Some(Ok(_)) => None,
+    }
+}
+
 /// What keeps the secret from working.
 pub fn problems(secret: &Value, now: Timestamp) -> Vec<String> {
-    let has = |key: &str| decoded(secret, key).is_some();
-    let own = [CREDENTIALS, CREDENTIALS_ALIAS]
-        .into_iter()
-        .find_map(|key| decoded(secret, key));
-    let mut problems = Vec::new();
-    match own {
-        None if !has(API_KEY) && !has(OAUTH_TOKEN) && !has_any_key(secret) => {
-            problems.push(format!(
-                "it holds no credential ({CREDENTIALS}, {API_KEY} or {OAUTH_TOKEN})"
-            ));
+    let data = values(secret);
+    match credential(&data) {
+        Some(key) => {
+            let flaw = flaw(key, &data[key], now).map(|flaw| format!("its key {key:?} {flaw}"));
+            flaw.into_iter().collect()
         }
-        Some(bytes) if !has(API_KEY) && !has(OAUTH_TOKEN) => match expiry(&bytes) {
-            Some(at) if at <= now => problems.push(format!("its credentials expired at {at}")),
-            Some(_) => {}
-            None => problems.push(format!("its {CREDENTIALS} has no access token")),
-        },
-        _ => {}
+        None if has_any_key(&data) => Vec::new(),
+        None => vec![format!(
+            "it holds no credential ({CREDENTIALS}, {API_KEY} or {OAUTH_TOKEN})"
+        )],
     }
-    problems
 }
 
 /// Whether there is a key of another name, as `apiKeySecretRef` allows.
-fn has_any_key(secret: &Value) -> bool {
+fn has_any_key(data: &Data) -> bool {
     let known = [SETTINGS, MEMORY, HOME];
-    let data = secret["data"].as_object();
-    data.is_some_and(|data| data.keys().any(|key| !known.contains(&key.as_str())))
+    let other = |key: &String| !known.contains(&key.as_str()) && !credential_keys().any(|known| known == key);
+    data.keys().any(other)
 }
 
-/// When Claude Code's credentials expire; none: they are not to be read.
-pub fn expiry(credentials: &[u8]) -> Option<Timestamp> {
-    let value: Value = serde_json::from_slice(credentials).ok()?;
-    let oauth = &value["claudeAiOauth"];
-    oauth["accessToken"].as_str().filter(|token| !token.is_empty())?;
-    Timestamp::from_millisecond(oauth["expiresAt"].as_i64()?).ok()
-}
-
-/// The size of a value of a Secret.
-pub fn size(encoded: &str) -> usize {
-    STANDARD.decode(encoded).map_or(0, |value| value.len())
+/// When the credential under `key` expires; none: never, or it cannot be read.
+pub fn expiry(key: &str, value: &[u8]) -> Option<Timestamp> {
+    parse(key, text(value)?).ok()?.1
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use serde_json::json;
 
-    fn secret(key: &str, value: &str) -> Value {
-        json!({"data": {key: STANDARD.encode(value)}})
+    use super::*;
+
+    fn of(entries: &[(&str, &str)]) -> Vec<String> {
+        let data: serde_json::Map<_, _> = entries
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), json!(STANDARD.encode(value))))
+            .collect();
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        problems(&json!({"data": data}), now)
     }
 
     #[test]
-    fn an_expired_or_missing_credential_is_told() {
-        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let credentials =
-            |at: i64| json!({"claudeAiOauth": {"accessToken": "x", "expiresAt": at}}).to_string();
-        let late = now.as_millisecond() + 1000;
-        assert_eq!(
-            problems(&secret(CREDENTIALS, &credentials(late)), now),
-            Vec::<String>::new()
-        );
-        let expired = problems(&secret(CREDENTIALS, &credentials(1000)), now);
-        assert!(expired[0].contains("expired at 1970"), "{expired:?}");
-        assert_eq!(problems(&secret(CREDENTIALS, "{}"), now).len(), 1);
-        assert_eq!(problems(&secret(SETTINGS, "{}"), now).len(), 1);
-        assert_eq!(problems(&secret(API_KEY, "k"), now), Vec::<String>::new());
-        assert_eq!(problems(&secret("my-key", "k"), now), Vec::<String>::new());
+    fn an_expired_missing_or_unusable_credential_is_told_as_the_broker_would() {
+        let file = |at: i64| json!({"claudeAiOauth": {"accessToken": "x", "expiresAt": at}}).to_string();
+        let (late, early) = (file(4_102_444_800_000), file(1000));
+        for good in [
+            &[(CREDENTIALS, late.as_str())][..],
+            &[(API_KEY, "k")],
+            &[("OPENAI_API_KEY", "k")],
+            &[("my-key", "k")],
+            // The key counts before the file, as in the broker.
+            &[(API_KEY, "k"), (CREDENTIALS, &early)],
+            &[(CREDENTIALS, r#"{"claudeAiOauth":{"accessToken":"x"}}"#)],
+        ] {
+            assert_eq!(of(good), Vec::<String>::new(), "{good:?}");
+        }
+        for (bad, told) in [
+            (&[(CREDENTIALS, early.as_str())][..], "expired at 1970"),
+            (&[(CREDENTIALS, "{}")], "accessToken"),
+            (&[(SETTINGS, "{}")], "no credential"),
+            (&[(API_KEY, " \n")], "no credential"),
+            (&[(API_KEY, "Bearer k"), (CREDENTIALS, &late)], "Bearer"),
+            (&[(API_KEY, "ANTHROPIC_API_KEY=k")], "behind the ="),
+            (&[(OAUTH_TOKEN, "\"k\"")], "quotes"),
+        ] {
+            let problems = of(bad);
+            assert!(
+                problems.len() == 1 && problems[0].contains(told),
+                "{bad:?}: {problems:?}"
+            );
+        }
     }
 }

@@ -269,7 +269,7 @@ async fn the_agent_sees_the_skill_and_settings_that_were_synced_and_nothing_else
         claude_folder(world, &shell);
         // Root reads any file; without these two capabilities it is a user as others are.
         let sync = format!(
-            "setpriv --bounding-set=-dac_override,-dac_read_search kubectl gt auth sync -n {}",
+            "setpriv --bounding-set=-dac_override,-dac_read_search kubectl gt auth sync --yes -n {}",
             world.namespace
         );
         let synced = shell.run(&sync).await.succeeds();

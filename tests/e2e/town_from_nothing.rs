@@ -117,8 +117,10 @@ async fn quick_start(shell: &Shell, world: &World) {
         "kubectl gt rig create my-project \\\n  --git-url {url} \\\n  --prefix mp \\\n  -n gastown-system"
     ))
     .await;
-    let _ = run("kubectl gt auth sync -n gastown-system")
+    let _ = shell
+        .run_in_terminal("kubectl gt auth sync -n gastown-system", "y\n")
         .await
+        .succeeds()
         .says(".credentials.json");
     let slung = run("kubectl gt sling issue-123 my-project --name furiosa -n gastown-system").await;
     let remedy = remedy(&slung.stderr);

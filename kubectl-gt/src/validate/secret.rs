@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::Problem;
 use super::metadata;
-use crate::git_secret::{SSH_KEYS, TOKEN_KEYS};
-use crate::model_secret::{API_KEY, CREDENTIALS, HOME, MEMORY, OAUTH_TOKEN, SETTINGS};
+use crate::model_secret::credential_keys;
+use gastown_api::git_secret::{SSH_KEYS, TOKEN_KEYS};
+use gastown_api::model_secret::{HOME, MEMORY, SETTINGS};
 
 const FIELDS: [&str; 7] = [
     "apiVersion",
@@ -53,20 +54,10 @@ pub fn check(object: &Value) -> Vec<Problem> {
             }
         }
     }
-    let known = [
-        API_KEY,
-        OAUTH_TOKEN,
-        CREDENTIALS,
-        SETTINGS,
-        MEMORY,
-        HOME,
-        "credentials.json",
-    ];
-    let known: Vec<_> = known
-        .iter()
-        .chain(&SSH_KEYS)
-        .chain(&TOKEN_KEYS)
-        .copied()
+    let known: Vec<_> = credential_keys()
+        .chain([SETTINGS, MEMORY, HOME])
+        .chain(SSH_KEYS)
+        .chain(TOKEN_KEYS)
         .collect();
     if !keys.iter().any(|key| known.contains(key)) {
         problems.push(Problem::new(

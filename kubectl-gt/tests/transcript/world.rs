@@ -56,7 +56,7 @@ impl World {
                 world.remove(&object);
             }
         }
-        for secret in ["git-creds", "claude-creds"] {
+        for secret in ["git-creds", "git-creds-beside", "claude-creds"] {
             let _was_there = world.send(
                 "DELETE",
                 &format!("/api/v1/namespaces/town/secrets/{secret}"),
@@ -136,9 +136,14 @@ impl World {
 
     /// A rig that the operator has looked at.
     pub fn rig(&self, name: &str) {
+        self.rig_of(name, "git@git.example.com:org/repo.git");
+    }
+
+    /// The same, of that repository.
+    pub fn rig_of(&self, name: &str, url: &str) {
         let rig = json!({
             "apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Rig", "metadata": {"name": name},
-            "spec": {"gitURL": "git@git.example.com:org/repo.git", "beadsPrefix": "mp"},
+            "spec": {"gitURL": url, "beadsPrefix": "mp"},
         });
         self.send("POST", &format!("{GROUP}/rigs"), &rig).unwrap();
         let status = json!({"status": {"phase": "Ready", "polecatCount": 1, "conditions": [
@@ -177,14 +182,15 @@ impl World {
         .ok()
     }
 
-    /// An object of the core group.
+    /// A secret of `town`.
     pub fn secret(&self, name: &str) -> Value {
-        self.send(
-            "GET",
-            &format!("/api/v1/namespaces/town/secrets/{name}"),
-            &Value::Null,
-        )
-        .unwrap()
+        self.find_secret(name).unwrap()
+    }
+
+    /// The secret, if it exists.
+    pub fn find_secret(&self, name: &str) -> Option<Value> {
+        let path = format!("/api/v1/namespaces/town/secrets/{name}");
+        self.send("GET", &path, &Value::Null).ok()
     }
 
     fn send(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {

@@ -2,13 +2,32 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _, stderr, stdin};
 
-/// Whether a person can be asked: both what is shown and what is typed is a terminal.
-pub fn can_ask() -> bool {
-    stdin().is_terminal() && stderr().is_terminal()
+use crate::command::CommandError;
+
+/// A question, and what is said to whoever cannot or does not agree.
+pub struct Question<'a> {
+    /// What is asked.
+    pub text: &'a str,
+    /// Why nothing is done where there is no terminal, with the flags that answer instead.
+    pub unasked: &'a str,
+    /// What is left as it was, and what to do instead.
+    pub declined: &'a str,
 }
 
-/// Whether the person says yes; no answer is no.
-pub fn ask(question: &str) -> std::io::Result<bool> {
+impl Question<'_> {
+    /// Goes on if a person says yes. Without a terminal nobody can, so nothing is done; no answer is no.
+    pub fn agree(&self) -> Result<(), CommandError> {
+        if !(stdin().is_terminal() && stderr().is_terminal()) {
+            return Err(CommandError::Usage(self.unasked.to_owned()));
+        }
+        match ask(self.text) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(CommandError::Refused(self.declined.to_owned())),
+        }
+    }
+}
+
+fn ask(question: &str) -> std::io::Result<bool> {
     let mut talk = stderr();
     write!(talk, "{question} [y/N] ")?;
     talk.flush()?;

@@ -1,19 +1,22 @@
-//! `kubectl gt auth git`: makes the git secret.
+//! `kubectl gt auth git`: makes the git secret, or adds to it.
 
-use std::collections::BTreeMap;
+mod host_keys;
+mod merge;
+
 use std::path::{Path, PathBuf};
 
 use clap_complete::ArgValueCompleter;
+use gastown_api::git_secret::{CA, HOSTS, KNOWN_HOSTS, SSH_KEYS, TOKEN_KEYS, USERNAME, read_ssh_key};
 use gastown_api::repository::{RepositoryUrl, Transport};
+use serde_json::json;
 
-use super::confirm;
+use self::merge::{Other, merged, needed_by};
 use super::secret::{Draft, WriteArgs};
-use crate::cluster::Resource;
+use crate::cluster::{Cluster, Resource, Selection};
 use crate::command::{CommandError, GIT_SECRET};
 use crate::complete;
 use crate::error::Error;
-use crate::git_secret::{PUBLISHED, check_ssh_key};
-use crate::host_key::{self, HostKey};
+use crate::secret::Data;
 use crate::session::Session;
 use crate::view::Rig;
 
@@ -52,9 +55,12 @@ pub struct Args {
     /// A certificate to trust for the host, as PEM.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// The secret's name.
-    #[arg(long, visible_alias = "secret", default_value = GIT_SECRET)]
-    name: String,
+    /// The secret's name; by default the rig's, else git-creds. If that holds a credential that other rigs need, git-creds-RIG.
+    #[arg(long, visible_alias = "secret", value_name = "SECRET")]
+    name: Option<String>,
+    /// Replace the secret's credential although other rigs or hosts need it.
+    #[arg(long)]
+    replace: bool,
     /// Trust the host keys that are shown without being asked.
     #[arg(short, long)]
     yes: bool,
@@ -63,49 +69,155 @@ pub struct Args {
 }
 
 impl Args {
-    /// Makes the secret.
+    /// Makes the secret, or adds to it.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
         let cluster = session.cluster().await?;
-        let url = match (&self.rig, &self.url) {
-            (Some(rig), _) => {
-                Rig::read(&cluster.get_named(Resource::RIGS, rig).await?)
-                    .spec
-                    .git_url
-            }
-            (None, url) => url.clone().unwrap_or_default(),
+        let rig = match &self.rig {
+            Some(rig) => Some(Rig::read(&cluster.get_named(Resource::RIGS, rig).await?)),
+            None => None,
+        };
+        let url = match &rig {
+            Some(rig) => &rig.spec.git_url,
+            None => self.url.as_deref().unwrap_or_default(),
         };
         let url: RepositoryUrl = url
             .parse()
             .map_err(|error: gastown_api::repository::ParseRepository| {
                 CommandError::Invalid(error.to_string())
             })?;
-        let mut data = self.credential(&url)?;
+        let mut new = self.credential(&url)?;
         if url.transport() == Transport::Ssh
             && let Some(known) = self.host_keys(session, &url).await?
         {
-            data.insert("known_hosts", known.into_bytes());
+            new.insert(KNOWN_HOSTS.to_owned(), known.into_bytes());
         }
         if let Some(path) = &self.ca {
-            data.insert("ca.crt", certificate(path)?);
+            new.insert(CA.to_owned(), certificate(path)?);
         }
-        let draft = Draft {
-            name: &self.name,
-            data,
-            annotations: BTreeMap::new(),
-        };
+        let draft = self.draft(session, &cluster, rig.as_ref(), &url, &new).await?;
         let purpose = format!(" for {}", url.host());
-        self.write.write(session, &cluster, &draft, &purpose).await
+        self.write.write(session, &cluster, &draft, &purpose).await?;
+        match rig {
+            Some(rig) => self.tell_rig(session, &cluster, &rig, &draft.name).await,
+            None => Ok(()),
+        }
     }
 
-    fn credential(&self, url: &RepositoryUrl) -> Result<BTreeMap<&'static str, Vec<u8>>, CommandError> {
-        let mut data = BTreeMap::new();
+    /// What is written, and to which secret: one whose credential nobody else needs.
+    async fn draft(
+        &self,
+        session: &Session,
+        cluster: &Cluster,
+        rig: Option<&Rig>,
+        url: &RepositoryUrl,
+        new: &Data,
+    ) -> Result<Draft, Error> {
+        let of_rig = rig.and_then(Rig::git_secret).unwrap_or(GIT_SECRET);
+        let mut name = self.name.clone().unwrap_or_else(|| of_rig.to_owned());
+        loop {
+            let existing = self.write.existing(session, cluster, &name).await?;
+            let needed = if self.replace || existing.data.is_empty() {
+                Vec::new()
+            } else {
+                let others = self.others(cluster, &name).await?;
+                needed_by(&existing.data, new, url, &others)
+            };
+            if needed.is_empty() {
+                let data = merged(&existing.data, new, url);
+                // The broker would park every pod with these words.
+                crate::git_secret::read(&data, url, &name)
+                    .map_err(|error| CommandError::Invalid(error.to_string()))?;
+                return Ok(Draft {
+                    name,
+                    existing,
+                    data,
+                    ..Draft::default()
+                });
+            }
+            let needed = needed.join(", ");
+            let own = rig.map(|rig| format!("{GIT_SECRET}-{}", rig.metadata.name));
+            match own.filter(|own| self.name.is_none() && *own != name) {
+                Some(own) => {
+                    session.talk.note(&format!(
+                        "secret {name:?} holds another credential, which {needed} needs: this one goes into secret {own:?}"
+                    ));
+                    name = own;
+                }
+                None => {
+                    return Err(CommandError::Refused(format!(
+                        "secret {name:?} holds another credential, which {needed} needs; choose another secret with --name, or replace it for all with --replace"
+                    ))
+                    .into());
+                }
+            }
+        }
+    }
+
+    /// The other rigs whose polecats use the secret.
+    async fn others(&self, cluster: &Cluster, secret: &str) -> Result<Vec<Other>, Error> {
+        let mut others = Vec::new();
+        cluster
+            .each_page(Resource::RIGS, &Selection::default(), |page| {
+                let rigs = page.items.iter().map(Rig::read).filter(|rig| {
+                    rig.git_secret().unwrap_or(GIT_SECRET) == secret
+                        && self.rig.as_deref() != Some(rig.metadata.name.as_str())
+                });
+                others.extend(rigs.filter_map(|rig| {
+                    Some(Other {
+                        url: rig.spec.git_url.parse().ok()?,
+                        rig: rig.metadata.name,
+                    })
+                }));
+                Ok::<_, Error>(())
+            })
+            .await?;
+        Ok(others)
+    }
+
+    /// Has the rig's polecats use the secret. A name that the user chose may be for single polecats: then it is only said.
+    async fn tell_rig(
+        &self,
+        session: &Session,
+        cluster: &Cluster,
+        rig: &Rig,
+        secret: &str,
+    ) -> Result<(), Error> {
+        let name = &rig.metadata.name;
+        if rig.git_secret().unwrap_or(GIT_SECRET) == secret {
+            return Ok(());
+        }
+        let patch = json!({"spec": {"gitSecretRef": {"name": secret}}});
+        if self.name.is_some() {
+            session.talk.note(&format!(
+                "rig {name:?} uses another secret; to change that: kubectl patch rig {name} --type=merge -p '{patch}'"
+            ));
+            return Ok(());
+        }
+        if !self.write.dry_run.is_client() {
+            cluster
+                .merge(Resource::RIGS, name, &patch, self.write.dry_run.mode())
+                .await?;
+        }
+        let verb = if self.write.dry_run.is_on() {
+            "would use"
+        } else {
+            "uses"
+        };
+        session
+            .talk
+            .note(&format!("rig {name:?} now {verb} secret {secret:?}"));
+        Ok(())
+    }
+
+    fn credential(&self, url: &RepositoryUrl) -> Result<Data, CommandError> {
+        let mut data = Data::new();
         match (&self.key, url.transport()) {
             (Some(path), Transport::Ssh) => {
                 let key = read(path)?;
                 let path = path.to_string_lossy();
-                check_ssh_key(&key)
+                let key = read_ssh_key(&key)
                     .map_err(|why| CommandError::Invalid(format!("the key {path:?} {why}")))?;
-                data.insert("ssh-privatekey", key);
+                data.insert(SSH_KEYS[0].to_owned(), key);
             }
             (Some(_), _) => {
                 return Err(CommandError::Usage(format!(
@@ -123,14 +235,14 @@ impl Args {
                 )));
             }
             (None, Transport::Https) => {
-                data.insert("token", self.token()?.into_bytes());
-                data.insert("username", self.username(url).into_bytes());
+                data.insert(TOKEN_KEYS[1].to_owned(), self.token()?.into_bytes());
+                data.insert(USERNAME.to_owned(), self.username(url).into_bytes());
             }
         }
         let mut hosts = vec![url.host().to_owned()];
         hosts.extend(self.host.iter().map(|host| host.to_ascii_lowercase()));
         hosts.dedup();
-        data.insert("hosts", hosts.join("\n").into_bytes());
+        data.insert(HOSTS.to_owned(), hosts.join("\n").into_bytes());
         Ok(data)
     }
 
@@ -170,113 +282,17 @@ impl Args {
         };
         self.username.clone().unwrap_or_else(|| of_host.to_owned())
     }
-
-    /// The lines to pin; none: the chart ships the keys of this host.
-    async fn host_keys(
-        &self,
-        session: &Session,
-        url: &RepositoryUrl,
-    ) -> Result<Option<String>, CommandError> {
-        if let Some(path) = &self.known_hosts {
-            let text = String::from_utf8_lossy(&read(path)?).into_owned();
-            if host_key::parse(&text).is_empty() {
-                return Err(CommandError::Invalid(format!(
-                    "{:?} holds no host key; make it with `ssh-keyscan {} > FILE`, and compare the fingerprints",
-                    path.to_string_lossy(),
-                    url.host()
-                )));
-            }
-            return Ok(Some(text));
-        }
-        if PUBLISHED.contains(&url.host()) && self.fingerprint.is_none() {
-            session.talk.note(&format!(
-                "host keys of {}: the published ones, which the operator ships",
-                url.host()
-            ));
-            return Ok(None);
-        }
-        let keys = host_key::scan(url.host(), url.port().unwrap_or(22)).await?;
-        let keys = self.agree(session, url, keys)?;
-        let mut text: String = keys
-            .iter()
-            .map(|key| key.line.as_str())
-            .collect::<Vec<_>>()
-            .join("\n");
-        text.push('\n');
-        Ok(Some(text))
-    }
-
-    /// What a person or `--fingerprint` vouches for.
-    fn agree(
-        &self,
-        session: &Session,
-        url: &RepositoryUrl,
-        keys: Vec<HostKey>,
-    ) -> Result<Vec<HostKey>, CommandError> {
-        if let Some(expected) = &self.fingerprint {
-            let matching: Vec<_> = keys
-                .iter()
-                .filter(|key| key.fingerprint == *expected)
-                .cloned()
-                .collect();
-            return if matching.is_empty() {
-                Err(CommandError::Invalid(format!(
-                    "{:?} shows no key with the fingerprint {expected:?} but {}: someone may sit between; ask the host's owner",
-                    url.host(),
-                    fingerprints(&keys)
-                )))
-            } else {
-                Ok(matching)
-            };
-        }
-        session.talk.note(&format!(
-            "host keys of {}, to compare with what its owner publishes:",
-            url.host()
-        ));
-        for key in &keys {
-            session
-                .talk
-                .note(&format!("  {:<20} {}", key.kind, key.fingerprint));
-        }
-        if self.yes {
-            return Ok(keys);
-        }
-        if !confirm::can_ask() {
-            return Err(CommandError::Usage(format!(
-                "nobody can be asked whether these are the keys of {:?}; repeat with --fingerprint SHA256:… of one of them, or with --yes",
-                url.host()
-            )));
-        }
-        match confirm::ask("trust these keys?") {
-            Ok(true) => Ok(keys),
-            Ok(false) | Err(_) => Err(CommandError::Refused(
-                "the host keys are not trusted, and nothing was changed; pass the right ones with --known-hosts FILE".to_owned(),
-            )),
-        }
-    }
-}
-
-fn fingerprints(keys: &[HostKey]) -> String {
-    let shown: Vec<_> = keys
-        .iter()
-        .map(|key| format!("{} {}", key.kind, key.fingerprint))
-        .collect();
-    shown.join(", ")
 }
 
 fn certificate(path: &Path) -> Result<Vec<u8>, CommandError> {
     let bytes = read(path)?;
-    if bytes
-        .windows(27)
-        .any(|part| part == b"-----BEGIN CERTIFICATE-----")
-    {
-        Ok(bytes)
-    } else {
-        let path = path.to_string_lossy();
-        let why =
-            format!("{path:?} holds no certificate; --ca takes a file with -----BEGIN CERTIFICATE-----");
-        Err(CommandError::Invalid(why))
+    if gastown_crypto::roots(b"", Some(&bytes)).is_ok() {
+        return Ok(bytes);
     }
+    let path = path.to_string_lossy();
+    Err(CommandError::Invalid(format!(
+        "{path:?} holds no certificate that can be trusted; --ca takes certificates in PEM (-----BEGIN CERTIFICATE-----)"
+    )))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CommandError> {

@@ -1,5 +1,6 @@
 //! `kubectl gt auth status`.
 
+use gastown_api::git_secret::{HOSTS, SSH_KEYS, TOKEN_KEYS, hosts_of, read_ssh_key};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -8,10 +9,10 @@ use crate::age;
 use crate::cluster::Resource;
 use crate::command::{CommandError, GIT_SECRET, MODEL_SECRET};
 use crate::error::Error;
-use crate::git_secret::{SSH_KEYS, TOKEN_KEYS, decoded};
-use crate::model_secret::{API_KEY, CREDENTIALS, OAUTH_TOKEN, expiry, problems, size};
+use crate::model_secret::{credential, expiry, problems};
 use crate::output::OutputArgs;
 use crate::output::detail::Detail;
+use crate::secret::{Data, is_filled, values};
 use crate::session::Session;
 use crate::{git_secret, model_secret};
 
@@ -79,27 +80,21 @@ fn report(name: &str, purpose: &str, secret: Option<&Value>, now: Timestamp, rem
             problems: vec![format!("secret {name:?} does not exist; make it with `{remedy}`")],
         };
     };
-    let keys: Vec<_> = secret["data"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| json!({"key": key, "bytes": size(value.as_str().unwrap_or_default())}))
+    let data = values(secret);
+    let keys: Vec<_> = data
+        .iter()
+        .map(|(key, value)| json!({"key": key, "bytes": value.len()}))
         .collect();
-    let has = |key: &str| decoded(secret, key).is_some();
-    let expires = decoded(secret, CREDENTIALS).and_then(|bytes| expiry(&bytes));
     let (credential, problems) = if purpose == "model" {
-        let kinds = [API_KEY, OAUTH_TOKEN, CREDENTIALS];
-        (kinds.into_iter().find(|key| has(key)), problems(secret, now))
+        (credential(&data), problems(secret, now))
     } else {
-        let kinds = SSH_KEYS.into_iter().chain(TOKEN_KEYS);
-        let found = kinds.into_iter().find(|key| has(key));
-        let missing = found
-            .is_none()
-            .then(|| "it holds neither an SSH key nor a token".to_owned());
-        (found, missing.into_iter().collect())
+        of_git(&data)
     };
-    let hosts =
-        decoded(secret, "hosts").map(|hosts| String::from_utf8_lossy(&hosts).replace(['\n', ','], " "));
+    let expires = credential.and_then(|key| expiry(key, &data[key]));
+    let hosts = data
+        .get(HOSTS)
+        .map(|hosts| hosts_of(&String::from_utf8_lossy(hosts)));
+    let hosts = hosts.map(Result::unwrap_or_default);
     let problems: Vec<_> = problems
         .into_iter()
         .map(|problem| format!("secret {name:?}: {problem}; cure it with `{remedy}`"))
@@ -112,12 +107,26 @@ fn report(name: &str, purpose: &str, secret: Option<&Value>, now: Timestamp, rem
             "credential": credential,
             "expiresAt": expires.map(|at| at.to_string()),
             "lastSync": secret["metadata"]["annotations"][LAST_SYNC],
-            "hosts": hosts.map(|hosts| hosts.split_whitespace().map(str::to_owned).collect::<Vec<_>>()),
+            "hosts": hosts,
             "keys": keys,
             "problems": problems,
         }),
         problems,
     }
+}
+
+/// The credential of a git secret, and what is wrong with it whichever the repository.
+fn of_git(data: &Data) -> (Option<&'static str>, Vec<String>) {
+    let mut kinds = SSH_KEYS.into_iter().chain(TOKEN_KEYS);
+    let Some(key) = kinds.find(|key| is_filled(data, key)) else {
+        return (None, vec!["it holds neither an SSH key nor a token".to_owned()]);
+    };
+    let flaw = SSH_KEYS
+        .contains(&key)
+        .then(|| read_ssh_key(&data[key]).err())
+        .flatten();
+    let problem = flaw.map(|flaw| format!("its key {key:?} {flaw}"));
+    (Some(key), problem.into_iter().collect())
 }
 
 fn detail(report: &Report, now: Timestamp) -> Detail {

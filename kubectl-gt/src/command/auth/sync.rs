@@ -2,18 +2,23 @@
 
 mod archive;
 mod collect;
+mod keep;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use gastown_api::model_secret::{API_KEY, CREDENTIALS, HOME, MEMORY, OAUTH_TOKEN, SETTINGS};
 use jiff::Timestamp;
 
 use self::collect::{Collected, collect};
-use super::confirm;
+use self::keep::{Found, Kept, keep};
+use super::confirm::Question;
 use super::secret::{Draft, WriteArgs};
+use crate::cluster::Cluster;
 use crate::command::{CommandError, MODEL_SECRET};
 use crate::error::Error;
-use crate::model_secret::{API_KEY, CREDENTIALS, HOME, MAX_BYTES, MEMORY, OAUTH_TOKEN, SETTINGS, expiry};
+use crate::model_secret::{credential, expiry, flaw};
+use crate::secret::{Data, MAX_BYTES};
 use crate::session::{Session, Talk};
 
 /// When the secret was last synced.
@@ -34,6 +39,9 @@ pub struct Args {
     /// Take what `claude setup-token` printed from this environment variable.
     #[arg(long, value_name = "VARIABLE")]
     oauth_token_from_env: Option<String>,
+    /// Take this key away from the secret, such as ANTHROPIC_API_KEY; without it, credentials stay until they are replaced.
+    #[arg(long, value_name = "KEY")]
+    remove: Vec<String>,
     /// Upload without being asked.
     #[arg(short, long)]
     yes: bool,
@@ -48,7 +56,8 @@ impl Args {
         // Who has only a key needs no folder.
         let only_a_key = self.claude_dir.is_none()
             && (self.api_key_from_env.is_some() || self.oauth_token_from_env.is_some());
-        let collected = if only_a_key && !folder.exists() {
+        let without_folder = only_a_key && !folder.exists();
+        let collected = if without_folder {
             Collected::default()
         } else {
             collect(is_folder(&folder)?)?
@@ -56,37 +65,50 @@ impl Args {
         let mut data = collected.data()?;
         self.add_keys(&mut data)?;
         preview(session.talk, &folder.to_string_lossy(), &collected, &data);
-        if data.is_empty() {
+        if data.is_empty() && self.remove.is_empty() {
             return Err(CommandError::Invalid(format!(
                 "{:?} holds nothing to sync: no {CREDENTIALS}, {SETTINGS}, {MEMORY}, skills, hooks, commands or agents; pass --claude-dir, or --api-key-from-env VARIABLE",
                 folder.to_string_lossy()
             ))
             .into());
         }
-        fits(&collected, &data)?;
-        no_credential(session.talk, &data);
         let cluster = session.cluster().await?;
-        if !self.write.dry_run.is_on() && !self.yes && confirm::can_ask() {
-            let question = format!(
-                "upload this to secret {:?} in namespace {:?}?",
-                self.secret,
-                cluster.namespace()
-            );
-            if !confirm::ask(&question).unwrap_or(false) {
-                return Err(CommandError::Refused(
-                    "nothing was uploaded; repeat, and answer y, or pass --yes".to_owned(),
-                )
-                .into());
-            }
-        }
+        let existing = self.write.existing(session, &cluster, &self.secret).await?;
         let now = Timestamp::now();
+        let found = Found {
+            data: &data,
+            folder: !without_folder,
+            remove: &self.remove,
+        };
+        let kept = keep(&existing, &found, now);
+        after(session.talk, &self.secret, &kept);
+        fits(&collected, &kept.data)?;
+        no_credential(session.talk, &kept.data, now);
+        self.agree(&cluster)?;
         let now = now.round(jiff::Unit::Second).unwrap_or(now);
         let draft = Draft {
-            name: &self.secret,
-            data,
+            name: self.secret.clone(),
+            existing,
+            data: kept.data,
             annotations: BTreeMap::from([(LAST_SYNC, now.to_string())]),
         };
         self.write.write(session, &cluster, &draft, "").await
+    }
+
+    /// Nothing is sent that nobody agreed to; a dry run of the client sends nothing.
+    fn agree(&self, cluster: &Cluster) -> Result<(), CommandError> {
+        if self.yes || self.write.dry_run.is_client() {
+            return Ok(());
+        }
+        let place = format!("secret {:?} in namespace {:?}", self.secret, cluster.namespace());
+        Question {
+            text: &format!("upload this to {place}?"),
+            unasked: &format!(
+                "nothing was uploaded: there is no terminal to ask whether this may go to {place}; look at what is listed, and repeat with --yes"
+            ),
+            declined: "nothing was uploaded; repeat, and answer y, or pass --yes",
+        }
+        .agree()
     }
 
     fn folder(&self) -> Result<PathBuf, CommandError> {
@@ -107,7 +129,7 @@ impl Args {
         })
     }
 
-    fn add_keys(&self, data: &mut BTreeMap<&'static str, Vec<u8>>) -> Result<(), CommandError> {
+    fn add_keys(&self, data: &mut Data) -> Result<(), CommandError> {
         for (key, variable) in [
             (API_KEY, &self.api_key_from_env),
             (OAUTH_TOKEN, &self.oauth_token_from_env),
@@ -120,7 +142,13 @@ impl Args {
                     format!("the environment variable {variable:?} is empty; set it to the value of {key}");
                 return Err(CommandError::Invalid(why));
             }
-            data.insert(key, value.as_bytes().to_vec());
+            // The broker would park every pod with these words.
+            if let Some(flaw) = flaw(key, value.as_bytes(), Timestamp::now()) {
+                return Err(CommandError::Invalid(format!(
+                    "the environment variable {variable:?} {flaw}"
+                )));
+            }
+            data.insert(key.to_owned(), value.as_bytes().to_vec());
         }
         Ok(())
     }
@@ -140,11 +168,11 @@ fn is_folder(folder: &Path) -> Result<&Path, CommandError> {
 }
 
 /// What would be uploaded and what not, before it is.
-fn preview(talk: Talk, folder: &str, collected: &Collected, data: &BTreeMap<&'static str, Vec<u8>>) {
+fn preview(talk: Talk, folder: &str, collected: &Collected, data: &Data) {
     talk.note(&talk.style.strong(&format!("to upload from {folder}:")));
     for (key, value) in data {
         talk.note(&format!("  {key:<24} {}", size(value.len())));
-        if *key == HOME {
+        if key == HOME {
             for file in collected.files.iter().take(20) {
                 let link = if file.linked { " (through a link)" } else { "" };
                 talk.note(&format!("    {:<40} {}{link}", file.path, size(file.bytes.len())));
@@ -162,7 +190,19 @@ fn preview(talk: Talk, folder: &str, collected: &Collected, data: &BTreeMap<&'st
     }
 }
 
-fn fits(collected: &Collected, data: &BTreeMap<&'static str, Vec<u8>>) -> Result<(), CommandError> {
+/// What happens to the rest of the secret.
+fn after(talk: Talk, secret: &str, kept: &Kept) {
+    for (act, keys) in [("keeps", &kept.kept), ("loses", &kept.removed)] {
+        if !keys.is_empty() {
+            talk.note(&format!("secret {secret:?} {act}: {}", keys.join(", ")));
+        }
+    }
+    for warning in &kept.warnings {
+        talk.warn(warning);
+    }
+}
+
+fn fits(collected: &Collected, data: &Data) -> Result<(), CommandError> {
     let total: usize = data.values().map(Vec::len).sum();
     if total <= MAX_BYTES {
         return Ok(());
@@ -182,25 +222,28 @@ fn fits(collected: &Collected, data: &BTreeMap<&'static str, Vec<u8>>) -> Result
     )))
 }
 
-/// On a Mac the credential is in the Keychain, which has no file to upload.
-fn no_credential(talk: Talk, data: &BTreeMap<&'static str, Vec<u8>>) {
-    match data.get(CREDENTIALS) {
-        Some(bytes) => match expiry(bytes) {
-            Some(at) if at <= Timestamp::now() => talk.warn(&format!(
-                "the credentials expired at {at}; run `claude` once, and sync again, or use --oauth-token-from-env (`claude setup-token`)"
-            )),
-            Some(at) => talk.note(&format!(
-                "the credentials expire at {at}; no pod refreshes them: for longer work use --oauth-token-from-env (`claude setup-token`)"
-            )),
-            None => talk.warn(&format!("{CREDENTIALS} has no access token; run `claude` and log in")),
-        },
-        None if data.contains_key(API_KEY) || data.contains_key(OAUTH_TOKEN) => {}
-        None if cfg!(target_os = "macos") => talk.warn(
-            "no credential is uploaded: on macOS Claude Code keeps it in the Keychain; run `claude setup-token`, put what it prints into an environment variable, and repeat with --oauth-token-from-env VARIABLE",
-        ),
-        None => talk.warn(&format!(
-            "no credential is uploaded: there is no {CREDENTIALS}; run `claude` and log in, or repeat with --api-key-from-env or --oauth-token-from-env"
-        )),
+/// What is to be said of the credential that pods will use. On a Mac it is in the Keychain, which has no file to upload.
+fn no_credential(talk: Talk, data: &Data, now: Timestamp) {
+    let Some(key) = credential(data) else {
+        return if cfg!(target_os = "macos") {
+            talk.warn(
+                "no credential is uploaded: on macOS Claude Code keeps it in the Keychain; run `claude setup-token`, put what it prints into an environment variable, and repeat with --oauth-token-from-env VARIABLE",
+            );
+        } else {
+            talk.warn(&format!(
+                "no credential is uploaded: there is no {CREDENTIALS}; run `claude` and log in, or repeat with --api-key-from-env or --oauth-token-from-env"
+            ));
+        };
+    };
+    let value = &data[key];
+    if let Some(flaw) = flaw(key, value, now) {
+        talk.warn(&format!(
+            "the credential {key} {flaw}; run `claude` once, and sync again, or use --oauth-token-from-env (`claude setup-token`)"
+        ));
+    } else if let Some(at) = expiry(key, value) {
+        talk.note(&format!(
+            "the credentials expire at {at}; no pod refreshes them: for longer work use --oauth-token-from-env (`claude setup-token`)"
+        ));
     }
 }
 

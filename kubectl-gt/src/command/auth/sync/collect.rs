@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::archive;
 use crate::command::CommandError;
-use crate::model_secret::{CREDENTIALS, HOME, MEMORY, SETTINGS};
+use crate::secret::Data;
+use gastown_api::model_secret::{CREDENTIALS, HOME, MEMORY, SETTINGS};
 
 /// Files that become keys of the secret.
 const FILES: [&str; 3] = [CREDENTIALS, SETTINGS, MEMORY];
@@ -94,14 +95,15 @@ fn what_it_is(name: &str) -> &'static str {
 
 impl Collected {
     /// The keys of the secret.
-    pub fn data(&self) -> Result<BTreeMap<&'static str, Vec<u8>>, CommandError> {
-        let mut data = self.keys.clone();
+    pub fn data(&self) -> Result<Data, CommandError> {
+        let own = |(key, value): (&&str, &Vec<u8>)| ((*key).to_owned(), value.clone());
+        let mut data: Data = self.keys.iter().map(own).collect();
         if !self.files.is_empty() {
             let archive = archive::pack(&self.files).map_err(|source| CommandError::ReadFile {
                 path: HOME.to_owned(),
                 source,
             })?;
-            data.insert(HOME, archive);
+            data.insert(HOME.to_owned(), archive);
         }
         Ok(data)
     }
