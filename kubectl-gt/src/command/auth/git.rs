@@ -6,7 +6,9 @@ mod merge;
 use std::path::{Path, PathBuf};
 
 use clap_complete::ArgValueCompleter;
-use gastown_api::git_secret::{CA, HOSTS, KNOWN_HOSTS, SSH_KEYS, TOKEN_KEYS, USERNAME, read_ssh_key};
+use gastown_api::git_secret::{
+    CA, HOSTS, KNOWN_HOSTS, SSH_KEYS, TOKEN_KEYS, USERNAME, hosts_of, read_ssh_key,
+};
 use gastown_api::repository::{RepositoryUrl, Transport};
 use serde_json::json;
 
@@ -139,13 +141,13 @@ impl Args {
             match own.filter(|own| self.name.is_none() && *own != name) {
                 Some(own) => {
                     session.talk.note(&format!(
-                        "secret {name:?} holds another credential, which {needed} needs: this one goes into secret {own:?}"
+                        "secret {name:?} holds another credential, needed by {needed}: this one goes into secret {own:?}"
                     ));
                     name = own;
                 }
                 None => {
                     return Err(CommandError::Refused(format!(
-                        "secret {name:?} holds another credential, which {needed} needs; choose another secret with --name, or replace it for all with --replace"
+                        "secret {name:?} holds another credential, needed by {needed}; choose another secret with --name, or replace it for all with --replace"
                     ))
                     .into());
                 }
@@ -201,11 +203,11 @@ impl Args {
         let verb = if self.write.dry_run.is_on() {
             "would use"
         } else {
-            "uses"
+            "now uses"
         };
         session
             .talk
-            .note(&format!("rig {name:?} now {verb} secret {secret:?}"));
+            .note(&format!("rig {name:?} {verb} secret {secret:?}"));
         Ok(())
     }
 
@@ -242,7 +244,9 @@ impl Args {
         let mut hosts = vec![url.host().to_owned()];
         hosts.extend(self.host.iter().map(|host| host.to_ascii_lowercase()));
         hosts.dedup();
-        data.insert(HOSTS.to_owned(), hosts.join("\n").into_bytes());
+        let hosts = hosts.join("\n");
+        hosts_of(&hosts).map_err(|flaw| CommandError::Usage(format!("--host {flaw}")))?;
+        data.insert(HOSTS.to_owned(), hosts.into_bytes());
         Ok(data)
     }
 

@@ -140,16 +140,18 @@ impl WriteArgs {
     ) -> Result<(), Error> {
         let object = draft.object(cluster.namespace());
         let applied = if self.dry_run.is_client() {
+            crate::command::dry_run::check(&object)?;
             object.clone()
         } else {
             self.apply(cluster, draft, &object).await?
         };
         let name = name_of(Resource::SECRETS, &object);
-        let mut acts = vec![draft.changed().collect::<Vec<_>>().join(", ")];
-        if acts[0].is_empty() {
-            "nothing changed".clone_into(&mut acts[0]);
+        let set = draft.changed().map(str::to_owned);
+        let removed = draft.removed().map(|key| format!("{key} removed"));
+        let mut acts: Vec<_> = set.chain(removed).collect();
+        if acts.is_empty() {
+            acts.push("nothing changed".to_owned());
         }
-        acts.extend(draft.removed().map(|key| format!("{key} removed")));
         let verb = if self.dry_run.is_on() {
             "would be applied (dry run)"
         } else {
