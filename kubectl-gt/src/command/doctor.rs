@@ -2,7 +2,9 @@
 
 mod definitions;
 pub mod findings;
+mod operators;
 mod permissions;
+mod pods;
 pub mod secrets;
 
 use std::collections::BTreeSet;
@@ -10,6 +12,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use self::findings::Findings;
+pub use self::operators::{deployments, operator_version};
 use self::secrets::Needed;
 use crate::cluster::{Call, Cluster, Resource, Selection};
 use crate::command::{GIT_SECRET, MODEL_SECRET};
@@ -37,7 +40,7 @@ impl Args {
         let mut findings = Findings::default();
         kubernetes(&cluster, &mut findings).await?;
         let installed = definitions::check(&cluster, &mut findings).await;
-        operator(&cluster, &mut findings).await;
+        let operators = operators::check(&cluster, &mut findings).await;
         namespace(&cluster, &mut findings).await;
         permissions::check(&cluster, &mut findings).await;
         let rigs = if installed {
@@ -46,6 +49,7 @@ impl Args {
             Vec::new()
         };
         of_the_namespace(&cluster, &rigs, &flag, &mut findings).await;
+        pods::check(&cluster, &operators, &mut findings).await;
         findings.print(session, &self.output.output)?;
         Ok(findings.verdict()?)
     }
@@ -71,58 +75,6 @@ async fn kubernetes(cluster: &Cluster, findings: &mut Findings) -> Result<(), Ca
         ),
     }
     Ok(())
-}
-
-/// The version of the operator that runs, by the label of its deployment.
-pub async fn operator_version(cluster: &Cluster) -> Result<Option<String>, Call> {
-    let deployments = deployments(cluster).await?;
-    let label = |deployment: &Value| {
-        let labels = &deployment["metadata"]["labels"];
-        labels["app.kubernetes.io/version"].as_str().map(str::to_owned)
-    };
-    Ok(deployments.first().and_then(label))
-}
-
-async fn deployments(cluster: &Cluster) -> Result<Vec<Value>, Call> {
-    let path = "/apis/apps/v1/deployments?labelSelector=app.kubernetes.io%2Fname%3Dgastown-operator";
-    let list = cluster.read(path, "the operator's deployment").await?;
-    Ok(list["items"].as_array().cloned().unwrap_or_default())
-}
-
-async fn operator(cluster: &Cluster, findings: &mut Findings) {
-    let found = match deployments(cluster).await {
-        Ok(found) => found,
-        Err(Call::Forbidden { .. }) => {
-            return findings.unknown("operator", "you may not see deployments of every namespace");
-        }
-        Err(error) => return findings.bad("operator", &error.to_string(), "see the message"),
-    };
-    let Some(deployment) = found.first() else {
-        let remedy = "install the chart (`helm install gastown-operator …`, see the README)";
-        return findings.bad("operator", "no deployment of it is on the cluster", remedy);
-    };
-    let version = deployment["metadata"]["labels"]["app.kubernetes.io/version"]
-        .as_str()
-        .unwrap_or("unknown");
-    let place = deployment["metadata"]["namespace"].as_str().unwrap_or_default();
-    let available = deployment["status"]["availableReplicas"]
-        .as_i64()
-        .unwrap_or_default();
-    if available == 0 {
-        let remedy = format!("read `kubectl -n {place} describe deployment` and its pods' logs");
-        return findings.bad(
-            "operator",
-            &format!("{version} in {place:?} is not available"),
-            &remedy,
-        );
-    }
-    let own = env!("CARGO_PKG_VERSION");
-    if version.trim_end_matches("-fips") == own {
-        findings.good("operator", &format!("{version} in {place:?}"));
-    } else {
-        let remedy = "upgrade the chart, or use the plugin of the chart's version";
-        findings.careful("operator", &format!("is {version}, this plugin is {own}"), remedy);
-    }
 }
 
 async fn namespace(cluster: &Cluster, findings: &mut Findings) {
@@ -163,7 +115,8 @@ async fn rigs(cluster: &Cluster, findings: &mut Findings) -> Vec<Rig> {
             rigs
         }
         Err(error) => {
-            findings.bad("rigs", &error.to_string(), "see the message");
+            // The error ends with its remedy.
+            findings.bad("rigs", &error.to_string(), "");
             Vec::new()
         }
     }

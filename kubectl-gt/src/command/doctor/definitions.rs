@@ -22,7 +22,7 @@ pub async fn check(cluster: &Cluster, findings: &mut Findings) -> bool {
             Err(Call::Forbidden { .. }) => {
                 findings.unknown("definitions", &format!("you may not read {name}"));
             }
-            Err(error) => findings.bad("definitions", &error.to_string(), "see the message"),
+            Err(error) => findings.bad("definitions", &error.to_string(), ""),
         }
     }
     served

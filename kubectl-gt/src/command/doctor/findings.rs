@@ -72,7 +72,7 @@ impl Findings {
             }
             return printer.end();
         }
-        for finding in &self.all {
+        for (at, finding) in self.all.iter().enumerate() {
             let style = session.out.style;
             let mark = match finding.level {
                 Level::Good => style.good("ok     "),
@@ -90,7 +90,12 @@ impl Findings {
                 };
                 out.line(&format!("{before}{part}"))?;
             }
-            if !finding.remedy.is_empty() {
+            // What cures several findings stands once, after the last of them.
+            let again = self
+                .all
+                .get(at + 1)
+                .is_some_and(|next| next.remedy == finding.remedy);
+            if !finding.remedy.is_empty() && !again {
                 let remedy = format!("           → {}", escape(&finding.remedy));
                 for part in fold(&remedy, out.width, 2) {
                     out.line(&part)?;

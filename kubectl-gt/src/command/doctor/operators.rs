@@ -1,0 +1,191 @@
+//! The operators of the cluster: one, that runs, of the plugin's version.
+
+use serde_json::Value;
+
+use super::findings::Findings;
+use crate::cluster::{Call, Cluster};
+
+/// The version of the operator that runs, by the label of its deployment.
+pub async fn operator_version(cluster: &Cluster) -> Result<Option<String>, Call> {
+    let deployments = deployments(cluster).await?;
+    let label = |deployment: &Value| {
+        let labels = &deployment["metadata"]["labels"];
+        labels["app.kubernetes.io/version"].as_str().map(str::to_owned)
+    };
+    Ok(deployments.first().and_then(label))
+}
+
+/// The deployments of operators, in every namespace.
+pub async fn deployments(cluster: &Cluster) -> Result<Vec<Value>, Call> {
+    let path = "/apis/apps/v1/deployments?labelSelector=app.kubernetes.io%2Fname%3Dgastown-operator";
+    let list = cluster.read(path, "the operator's deployment").await?;
+    Ok(list["items"].as_array().cloned().unwrap_or_default())
+}
+
+/// Checks them all, and gives the namespaces that they run in.
+pub async fn check(cluster: &Cluster, findings: &mut Findings) -> Vec<String> {
+    let found = match deployments(cluster).await {
+        Ok(found) => found,
+        Err(Call::Forbidden { .. }) => {
+            findings.unknown("operator", "you may not see deployments of every namespace");
+            return Vec::new();
+        }
+        Err(error) => {
+            // It ends with its remedy.
+            findings.bad("operator", &error.to_string(), "");
+            return Vec::new();
+        }
+    };
+    if found.is_empty() {
+        let remedy = "install the chart (`helm install gastown-operator …`, see the README)";
+        findings.bad("operator", "no deployment of it is on the cluster", remedy);
+    }
+    for deployment in &found {
+        one(deployment, findings);
+    }
+    if found.len() > 1 {
+        several(&found, findings);
+    }
+    found
+        .iter()
+        .map(|deployment| place(deployment).to_owned())
+        .collect()
+}
+
+fn place(deployment: &Value) -> &str {
+    deployment["metadata"]["namespace"].as_str().unwrap_or_default()
+}
+
+fn one(deployment: &Value, findings: &mut Findings) {
+    let version = deployment["metadata"]["labels"]["app.kubernetes.io/version"]
+        .as_str()
+        .unwrap_or("unknown");
+    let place = place(deployment);
+    let name = deployment["metadata"]["name"].as_str().unwrap_or_default();
+    let number = |field: &str| deployment.pointer(field).and_then(Value::as_i64);
+    if number("/spec/replicas") == Some(0) {
+        return findings.bad(
+            "operator",
+            &format!(
+                "{version} in {place:?} is scaled to 0: nothing goes on, and what is deleted is not let go"
+            ),
+            &format!("`kubectl -n {place} scale deployment {name} --replicas=1`"),
+        );
+    }
+    if number("/status/availableReplicas").unwrap_or_default() == 0 {
+        return findings.bad(
+            "operator",
+            &format!("{version} in {place:?} is not available"),
+            &format!("read `kubectl -n {place} describe deployment {name}` and its pods' logs"),
+        );
+    }
+    let own = env!("CARGO_PKG_VERSION");
+    if version.trim_end_matches("-fips") == own {
+        findings.good("operator", &format!("{version} in {place:?}"));
+    } else {
+        let remedy = "upgrade the chart, or use the plugin of the chart's version";
+        findings.careful(
+            "operator",
+            &format!("is {version} in {place:?}, this plugin is {own}"),
+            remedy,
+        );
+    }
+}
+
+/// The namespaces that an operator watches; none: all.
+fn watched(deployment: &Value) -> Vec<&str> {
+    let containers = deployment.pointer("/spec/template/spec/containers");
+    let containers = containers.and_then(Value::as_array).into_iter().flatten();
+    let words: Vec<_> = containers
+        .flat_map(|container| ["command", "args"].map(|field| container[field].as_array()))
+        .flatten()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let joined = words.iter().find_map(|word| word.strip_prefix("--namespaces="));
+    let apart = words.iter().position(|word| *word == "--namespaces");
+    let apart = apart.and_then(|at| words.get(at + 1)).copied();
+    let list = joined.or(apart).unwrap_or_default();
+    list.split(',').filter(|name| !name.is_empty()).collect()
+}
+
+/// Two that watch the same polecats answer each other's writes. Those of different namespaces still share the rigs.
+fn several(found: &[Value], findings: &mut Findings) {
+    let scope = |deployment: &Value| {
+        let watched = watched(deployment);
+        if watched.is_empty() {
+            "every namespace".to_owned()
+        } else {
+            watched.join(", ")
+        }
+    };
+    let all: Vec<_> = found
+        .iter()
+        .map(|deployment| format!("one in {:?} for {}", place(deployment), scope(deployment)))
+        .collect();
+    let what = format!("there are {}: {}", found.len(), all.join("; "));
+    let mut seen = std::collections::BTreeSet::new();
+    let overlap = found.iter().any(|deployment| {
+        let watched = watched(deployment);
+        watched.is_empty() || watched.into_iter().any(|name| !seen.insert(name))
+    });
+    if overlap {
+        findings.bad(
+            "operator",
+            &what,
+            "uninstall all but one (`helm list -A` names the releases), or give each namespaces of its own",
+        );
+    } else {
+        findings.careful(
+            "operator",
+            &what,
+            "each writes the counts of every rig: keep one, or rigs whose polecats are in one of them",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::testing::answering;
+
+    fn operator(place: &str, args: &[&str], available: i64) -> Value {
+        json!({
+            "metadata": {"name": "gastown-operator", "namespace": place, "labels": {"app.kubernetes.io/version": env!("CARGO_PKG_VERSION")}},
+            "spec": {"replicas": 1, "template": {"spec": {"containers": [{"args": args}]}}},
+            "status": {"availableReplicas": available},
+        })
+    }
+
+    async fn checked(deployments: Vec<Value>) -> (Vec<&'static str>, String) {
+        let cluster = answering(move |_| (200, json!({"items": deployments})));
+        let mut findings = Findings::default();
+        check(&cluster, &mut findings).await;
+        let words = findings.words().join("\n");
+        (findings.levels(), words)
+    }
+
+    #[tokio::test]
+    async fn no_operator_a_stopped_one_and_two_are_named() {
+        assert_eq!(checked(Vec::new()).await.0, ["problem"]);
+        assert_eq!(checked(vec![operator("a", &[], 1)]).await.0, ["ok"]);
+        assert_eq!(checked(vec![operator("a", &[], 0)]).await.0, ["problem"]);
+        let mut stopped = operator("a", &[], 0);
+        stopped["spec"]["replicas"] = json!(0);
+        let (levels, words) = checked(vec![stopped]).await;
+        assert!(levels == ["problem"] && words.contains("scaled to 0"), "{words}");
+        for (first, second, level) in [
+            (&[][..], &[][..], "problem"),
+            (&[], &["--namespaces=b"], "problem"),
+            (&["--namespaces=a,b"], &["--namespaces", "b"], "problem"),
+            (&["--namespaces=a"], &["--namespaces", "b"], "warning"),
+        ] {
+            let two = vec![operator("one", first, 1), operator("two", second, 1)];
+            let (levels, words) = checked(two).await;
+            assert_eq!(levels, ["ok", "ok", level], "{words}");
+            assert!(words.contains("\"one\"") && words.contains("\"two\""), "{words}");
+        }
+    }
+}
