@@ -82,6 +82,7 @@ pub enum ReadSecret {
 
 impl ReadSecret {
     /// For the object's status.
+    #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
             Self::Find { .. } => Reason::SecretMissing,

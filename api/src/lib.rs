@@ -11,6 +11,7 @@ pub mod git_secret;
 pub mod known_hosts;
 pub mod labels;
 pub mod model_secret;
+pub mod money;
 pub mod placement;
 pub mod pod;
 pub mod pod_overrides;

@@ -78,6 +78,27 @@ mod tests {
         }
     }
 
+    /// What stands in backticks is typed: in the help of every command, at 80 columns, it stands on one line.
+    #[test]
+    fn no_help_breaks_a_command_over_two_lines() {
+        fn walk(command: &clap::Command, broken: &mut Vec<String>) {
+            let help = command
+                .clone()
+                .term_width(80)
+                .max_term_width(80)
+                .render_long_help()
+                .to_string();
+            let odd = help.lines().filter(|line| line.matches('`').count() % 2 == 1);
+            broken.extend(odd.map(|line| format!("{}: {line}", command.get_name())));
+            command.get_subcommands().for_each(|below| walk(below, broken));
+        }
+        let mut broken = Vec::new();
+        let mut command = Cli::command();
+        command.build();
+        walk(&command, &mut broken);
+        assert_eq!(broken, Vec::<String>::new());
+    }
+
     #[test]
     fn the_help_names_every_exit_code() {
         let help = Cli::command().render_long_help().to_string();

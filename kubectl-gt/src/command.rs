@@ -33,6 +33,11 @@ pub enum Command {
     Polecat(polecat::Command),
     /// Dispatch work to a new polecat.
     Sling(sling::Args),
+    /// Show what the agent of a polecat says and does: `polecat logs`.
+    #[command(visible_alias = "peek")]
+    Logs(polecat::Logs),
+    /// Terminate polecats: `polecat nuke`; what they changed is saved first.
+    Nuke(polecat::Nuke),
     /// Credentials of agents and of git.
     #[command(subcommand)]
     Auth(auth::Command),
@@ -122,6 +127,8 @@ impl Command {
             Self::Rig(command) => command.run(session).await,
             Self::Polecat(command) => command.run(session).await,
             Self::Sling(args) => args.run(session).await,
+            Self::Logs(args) => args.run(session).await,
+            Self::Nuke(args) => args.run(session).await,
             Self::Auth(command) => command.run(session).await,
             Self::Status(args) => args.run(session).await,
             Self::Costs(args) => args.run(session).await,

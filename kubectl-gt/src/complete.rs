@@ -75,6 +75,13 @@ pub fn rigs(current: &OsStr) -> Vec<CompletionCandidate> {
     )
 }
 
+/// Names of namespaces.
+pub fn namespaces(current: &OsStr) -> Vec<CompletionCandidate> {
+    from_cluster(current, |cluster| async move {
+        names(&cluster, Resource::NAMESPACES).await
+    })
+}
+
 /// `RIG/NAME` of polecats.
 pub fn polecats(current: &OsStr) -> Vec<CompletionCandidate> {
     from_cluster(current, |cluster| async move {

@@ -13,6 +13,7 @@ mod error;
 pub mod exit;
 mod flags;
 mod git_secret;
+mod habits;
 mod host_key;
 mod logs;
 mod model_secret;
@@ -48,9 +49,13 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     if let Some(code) = complete::answer(&args) {
         return code;
     }
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match Cli::try_parse_from(habits::translate(args)) {
         Ok(cli) => cli,
         Err(error) => {
+            if let Some(answer) = habits::answer(&error) {
+                session::Talk::stderr().fail(&answer);
+                return Exit::Usage.into();
+            }
             // A closed pipe is no reason for another message.
             let _nobody_reads = error.print();
             return if error.use_stderr() {

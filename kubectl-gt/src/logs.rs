@@ -7,6 +7,9 @@ use crate::output::fold::fold;
 use crate::output::style::Style;
 use crate::view::escape;
 
+/// What stands before a line that goes on with the event before.
+const INDENT: &str = "    ";
+
 /// A line as JSON.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Event {
@@ -71,7 +74,11 @@ impl Reader {
                 label.clone_into(&mut self.label);
                 (label.to_owned(), false, rest)
             }
-            None if text.starts_with(' ') => (self.label.clone(), true, text.trim_start_matches("    ")),
+            None if text.starts_with(' ') => {
+                // Only the transcript's own indentation goes: what follows is the text's.
+                let own = text.strip_prefix(INDENT).unwrap_or(text);
+                (self.label.clone(), true, own)
+            }
             None => {
                 self.label.clear();
                 (String::new(), false, text)
@@ -138,6 +145,12 @@ mod tests {
         };
         assert_eq!(event("[Edit] /a"), ("Edit".into(), false, "/a".into()));
         assert_eq!(event("    - old"), ("Edit".into(), true, "- old".into()));
+        assert_eq!(
+            event("        deeper"),
+            ("Edit".into(), true, "    deeper".into())
+        );
+        assert_eq!(event("     \tx"), ("Edit".into(), true, " \tx".into()));
+        assert_eq!(event("  odd"), ("Edit".into(), true, "  odd".into()));
         assert_eq!(
             event("polecat run: x"),
             (String::new(), false, "polecat run: x".into())

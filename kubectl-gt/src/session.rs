@@ -53,7 +53,8 @@ pub struct Talk {
 }
 
 impl Talk {
-    fn stderr() -> Self {
+    /// The process's own.
+    pub fn stderr() -> Self {
         Self {
             style: Style::on(io::stderr().is_terminal()),
         }
@@ -74,6 +75,12 @@ impl Talk {
         self.note(&self.style.faint(&text));
     }
 
+    /// Why the command failed.
+    pub fn fail(self, text: &str) {
+        let text = crate::view::escape(text);
+        self.note(&format!("{} {text}", self.style.bad("error:")));
+    }
+
     /// Something that needs a look.
     pub fn warn(self, text: &str) {
         self.note(&format!("{} {text}", self.style.careful("warning:")));
@@ -85,12 +92,7 @@ pub fn report(error: &Error) {
     if let Error::Several(failures) = error {
         failures.iter().for_each(report);
     } else if error.exit() != Exit::BrokenPipe {
-        let talk = Talk::stderr();
-        talk.note(&format!(
-            "{} {}",
-            talk.style.bad("error:"),
-            crate::view::escape(&error.to_string())
-        ));
+        Talk::stderr().fail(&error.to_string());
     }
 }
 

@@ -373,12 +373,6 @@ pub fn rigs(count: usize) -> String {
     format!("{count} rig{}", if count == 1 { "" } else { "s" })
 }
 
-/// `$0.1234` of millionths of a dollar.
-pub fn dollars(micros: i64) -> String {
-    let micros = micros.max(0);
-    format!("${}.{:04}", micros / 1_000_000, micros % 1_000_000 / 100)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -404,12 +398,10 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_short_and_never_rounded_up() {
+    fn tokens_are_short_and_never_rounded_up() {
         assert_eq!(tokens(999), "999");
         assert_eq!(tokens(12_399), "12.3k");
         assert_eq!(tokens(3_480_000), "3.4M");
-        assert_eq!(dollars(123_456), "$0.1234");
-        assert_eq!(dollars(12_000_000), "$12.0000");
     }
 
     #[test]

@@ -131,6 +131,15 @@ pub fn standing(polecat: &Polecat, goal: Goal, retry: Option<&str>) -> Standing 
     }
 }
 
+/// What was waited for.
+#[derive(Debug)]
+pub struct Waited {
+    /// The polecat as it was last seen; none: it never was.
+    pub object: Option<Value>,
+    /// Whether it reached the goal.
+    pub outcome: Result<(), Wait>,
+}
+
 /// Waits until the polecat reaches `goal`; says on standard error what it does meanwhile.
 pub async fn wait_for(
     cluster: &Cluster,
@@ -139,10 +148,23 @@ pub async fn wait_for(
     goal: Goal,
     timeout: Option<Duration>,
     retry: Option<&str>,
-) -> Result<Value, Wait> {
+) -> Waited {
+    let mut object = None;
+    let outcome = wait_until(cluster, talk, address, goal, timeout, retry, &mut object).await;
+    Waited { object, outcome }
+}
+
+async fn wait_until(
+    cluster: &Cluster,
+    talk: Talk,
+    address: &str,
+    goal: Goal,
+    timeout: Option<Duration>,
+    retry: Option<&str>,
+    seen: &mut Option<Value>,
+) -> Result<(), Wait> {
     let name = address.rsplit('/').next().unwrap_or(address);
-    let mut seen = Polecat::default();
-    let watching = watch_until(cluster, talk, name, goal, retry, &mut seen);
+    let watching = watch_until(cluster, talk, name, goal, retry, seen);
     let limit = async {
         match timeout.filter(|timeout| !timeout.is_zero()) {
             Some(timeout) => tokio::time::sleep(timeout).await,
@@ -158,6 +180,7 @@ pub async fn wait_for(
         }
     };
     outcome.unwrap_or_else(|| {
+        let seen = seen.as_ref().map(Polecat::read).unwrap_or_default();
         let message = seen
             .parked()
             .map_or_else(|| seen.message(), |parked| &parked.message);
@@ -181,8 +204,8 @@ async fn watch_until(
     name: &str,
     goal: Goal,
     retry: Option<&str>,
-    seen: &mut Polecat,
-) -> Result<Value, Wait> {
+    seen: &mut Option<Value>,
+) -> Result<(), Wait> {
     let mut said = String::new();
     let mut changes = std::pin::pin!(watch(cluster, name));
     let mut existed = false;
@@ -196,15 +219,16 @@ async fn watch_until(
             continue;
         };
         existed = true;
-        *seen = Polecat::read(&object);
-        let progress = describe(seen);
+        let polecat = Polecat::read(&object);
+        *seen = Some(object);
+        let progress = describe(&polecat);
         if progress != said {
             talk.note(&talk.style.faint(&progress));
             said = progress;
         }
-        match standing(seen, goal, retry) {
-            Standing::Reached => return Ok(object),
-            Standing::Missed => return Err(ended(cluster, seen)),
+        match standing(&polecat, goal, retry) {
+            Standing::Reached => return Ok(()),
+            Standing::Missed => return Err(ended(cluster, &polecat)),
             Standing::OnItsWay => {}
         }
     }
@@ -222,10 +246,13 @@ fn ended_at(polecat: &Polecat, typed: &str) -> Wait {
     let address = polecat.address();
     let reason = polecat.reason();
     let message = polecat.message();
-    let remedy = remedy(reason).map_or_else(
-        || format!("`kubectl gt polecat describe {typed}` shows its attempts"),
-        str::to_owned,
-    );
+    let remedy = remedy(reason)
+        // Some messages end with it already.
+        .filter(|remedy| !message.contains(remedy))
+        .map_or_else(
+            || format!("`kubectl gt polecat describe {typed}` shows its attempts"),
+            str::to_owned,
+        );
     Wait::Ended {
         phase: polecat.phase().to_owned(),
         why: if message.is_empty() {
@@ -233,12 +260,17 @@ fn ended_at(polecat: &Polecat, typed: &str) -> Wait {
         } else {
             format!("{reason}: {message}")
         },
-        next: if polecat.phase() == "Stuck" {
-            format!("{remedy} (`kubectl gt polecat retry {typed}`)")
-        } else {
-            remedy
-        },
+        next: next(polecat, &remedy, typed),
         address,
+    }
+}
+
+/// What to do about a polecat that ended otherwise: its remedy, and once the command that tries again.
+fn next(polecat: &Polecat, remedy: &str, typed: &str) -> String {
+    if polecat.phase() == "Stuck" && !remedy.contains("polecat retry") {
+        format!("{remedy} (`kubectl gt polecat retry {typed}`)")
+    } else {
+        remedy.to_owned()
     }
 }
 
@@ -350,6 +382,28 @@ mod tests {
         assert_eq!(standing(&polecat, Goal::Done, Some("now")), Standing::OnItsWay);
         polecat.status.retry_handled = Some("now".to_owned());
         assert_eq!(standing(&polecat, Goal::Done, Some("now")), Standing::Missed);
+    }
+
+    #[test]
+    fn a_remedy_that_the_message_has_is_not_said_again() {
+        let remedy = gastown_api::reason::Reason::OutOfMemory.remedy();
+        for message in [
+            format!("no room; {remedy}"),
+            remedy.to_owned(),
+            "no room".to_owned(),
+        ] {
+            let mut polecat = polecat("Stuck", "OutOfMemory", false);
+            polecat.status.conditions[0].message.clone_from(&message);
+            let words = ended_at(&polecat, "demo/a").to_string();
+            assert_eq!(words.matches(remedy).count(), 1, "{words}");
+        }
+        let polecat = polecat("Stuck", "AgentFailed", false);
+        let with = "do that, then `kubectl gt polecat retry demo/a`";
+        assert_eq!(next(&polecat, with, "demo/a"), with);
+        assert_eq!(
+            next(&polecat, "do that", "demo/a"),
+            "do that (`kubectl gt polecat retry demo/a`)"
+        );
     }
 
     #[test]

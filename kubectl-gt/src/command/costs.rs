@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 use clap_complete::ArgValueCompleter;
+use gastown_api::money::dollars;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Resource, Selection};
+use crate::command::listing::check_rig;
 use crate::complete;
 use crate::error::Error;
 use crate::output::OutputArgs;
 use crate::output::table::TablePrinter;
 use crate::session::Session;
-use crate::view::{Polecat, dollars, tokens};
+use crate::view::{Polecat, tokens};
 
 /// Flags of `costs`.
 #[derive(Debug, clap::Args)]
@@ -72,6 +74,9 @@ impl Args {
             fields: self.rig.as_ref().map(|rig| format!("spec.rig={rig}")),
             all_namespaces: self.all_namespaces,
         };
+        if let Some(rig) = &self.rig {
+            check_rig(cluster, rig, &selection).await?;
+        }
         let mut rows: BTreeMap<Row, Sum> = BTreeMap::new();
         let mut total = Sum::default();
         cluster

@@ -1,8 +1,11 @@
 //! The flag `--dry-run`, as kubectl has it.
 
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 
 use crate::cluster::DryRun;
+use crate::command::CommandError;
+use crate::validate::{Verdict, check as rules};
 
 /// The flag.
 #[derive(Clone, Copy, Debug, Args)]
@@ -38,6 +41,57 @@ impl DryRunArgs {
         match self.dry_run {
             Some(Where::Server | Where::Client) => DryRun::Server,
             Some(Where::None) | None => DryRun::No,
+        }
+    }
+}
+
+/// Checks what a dry run of the client only prints, by the rules of the API server.
+pub fn check(object: &Value) -> Result<(), CommandError> {
+    let Verdict::Invalid(problems) = rules(object) else {
+        return Ok(());
+    };
+    let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    Err(CommandError::Invalid(format!(
+        "the cluster would refuse {} {:?}: {}",
+        object["kind"].as_str().unwrap_or("the object").to_lowercase(),
+        object["metadata"]["name"].as_str().unwrap_or_default(),
+        problems.join("; ")
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_the_server_would_refuse_is_refused_before() {
+        let polecat = |name: &str, spec: Value| {
+            check(&json!({
+                "apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Polecat",
+                "metadata": {"name": name}, "spec": spec,
+            }))
+        };
+        assert!(polecat("nux", json!({"rig": "demo"})).is_ok());
+        for (name, spec, part) in [
+            ("Nux_1", json!({"rig": "demo"}), "Nux_1"),
+            (&"n".repeat(56), json!({"rig": "demo"}), "55"),
+            ("nux", json!({"rig": "demo", "beadID": "a..b"}), "spec.beadID"),
+            (
+                "nux",
+                json!({"rig": "demo", "kubernetes": {"workBranch": "a b"}}),
+                "workBranch",
+            ),
+            (
+                "nux",
+                json!({"rig": "demo", "budget": {"usd": 2_000_000}}),
+                "spec.budget.usd",
+            ),
+            ("nux", json!({"rig": "demo", "agent": "nobody"}), "spec.agent"),
+        ] {
+            let error = polecat(name, spec).unwrap_err().to_string();
+            assert!(error.contains(part), "{part} not in {error}");
         }
     }
 }

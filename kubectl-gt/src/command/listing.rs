@@ -2,11 +2,26 @@
 
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Resource, Selection};
+use crate::cluster::{Call, Cluster, Resource, Selection};
 use crate::error::Error;
 use crate::output::table::TablePrinter;
 use crate::output::{Format, ListPrinter, name_of};
 use crate::session::Session;
+
+/// An error when `rig` neither exists nor has polecats: without it, a name that was mistyped looks like a rig with nothing to
+/// do. Polecats may name a rig that does not exist.
+pub async fn check_rig(cluster: &Cluster, rig: &str, polecats: &Selection) -> Result<(), Error> {
+    match cluster.find(Resource::RIGS, rig).await {
+        // Who may not look at rigs may still list polecats.
+        Ok(Some(_)) | Err(Call::Forbidden { .. }) => Ok(()),
+        Ok(None) if cluster.list(Resource::POLECATS, polecats).await?.is_empty() => {
+            cluster.get_named(Resource::RIGS, rig).await?;
+            Ok(())
+        }
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// Prints the objects of a kind; `nothing` is said to a person when there are none.
 pub async fn list(
@@ -101,5 +116,36 @@ fn cell(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::testing::{answering, refusal};
+    use crate::exit::Exit;
+
+    /// The exit code for a rig that the API server answers with `code`, where polecats name it or none does.
+    async fn exit(code: u16, polecats: bool) -> Option<Exit> {
+        let cluster = answering(move |request| match request.uri().path() {
+            path if path.ends_with("/rigs/demo") && code == 200 => (200, json!({})),
+            path if path.ends_with("/rigs/demo") => {
+                refusal(code, if code == 403 { "Forbidden" } else { "NotFound" }, "demo")
+            }
+            _ if polecats => (200, json!({"items": [{"metadata": {"name": "a"}}]})),
+            _ => (200, json!({"items": []})),
+        });
+        let checked = check_rig(&cluster, "demo", &Selection::default()).await;
+        checked.err().map(|error| error.exit())
+    }
+
+    #[tokio::test]
+    async fn only_a_rig_that_nothing_knows_of_is_not_found() {
+        assert_eq!(exit(404, false).await, Some(Exit::NotFound));
+        assert_eq!(exit(404, true).await, None, "polecats may stand alone");
+        assert_eq!(exit(200, false).await, None, "a rig without polecats");
+        assert_eq!(exit(403, false).await, None, "who may not look cannot know");
     }
 }

@@ -7,6 +7,7 @@ mod logs;
 mod named;
 mod nuke;
 mod retry;
+mod state;
 mod status;
 mod target;
 
@@ -15,7 +16,8 @@ use clap::Subcommand;
 use crate::error::Error;
 use crate::session::Session;
 
-pub use self::logs::{Shown, follow, summary};
+pub use self::logs::{Args as Logs, Shown, follow, summary};
+pub use self::nuke::Args as Nuke;
 pub use self::target::Target;
 
 /// What can be done with polecats.
@@ -37,7 +39,11 @@ pub enum Command {
     /// Start another attempt of a polecat that is Stuck or Idle.
     #[command(visible_alias = "restart")]
     Retry(retry::Args),
-    /// Open a shell beside the agent (runs `kubectl exec -it`).
+    /// Stop polecats and save what they changed; `resume` goes on from there.
+    Idle(state::Idle),
+    /// Have Idle polecats work again, from what was saved.
+    Resume(state::Resume),
+    /// Open a shell beside the agent, in the repository.
     Attach(attach::Args),
 }
 
@@ -51,6 +57,8 @@ impl Command {
             Self::Logs(args) => args.run(session).await,
             Self::Nuke(args) => args.run(session).await,
             Self::Retry(args) => args.run(session).await,
+            Self::Idle(args) => args.run(session).await,
+            Self::Resume(args) => args.run(session).await,
             Self::Attach(args) => args.run(session).await,
         }
     }

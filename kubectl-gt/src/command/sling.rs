@@ -1,5 +1,6 @@
 //! `kubectl gt sling`: dispatch work to a new polecat.
 
+mod bead;
 mod budget;
 mod manifest;
 mod secrets;
@@ -15,14 +16,14 @@ use serde_json::Value;
 use self::budget::BudgetFlag;
 use self::manifest::Manifest;
 use crate::cluster::{Call, Cluster, DryRun, Resource, Selection};
-use crate::command::dry_run::DryRunArgs;
+use crate::command::dry_run::{self, DryRunArgs};
 use crate::command::polecat::{Shown, Target, follow};
 use crate::command::{CommandError, polecat};
 use crate::complete;
 use crate::error::Error;
 use crate::flags::duration;
 use crate::names::{Theme, first_free, of_chance};
-use crate::output::{OutputArgs, name_of};
+use crate::output::{Format, OutputArgs, name_of};
 use crate::session::Session;
 use crate::view::Rig;
 use crate::wait::{Goal, ended, wait_for};
@@ -41,7 +42,7 @@ pub struct Args {
     /// The bead (issue) to work on; with a task in words it may be left out.
     #[arg(value_name = "BEAD-ID")]
     first: String,
-    /// The rig, or RIG/NAME to name the polecat.
+    /// The rig, or RIG/NAME to name the polecat; by default the rig whose prefix the bead has.
     #[arg(value_name = "RIG", add = ArgValueCompleter::new(complete::rigs))]
     second: Option<String>,
     /// The polecat's name.
@@ -82,6 +83,9 @@ pub struct Args {
     /// How long to wait; 0 is without limit. By default 2m, and without limit for --wait=done.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
+    /// Sling the bead although its prefix is that of another rig.
+    #[arg(long)]
+    force: bool,
     /// Show what the agent says and does until it ends.
     #[arg(short, long)]
     follow: bool,
@@ -103,11 +107,22 @@ pub fn timeout(goal: Goal, asked: Option<Duration>) -> Option<Duration> {
 impl Args {
     /// Dispatches the work.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
+        self.check()?;
         let task = self.task.read()?;
         let (bead, target) = self.bead_and_target(task.is_some())?;
         let cluster = session.cluster().await?;
+        let target = match (target, &bead) {
+            (Some(target), _) => target,
+            (None, bead) => {
+                let name = bead::rig_of(&cluster, bead.as_deref().unwrap_or_default()).await?;
+                Target { rig: None, name }
+            }
+        };
         let rig_name = target.rig.clone().unwrap_or_else(|| target.name.clone());
         let rig = Rig::read(&cluster.get_named(Resource::RIGS, &rig_name).await?);
+        if let (Some(bead), false) = (&bead, self.force) {
+            bead::guard(&cluster, bead, &rig).await?;
+        }
         let named = target.rig.is_some().then_some(target.name);
         let manifest = self.manifest(&rig, bead, task);
         let naming = self.naming(&rig, named)?;
@@ -118,24 +133,52 @@ impl Args {
             "{rig_name}/{}",
             created["metadata"]["name"].as_str().unwrap_or_default()
         );
-        self.print(session, &created, &address)?;
         if self.dry_run.is_on() {
+            return self.print(session, &created, &address);
+        }
+        if let (Some(goal), false) = (self.goal(), self.follow) {
+            return self.wait(session, &cluster, created, &address, goal).await;
+        }
+        self.print(session, &created, &address)?;
+        if !self.follow {
             return Ok(());
         }
-        self.wait_and_follow(session, &cluster, &address).await
+        let polecat = follow(session, &cluster, &address, &Shown::agent()).await?;
+        if polecat.phase() == "Done" {
+            Ok(())
+        } else {
+            Err(ended(&cluster, &polecat).into())
+        }
     }
 
-    /// `BEAD RIG`, or `RIG` alone with a task; the rig may be `RIG/NAME`.
-    fn bead_and_target(&self, has_task: bool) -> Result<(Option<String>, Target), CommandError> {
+    /// What the command line asks for and cannot be had together.
+    fn check(&self) -> Result<(), CommandError> {
+        let object = matches!(
+            self.output.output,
+            Format::Json | Format::Yaml | Format::JsonPath(_)
+        );
+        if self.follow && object {
+            return Err(CommandError::Usage(
+                "--follow prints what the agent says, and -o an object: choose one; --wait=done -o json prints the polecat as it ended".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn goal(&self) -> Option<Goal> {
+        if self.wait_ready {
+            Some(Goal::Ready)
+        } else {
+            self.wait
+        }
+    }
+
+    /// `BEAD RIG`, `BEAD` alone, or `RIG` alone with a task; the rig may be `RIG/NAME`. No target: the bead's own rig.
+    fn bead_and_target(&self, has_task: bool) -> Result<(Option<String>, Option<Target>), CommandError> {
         let (bead, rig) = match &self.second {
             Some(rig) => (Some(self.first.clone()), rig),
             None if has_task => (None, &self.first),
-            None => {
-                return Err(CommandError::Usage(format!(
-                    "{:?} alone is no work: write `kubectl gt sling BEAD-ID RIG`, or say what to do with --message, --file or --stdin",
-                    self.first
-                )));
-            }
+            None => return Ok((Some(self.first.clone()), None)),
         };
         let target: Target = rig.parse()?;
         if target.rig.is_some() && (self.name.is_some() || self.theme.is_some()) {
@@ -143,7 +186,7 @@ impl Args {
                 "{rig:?} names the polecat already; leave --name and --theme out"
             )));
         }
-        Ok((bead, target))
+        Ok((bead, Some(target)))
     }
 
     fn manifest(&self, rig: &Rig, bead: Option<String>, task: Option<String>) -> Manifest {
@@ -194,7 +237,7 @@ impl Args {
         cluster: &Cluster,
         manifest: &Manifest,
         naming: &Naming,
-    ) -> Result<Value, Call> {
+    ) -> Result<Value, Error> {
         let mut used = match naming {
             Naming::Theme(_) => names_in_use(cluster).await?,
             Naming::Fixed(_) | Naming::Chance => BTreeSet::new(),
@@ -209,6 +252,17 @@ impl Args {
             };
             let object = manifest.object(&name, cluster.namespace());
             if self.dry_run.is_client() {
+                if matches!(naming, Naming::Fixed(_))
+                    && cluster.find(Resource::POLECATS, &name).await?.is_some()
+                {
+                    let object = Resource::POLECATS.describe(&name);
+                    return Err(Call::Exists {
+                        act: "create",
+                        object,
+                    }
+                    .into());
+                }
+                dry_run::check(&object)?;
                 return Ok(object);
             }
             match cluster
@@ -221,7 +275,7 @@ impl Args {
                         .note(&format!("the name {name:?} was taken meanwhile; chooses another"));
                     used.insert(name);
                 }
-                result => return result,
+                result => return Ok(result?),
             }
         }
     }
@@ -248,33 +302,30 @@ impl Args {
         Ok(())
     }
 
-    async fn wait_and_follow(
+    /// A person sees at once that it was created; a program gets one object, the polecat as it is in the end.
+    async fn wait(
         &self,
         session: &mut Session,
         cluster: &Cluster,
+        created: Value,
         address: &str,
+        goal: Goal,
     ) -> Result<(), Error> {
-        let goal = if self.wait_ready {
-            Some(Goal::Ready)
-        } else {
-            self.wait
-        };
-        if self.follow {
-            let polecat = follow(session, cluster, address, &Shown::agent()).await?;
-            return if polecat.phase() == "Done" {
-                Ok(())
-            } else {
-                Err(ended(cluster, &polecat).into())
-            };
+        let people = self.output.output.is_for_people();
+        if people {
+            self.print(session, &created, address)?;
         }
-        if let Some(goal) = goal {
-            let limit = timeout(goal, self.timeout);
-            let object = wait_for(cluster, session.talk, address, goal, limit, None).await?;
-            let polecat = crate::view::Polecat::read(&object);
-            session
-                .talk
-                .note(&session.talk.style.good(&polecat::summary(&polecat)));
+        let limit = timeout(goal, self.timeout);
+        let waited = wait_for(cluster, session.talk, address, goal, limit, None).await;
+        let object = waited.object.unwrap_or(created);
+        if !people {
+            self.print(session, &object, address)?;
         }
+        waited.outcome?;
+        let polecat = crate::view::Polecat::read(&object);
+        session
+            .talk
+            .note(&session.talk.style.good(&polecat::summary(&polecat)));
         Ok(())
     }
 }

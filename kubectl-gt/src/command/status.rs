@@ -3,24 +3,34 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use gastown_api::money::dollars;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::age;
 use crate::cluster::{Cluster, Resource, Selection};
+use crate::command::doctor::deployments;
 use crate::error::Error;
 use crate::flags::duration;
 use crate::output::table::TablePrinter;
 use crate::output::{Format, Out, Output, OutputArgs};
 use crate::session::{Session, Talk};
-use crate::view::{Polecat, Rig, dollars, escape, rigs};
+use crate::view::{Polecat, Rig, escape, rigs};
 use crate::wait::Wait;
 
 /// How many polecats of each kind are named; the others are counted.
 const NAMED: usize = 12;
 
-/// No one reads faster, and the API server has others to serve.
-const SHORTEST: Duration = Duration::from_millis(200);
+/// An interval. Each look lists every polecat, and the API server has others to serve.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    if interval < Duration::from_secs(1) {
+        return Err(format!(
+            "{text:?} is too often: each look lists every polecat; write 1s or more"
+        ));
+    }
+    Ok(interval)
+}
 
 /// Flags of `status`.
 #[derive(Debug, clap::Args)]
@@ -31,8 +41,8 @@ pub struct Args {
     /// Show it anew, until Ctrl-C.
     #[arg(short, long)]
     watch: bool,
-    /// How often.
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    /// How often; at least 1s.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = interval)]
     interval: Duration,
     #[command(flatten)]
     output: OutputArgs,
@@ -44,19 +54,26 @@ struct Town {
     rigs: BTreeMap<String, RigLine>,
     working: Vec<Line>,
     stuck: Vec<Line>,
+    pending: Vec<Line>,
     counts: BTreeMap<String, u64>,
+    /// Polecats that are Working and whose agent does not run yet: for want of a node, an image or a secret.
+    queued: u64,
     micros: i64,
+    /// What keeps any polecat from going on.
+    no_operator: Option<String>,
 }
 
 #[derive(Debug, Default)]
 struct RigLine {
     phase: String,
     counts: BTreeMap<String, u64>,
+    queued: u64,
     micros: i64,
 }
 
 #[derive(Debug)]
 struct Line {
+    namespace: String,
     address: String,
     bead: String,
     what: String,
@@ -88,7 +105,7 @@ impl Args {
     /// The town after the interval. What another try may cure is told and tried again.
     async fn look_again(&self, talk: Talk, cluster: &Cluster) -> Result<Town, Error> {
         loop {
-            tokio::time::sleep(self.interval.max(SHORTEST)).await;
+            tokio::time::sleep(self.interval).await;
             match self.look(cluster).await {
                 Err(Error::Call(error)) if error.is_passing() => talk.tries_again(&error),
                 result => return result,
@@ -120,6 +137,9 @@ impl Args {
                 Ok::<_, Error>(())
             })
             .await?;
+        if !town.pending.is_empty() || town.rigs.values().any(|rig| rig.phase == "Pending") {
+            town.no_operator = no_operator(cluster).await;
+        }
         Ok(town)
     }
 
@@ -137,8 +157,18 @@ impl Args {
             NAMED
         };
         Ok(session.out.object(format, &value, &names.join("\n"), |out, _| {
-            town.print(out, cluster.address(), most)
+            town.print(out, cluster.address(), most, !self.this_namespace)
         })?)
+    }
+}
+
+/// Why nobody looks at what is Pending. Who may not see deployments is told nothing: the operator may run all the same.
+async fn no_operator(cluster: &Cluster) -> Option<String> {
+    let runs = |deployment: &Value| deployment["status"]["availableReplicas"].as_i64() > Some(0);
+    match deployments(cluster).await.ok()?.as_slice() {
+        [] => Some("no operator is installed".to_owned()),
+        found if !found.iter().any(runs) => Some("no operator runs".to_owned()),
+        _ => None,
     }
 }
 
@@ -149,11 +179,15 @@ impl Town {
         for counts in [&mut rig.counts, &mut self.counts] {
             *counts.entry(polecat.phase().to_owned()).or_default() += 1;
         }
+        let queued = u64::from(is_queued(polecat));
+        rig.queued += queued;
+        self.queued += queued;
         rig.micros = rig.micros.saturating_add(micros);
         self.micros = self.micros.saturating_add(micros);
         let list = match polecat.phase() {
             "Working" => &mut self.working,
             "Stuck" => &mut self.stuck,
+            "Pending" => &mut self.pending,
             _ => return,
         };
         let what = match polecat.parked() {
@@ -161,6 +195,7 @@ impl Town {
             None => polecat.reason().to_owned(),
         };
         list.push(Line {
+            namespace: polecat.metadata.namespace.clone(),
             address: polecat.address(),
             bead: polecat.spec.bead_id.clone().unwrap_or_default(),
             what,
@@ -169,7 +204,7 @@ impl Town {
         });
     }
 
-    fn print(&self, out: &mut Out, address: &str, most: usize) -> Result<(), Output> {
+    fn print(&self, out: &mut Out, address: &str, most: usize, namespaces: bool) -> Result<(), Output> {
         let count =
             |counts: &BTreeMap<String, u64>, phase: &str| counts.get(phase).copied().unwrap_or_default();
         let title = out
@@ -177,14 +212,21 @@ impl Town {
             .strong(&format!("Town at {}", escape(address.trim_end_matches('/'))));
         out.line(&title)?;
         let totals = format!(
-            "{} · {} working · {} done · {} stuck · {}",
+            "{} · {} pending · {} queued · {} working · {} done · {} stuck · {}",
             rigs(self.rigs.len()),
-            count(&self.counts, "Working"),
+            count(&self.counts, "Pending"),
+            self.queued,
+            count(&self.counts, "Working") - self.queued,
             count(&self.counts, "Done"),
             count(&self.counts, "Stuck"),
             dollars(self.micros),
         );
         out.line(&totals)?;
+        if let Some(why) = &self.no_operator {
+            let text = format!("{why}: nothing that is Pending goes on; `kubectl gt doctor` says what to do");
+            let text = out.style.bad(&text);
+            out.line(&text)?;
+        }
         if self.rigs.is_empty() {
             return out.line("\nno rigs yet: kubectl gt rig create NAME --git-url URL --prefix PREFIX");
         }
@@ -202,7 +244,9 @@ impl Town {
                 vec![
                     name.clone(),
                     phase.to_owned(),
-                    number("Working"),
+                    number("Pending"),
+                    rig.queued.to_string(),
+                    (count(&rig.counts, "Working") - rig.queued).to_string(),
                     number("Done"),
                     number("Stuck"),
                     number("Idle"),
@@ -210,27 +254,37 @@ impl Town {
                 ]
             })
             .collect();
-        TablePrinter::start(out, &["rig", "phase", "working", "done", "stuck", "idle", "cost"])
-            .rows(&rows)?;
-        lines(out, "At work", &self.working, most)?;
-        lines(
-            out,
-            "Stuck (kubectl gt polecat describe RIG/NAME says what to do)",
-            &self.stuck,
-            most,
-        )
+        let titles = [
+            "rig", "phase", "pending", "queued", "working", "done", "stuck", "idle", "cost",
+        ];
+        TablePrinter::start(out, &titles).rows(&rows)?;
+        for (title, list) in [
+            ("Pending (no operator has looked at them)", &self.pending),
+            ("At work", &self.working),
+            (
+                "Stuck (kubectl gt polecat describe RIG/NAME says what to do)",
+                &self.stuck,
+            ),
+        ] {
+            lines(out, title, list, most, namespaces)?;
+        }
+        Ok(())
     }
 
     fn value(&self) -> Value {
-        let line = |line: &Line| json!({"polecat": line.address, "bead": line.bead, "reason": line.what});
+        let line = |line: &Line| json!({"namespace": line.namespace, "polecat": line.address, "bead": line.bead, "reason": line.what});
         json!({
             "rigs": self.rigs.iter().map(|(name, rig)| json!({
                 "name": name,
                 "phase": rig.phase,
                 "polecats": rig.counts,
+                "queued": rig.queued,
                 "costMicros": rig.micros,
             })).collect::<Vec<_>>(),
             "polecats": self.counts,
+            "queued": self.queued,
+            "noOperator": self.no_operator,
+            "pending": self.pending.iter().map(line).collect::<Vec<_>>(),
             "working": self.working.iter().map(line).collect::<Vec<_>>(),
             "stuck": self.stuck.iter().map(line).collect::<Vec<_>>(),
             "costMicros": self.micros,
@@ -238,7 +292,12 @@ impl Town {
     }
 }
 
-fn lines(out: &mut Out, title: &str, lines: &[Line], most: usize) -> Result<(), Output> {
+/// Whether the polecat has its turn and waits for a pod whose agent runs.
+fn is_queued(polecat: &Polecat) -> bool {
+    polecat.phase() == "Working" && !polecat.status.pod_active
+}
+
+fn lines(out: &mut Out, title: &str, lines: &[Line], most: usize, namespaces: bool) -> Result<(), Output> {
     if lines.is_empty() {
         return Ok(());
     }
@@ -248,16 +307,20 @@ fn lines(out: &mut Out, title: &str, lines: &[Line], most: usize) -> Result<(), 
         .iter()
         .take(most)
         .map(|line| {
-            vec![
-                line.address.clone(),
-                line.bead.clone(),
-                line.what.clone(),
-                line.age.clone(),
-                line.cost.clone(),
-            ]
+            let cells = [
+                &line.namespace,
+                &line.address,
+                &line.bead,
+                &line.what,
+                &line.age,
+                &line.cost,
+            ];
+            let cells = cells.into_iter().skip(usize::from(!namespaces));
+            cells.cloned().collect::<Vec<_>>()
         })
         .collect();
-    TablePrinter::start(out, &["polecat", "bead", "reason", "age", "cost"]).rows(&rows)?;
+    let titles = ["namespace", "polecat", "bead", "reason", "age", "cost"];
+    TablePrinter::start(out, &titles[usize::from(!namespaces)..]).rows(&rows)?;
     if lines.len() > most {
         out.line(&format!("… and {} more (-o wide)", lines.len() - most))?;
     }
@@ -273,6 +336,73 @@ mod tests {
     use crate::cluster::testing::{answering, refusal};
     use crate::exit::Exit;
     use crate::flags::ClusterFlags;
+
+    /// What is shown of a town with polecats of these states, where deployments are answered by `code` and `deployments`.
+    async fn shown(code: u16, deployments: Value, polecats: &[(&str, bool)]) -> (String, Value) {
+        let items: Vec<_> = polecats
+            .iter()
+            .enumerate()
+            .map(|(at, (phase, active))| {
+                json!({
+                    "metadata": {"name": format!("p{at}"), "namespace": "town"}, "spec": {"rig": "demo"},
+                    "status": {"phase": phase, "podActive": active},
+                })
+            })
+            .collect();
+        let cluster = answering(move |request| match request.uri().path() {
+            path if path.contains("/deployments") => (code, deployments.clone()),
+            path if path.ends_with("/polecats") => (200, json!({"items": items})),
+            _ => (200, json!({"items": []})),
+        });
+        let args = Args {
+            this_namespace: false,
+            watch: false,
+            interval: Duration::from_secs(1),
+            output: OutputArgs {
+                output: Format::Table,
+            },
+        };
+        let town = args.look(&cluster).await.unwrap();
+        let shared = crate::output::testing::Shared::default();
+        let mut out = Out::into(Box::new(shared.clone()));
+        town.print(&mut out, "a", NAMED, true).unwrap();
+        (shared.text(), town.value())
+    }
+
+    #[tokio::test]
+    async fn what_nobody_looks_at_and_what_waits_for_its_pod_is_counted_and_named() {
+        let all = [
+            ("", false),
+            ("Working", false),
+            ("Working", true),
+            ("Done", false),
+        ];
+        let (text, value) = shown(200, json!({"items": []}), &all).await;
+        assert!(
+            text.contains("1 pending · 1 queued · 1 working · 1 done"),
+            "{text}"
+        );
+        assert!(text.contains("no operator is installed: nothing"), "{text}");
+        assert!(text.contains("NAMESPACE") && text.contains("town"), "{text}");
+        assert_eq!(
+            (&value["queued"], &value["pending"][0]["polecat"]),
+            (&json!(1), &json!("demo/p0"))
+        );
+        let down = json!({"items": [{"status": {}}]});
+        let (text, _) = shown(200, down, &all).await;
+        assert!(text.contains("no operator runs: nothing"), "{text}");
+        let up = json!({"items": [{"status": {}}, {"status": {"availableReplicas": 1}}]});
+        for (code, deployments) in [(200, up), (403, json!({}))] {
+            let (text, value) = shown(code, deployments, &all).await;
+            assert!(
+                !text.contains("operator is") && value["noOperator"].is_null(),
+                "{text}"
+            );
+        }
+        // Where nothing is Pending nobody asks.
+        let (text, _) = shown(200, json!({"items": []}), &all[2..]).await;
+        assert!(!text.contains("operator is"), "{text}");
+    }
 
     /// How the second look ends, and how many lists it took, where the first list is answered by `code`.
     async fn look_again(code: u16) -> (Result<Town, Error>, usize) {
@@ -295,6 +425,16 @@ mod tests {
             args.look_again(talk, &cluster).await,
             asked.load(Ordering::Relaxed),
         )
+    }
+
+    #[test]
+    fn what_would_ask_the_cluster_without_a_pause_is_refused() {
+        for text in ["0", "1ms", "999ms", "0s"] {
+            let error = interval(text).unwrap_err();
+            assert!(error.contains("1s or more"), "{text}: {error}");
+        }
+        assert_eq!(interval("1s"), Ok(Duration::from_secs(1)));
+        assert_eq!(interval("1m"), Ok(Duration::from_mins(1)));
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
-//! Lines that are longer than the terminal is wide, folded between words.
+//! Lines that are longer than the terminal is wide, folded between words. A command to type is one word: half of it, copied, is
+//! another command.
 
 /// No terminal is so narrow that less could be read.
 const LEAST: usize = 40;
@@ -13,15 +14,16 @@ pub fn fold(line: &str, width: Option<usize>, indent: usize) -> Vec<String> {
     let mut parts = Vec::new();
     let mut part = String::new();
     let mut length = 0;
-    for word in line.split_inclusive(' ') {
+    for word in words(line) {
+        let command = word.trim_end().contains(' ');
         let count = word.trim_end().chars().count();
         if length + count > width && length > hang.len() {
             parts.push(std::mem::replace(&mut part, hang.clone()).trim_end().to_owned());
             length = hang.len();
         }
         for character in word.chars() {
-            // A word that is longer than the terminal is cut where that ends.
-            if length == width && character != ' ' {
+            // A word that is longer than the terminal is cut where that ends; of a command the terminal itself breaks the line.
+            if !command && length == width && character != ' ' {
                 parts.push(std::mem::replace(&mut part, hang.clone()));
                 length = hang.len();
             }
@@ -32,6 +34,37 @@ pub fn fold(line: &str, width: Option<usize>, indent: usize) -> Vec<String> {
     parts.push(part.trim_end().to_owned());
     parts
 }
+
+/// The words of a line, each with the spaces behind it. What stands in backticks, and a command outside of them up to the end
+/// of its clause, is one word.
+fn words(line: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut start = 0;
+    let mut ticks = 0;
+    let mut command = false;
+    let mut end = 0;
+    for part in line.split_inclusive(' ') {
+        end += part.len();
+        let word = part.trim_end();
+        let before = ticks;
+        ticks += word.matches('`').count();
+        // A backtick that is never closed is only a sign.
+        let quoted = ticks % 2 == 1 && line[end..].contains('`');
+        command |= before % 2 == 0 && COMMANDS.contains(&word);
+        command &= !word.ends_with([',', ';', ':', '.', ')']);
+        if !quoted && !command {
+            words.push(&line[start..end]);
+            start = end;
+        }
+    }
+    if start < line.len() {
+        words.push(&line[start..]);
+    }
+    words
+}
+
+/// The programs whose commands are printed.
+const COMMANDS: [&str; 2] = ["kubectl", "helm"];
 
 #[cfg(test)]
 mod tests {
@@ -52,6 +85,40 @@ mod tests {
         assert_eq!(fold(&line, Some(40), 4), [line.as_str()]);
         let long = "word ".repeat(100);
         assert_eq!(fold(&long, None, 4), [long.as_str()]);
+    }
+
+    #[test]
+    fn a_command_is_never_broken_however_narrow_the_terminal_is() {
+        for (line, command) in [
+            (
+                "    → create it: kubectl gt auth git --rig demo --key ~/.ssh/id_ed25519 -n gastown-system",
+                "kubectl gt auth git --rig demo --key ~/.ssh/id_ed25519 -n gastown-system",
+            ),
+            (
+                "it goes on: `kubectl gt polecat status demo/furiosa -n town` shows it, --timeout waits longer",
+                "`kubectl gt polecat status demo/furiosa -n town`",
+            ),
+            (
+                "next: kubectl gt auth sync -n gastown-system, then kubectl gt sling BEAD demo -n town",
+                "kubectl gt auth sync -n gastown-system,",
+            ),
+            (
+                "make a deploy key without one (`ssh-keygen -t ed25519 -N '' -f a-long-name`) and repeat",
+                "(`ssh-keygen -t ed25519 -N '' -f a-long-name`)",
+            ),
+        ] {
+            let parts = fold(line, Some(40), 2);
+            assert!(parts.iter().any(|part| part.contains(command)), "{parts:?}");
+            let whole: Vec<_> = parts.iter().flat_map(|part| part.split_whitespace()).collect();
+            assert_eq!(whole, line.split_whitespace().collect::<Vec<_>>());
+        }
+        // A lone backtick, or a word about kubectl, holds no line together.
+        let prose = "one ` two three four five six seven eight nine; kubectl, it said, and ten eleven twelve";
+        assert!(
+            fold(prose, Some(40), 0)
+                .iter()
+                .all(|part| part.chars().count() <= 40)
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! kubectl's `JSONPath` templates: text with expressions in braces. The expressions are RFC 9535 without its `$`, and
-//! kubectl's quoted texts; `range` and `end` are not known.
+//! kubectl's `JSONPath` templates: text with expressions in braces. The expressions are RFC 9535 without its `$`, kubectl's
+//! quoted texts, and `range` with its `end`. A list is what kubectl has (`.items[*]`) and what `-o json` prints (`[*]`).
 
 use std::str::FromStr;
 
@@ -19,13 +19,24 @@ pub struct JsonPath {
 enum Part {
     Text(String),
     Query(String),
+    /// For each that the query finds, the parts, of which it is the root.
+    Range(String, Vec<Part>),
+}
+
+/// What an expression is.
+enum Expression {
+    Part(Part),
+    Range(String),
+    End,
 }
 
 impl FromStr for JsonPath {
     type Err = String;
 
     fn from_str(template: &str) -> Result<Self, String> {
+        // The template, and what of it stands outside of each range that is open.
         let mut parts = Vec::new();
+        let mut open: Vec<(String, Vec<Part>)> = Vec::new();
         // kubectl takes a template without braces for one expression.
         let whole = if template.contains('{') {
             template.to_owned()
@@ -40,8 +51,23 @@ impl FromStr for JsonPath {
             let end = closing(after).ok_or_else(|| {
                 format!("{template:?} opens a brace that it does not close; add the \"}}\"")
             })?;
-            parts.push(expression(after[..end].trim())?);
+            match expression(after[..end].trim())? {
+                Expression::Part(part) => parts.push(part),
+                Expression::Range(query) => open.push((query, std::mem::take(&mut parts))),
+                Expression::End => {
+                    let (query, outside) = open.pop().ok_or_else(|| {
+                        format!("{template:?} has an {{end}} without a {{range …}}; take it out")
+                    })?;
+                    let inside = std::mem::replace(&mut parts, outside);
+                    parts.push(Part::Range(query, inside));
+                }
+            }
             rest = &after[end + 1..];
+        }
+        if !open.is_empty() {
+            return Err(format!(
+                "{template:?} has a {{range …}} without an end; add \"{{end}}\""
+            ));
         }
         if !rest.is_empty() {
             parts.push(Part::Text(unescape(rest)));
@@ -67,28 +93,43 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn expression(text: &str) -> Result<Part, String> {
+fn expression(text: &str) -> Result<Expression, String> {
     for quote in ['"', '\''] {
         if let Some(inner) = text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
-            return Ok(Part::Text(unescape(inner)));
+            return Ok(Expression::Part(Part::Text(unescape(inner))));
         }
     }
-    if text == "end" || text.starts_with("range ") {
-        return Err("range and end are not supported; use [*], or -o json with jq".to_owned());
+    if text == "end" {
+        return Ok(Expression::End);
     }
-    let query = match text.strip_prefix('$') {
-        Some(_) => text.to_owned(),
-        None if text.starts_with('.') || text.starts_with('[') => format!("${text}"),
-        None if text == "@" => "$".to_owned(),
-        None => format!("$.{text}"),
+    match text.strip_prefix("range ") {
+        Some(over) => query(over.trim()).map(Expression::Range),
+        None => query(text).map(|query| Expression::Part(Part::Query(query))),
+    }
+}
+
+/// The RFC's query for kubectl's.
+fn query(text: &str) -> Result<String, String> {
+    let path = text.strip_prefix(['$', '@']).unwrap_or(text);
+    let query = if path.starts_with('[') || path.is_empty() {
+        format!("${path}")
+    } else if let Some(index) = path.strip_prefix(".[") {
+        format!("$[{index}")
+    } else {
+        format!("$.{}", path.strip_prefix('.').unwrap_or(path))
     };
-    let query = without_escapes(&query);
+    // kubectl writes the root as a dot, too.
+    let query = if query == "$." {
+        "$".to_owned()
+    } else {
+        without_escapes(&query)
+    };
     if query != "$" {
         jsonpath_rust::parser::parse_json_path(&query).map_err(|_| {
             format!("{text:?} is no JSONPath; write one such as .metadata.name or .items[*].metadata.name")
         })?;
     }
-    Ok(Part::Query(query))
+    Ok(query)
 }
 
 /// kubectl escapes dots in names (`.metadata.labels.gastown\.io/rig`); RFC 9535 quotes such names.
@@ -122,20 +163,34 @@ impl JsonPath {
     /// The text of the template for `value`: several results of one expression are separated by a space.
     pub fn evaluate(&self, value: &Value) -> Result<String, Output> {
         let mut text = String::new();
-        for part in &self.parts {
+        self.write_parts(&self.parts, value, &mut text)?;
+        Ok(text)
+    }
+
+    fn write_parts(&self, parts: &[Part], value: &Value, text: &mut String) -> Result<(), Output> {
+        for part in parts {
             match part {
                 Part::Text(fixed) => text.push_str(fixed),
                 Part::Query(query) => text.push_str(&self.query(query, value)?.join(" ")),
+                Part::Range(query, inside) => {
+                    for element in self.values(query, value)? {
+                        self.write_parts(inside, element, text)?;
+                    }
+                }
             }
         }
-        Ok(text)
+        Ok(())
     }
 
     /// Whether the template asks one thing of each element of a list, so that a list can be looked at in pieces.
     pub fn is_of_each(&self) -> bool {
+        let is_range = |part: &Part| matches!(part, Part::Range(..));
+        if self.parts.iter().any(is_range) {
+            return false;
+        }
         let mut queries = self.queries();
         let each = |query: &str| {
-            let starts = ["$.items[*]", "$.items[?"];
+            let starts = ["$.items[*]", "$.items[?", "$[*]", "$[?"];
             starts.iter().any(|start| query.starts_with(start)) && !query[1..].contains('$')
         };
         queries.next().is_some_and(each) && queries.next().is_none()
@@ -153,7 +208,7 @@ impl JsonPath {
     pub fn write(&self, found: &[String]) -> String {
         let texts = self.parts.iter().map(|part| match part {
             Part::Text(fixed) => fixed.clone(),
-            Part::Query(_) => found.join(" "),
+            Part::Query(_) | Part::Range(..) => found.join(" "),
         });
         texts.collect()
     }
@@ -161,20 +216,34 @@ impl JsonPath {
     fn queries(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
             Part::Query(query) => Some(query.as_str()),
-            Part::Text(_) => None,
+            Part::Text(_) | Part::Range(..) => None,
         })
     }
 
     fn query(&self, query: &str, value: &Value) -> Result<Vec<String>, Output> {
+        Ok(self.values(query, value)?.into_iter().map(show).collect())
+    }
+
+    fn values<'a>(&self, query: &str, value: &'a Value) -> Result<Vec<&'a Value>, Output> {
         if query == "$" {
-            return Ok(vec![show(value)]);
+            return Ok(vec![value]);
         }
-        let found = value.query(query).map_err(|error| Output::Evaluate {
+        let value = if asks_an_array(query) && value["kind"] == "List" {
+            &value["items"]
+        } else {
+            value
+        };
+        value.query(query).map_err(|error| Output::Evaluate {
             template: self.template.clone(),
             why: error.to_string(),
-        })?;
-        Ok(found.into_iter().map(show).collect())
+        })
     }
+}
+
+/// Whether a query is of the elements of an array, as `-o json` prints lists: `$[*]`, `$[0]`, `$[?@.a]`, and not `$['a']`.
+fn asks_an_array(query: &str) -> bool {
+    let of_array = |rest: &str| !rest.starts_with(['\'', '"']);
+    query.strip_prefix("$[").is_some_and(of_array)
 }
 
 fn show(value: &Value) -> String {
@@ -218,6 +287,32 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_asked_as_kubectl_does_and_as_json_prints_it() {
+        let list = super::super::list_of(vec![
+            json!({"metadata": {"name": "a"}, "tags": ["x", "y"]}),
+            json!({"metadata": {"name": "b"}, "tags": []}),
+        ]);
+        let of = |template: &str| template.parse::<JsonPath>().unwrap().evaluate(&list).unwrap();
+        for (template, wanted) in [
+            ("{[*].metadata.name}", "a b"),
+            ("{.[*].metadata.name}", "a b"),
+            ("{$[*].metadata.name}", "a b"),
+            ("{[0].metadata.name}", "a"),
+            ("{[?(@.metadata.name==\"b\")].metadata.name}", "b"),
+            ("{['items'][1].metadata.name}", "b"),
+            ("{.items[*].metadata.name}", "a b"),
+            (
+                r#"{range .items[*]}{.metadata.name}{"\t"}{.tags[*]}{"\n"}{end}"#,
+                "a\tx y\nb\t\n",
+            ),
+            ("{range [*]}{@.metadata.name},{end}", "a,b,"),
+            ("{range .items[*]}{range .tags[*]}<{@}>{end};{end}!", "<x><y>;;!"),
+        ] {
+            assert_eq!(of(template), wanted, "{template}");
+        }
+    }
+
+    #[test]
     fn a_template_of_each_element_finds_the_same_in_pieces() {
         let page =
             |from: u32| json!({"items": (from..from + 3).map(|n| json!({"n": n})).collect::<Vec<_>>()});
@@ -230,6 +325,7 @@ mod tests {
         }
         for template in [
             "{.items[0].n}",
+            "{range .items[*]}{.n}{end}",
             "{.items[*].n} {.items[*].n}",
             "{.items}",
             "n",
@@ -244,7 +340,9 @@ mod tests {
     fn what_is_no_template_is_refused_with_a_remedy() {
         for (template, word) in [
             ("{.a", "close"),
-            ("{range .items[*]}", "jq"),
+            ("{range .items[*]}", "{end}"),
+            ("{.a}{end}", "range"),
+            ("{range [}{end}", "no JSONPath"),
             ("{.a[}", "no JSONPath"),
         ] {
             let error = template.parse::<JsonPath>().unwrap_err();

@@ -51,6 +51,14 @@ fn a_command_line_that_makes_no_sense_is_answered_with_what_would() {
     t.run("sling");
     t.run("sling mp-1");
     t.run("sling mp-1 my-project --budget much");
+    t.run("sling mp-1 my-project --budget 5");
+    t.run("sling mp-1 my-project --follow -o json");
+    t.run("status --watch --interval 0");
+    t.run("mail inbox");
+    t.run("convoy list");
+    t.run("rig add my-project");
+    t.run("rig add my-project https://github.com/org/repo.git --dry-run --json");
+    t.run("rig add My_Project https://github.com/org/repo.git --dry-run");
     t.run("sling mp-1 my-project --theme disco");
     t.run("sling mp-1 my-project -m a --file b");
     t.run("sling mp-1 my-project --wait=later");

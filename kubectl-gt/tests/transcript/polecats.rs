@@ -29,6 +29,9 @@ fn polecats_are_listed_shown_retried_and_nuked() {
     t.run("polecat list -n town -o name");
     t.run("polecat list nobody -n town");
     t.run("polecat list nobody -n town -o json");
+    t.run("polecat list other -n town --json");
+    t.run("polecat list -n town -o 'jsonpath={range .items[*]}{.metadata.name}{\"\\t\"}{.status.phase}{\"\\n\"}{end}'");
+    t.run("polecat list -n town -o 'jsonpath={[*].metadata.name}'");
     t.run("polecat list -n town -o 'jsonpath={.items[?(@.status.phase==\"Stuck\")].metadata.name}'");
     t.run("polecat status demo/furiosa -n town");
     t.run("polecat status toast -n town");
@@ -42,16 +45,25 @@ fn polecats_are_listed_shown_retried_and_nuked() {
     t.run("polecat describe demo/nux -n town");
     t.run("polecat logs demo/furiosa -n town");
     t.run("polecat logs demo/furiosa -f -n town");
+    t.run("logs demo/nux -f -n town");
+    t.run("peek demo/furiosa -n town");
     t.run("polecat logs other/slit -n town");
     t.run("polecat attach demo/furiosa -n town");
     t.run("status");
     t.run("costs -n town");
+    t.run("costs nobody -n town");
     t.run("costs -A --by rig -o json");
     t.run("polecat retry demo/furiosa -n town");
     t.run("polecat retry demo/toast -n town");
     t.run("polecat retry demo/nux -n town");
     t.run("polecat retry demo/nux --wait=done --timeout 1s -n town");
+    t.run("polecat idle demo/toast -n town");
+    t.run("polecat idle demo/furiosa -n town");
+    t.run("polecat resume demo/toast -n town -o 'jsonpath={.items[*].spec.desiredState}'");
     t.run("polecat nuke demo/nux other/nux -n town");
+    t.run("nuke demo --all --dry-run -n town");
+    t.run("nuke demo/nux --all -n town");
+    t.run("nuke nobody --all -n town");
     t.run("polecat nuke demo/nux --dry-run -n town");
     t.run("polecat nuke demo/nux demo/toast -n town");
     t.run("polecat nuke demo/nux --wait --timeout 1s -n town");
@@ -98,4 +110,9 @@ fn kubectl_completes_commands_rigs_and_polecats() {
         ["demo/furiosa", ":4"]
     );
     assert_eq!(complete(&["explain", "OutOf"]), ["OutOfMemory", ":4"]);
+    assert_eq!(complete(&["polecat", "list", "-n", "tow"]), ["town", ":4"]);
+    assert_eq!(
+        complete(&["status", "--namespace", "kube-s"]),
+        ["kube-system", ":4"]
+    );
 }

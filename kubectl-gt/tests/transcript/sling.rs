@@ -30,6 +30,10 @@ fn work_is_slung_at_a_rig() {
     t.run("sling mp-5 demo --name capable --agent of-the-future -n town");
     t.run("sling mp-5 demo --name capable -n nowhere");
     t.run("sling mp-5 demo --name capable --wait --timeout 1s -n town");
+    t.run("sling mp-6 --name keeper --dry-run -n town");
+    t.run("sling zz-6 -n town");
+    t.run("sling mp-6 demo --name Not_A_Name --dry-run -n town");
+    t.run("sling mp-6 demo --name capable --dry-run -n town");
     t.end();
     let output = Transcript::new("unused")
         .start("sling mp-6 demo -n town -o name", Stdio::piped())
@@ -85,6 +89,23 @@ fn what_is_waited_for_comes_or_is_told() {
         line,
         "furiosa",
         ("Done", "Delivered", "its commits are on the remote branch"),
+    );
+    // A program gets one object: the polecat as it ended.
+    let line = "sling mp-1 --name capable --wait=done -n town -o 'jsonpath={.status.phase} {.status.branch}'";
+    becomes(
+        &world,
+        &mut t,
+        line,
+        "capable",
+        ("Done", "Delivered", "its commits are on the remote branch"),
+    );
+    let line = "sling mp-1 demo --name dag --wait=done -n town -o 'jsonpath={.status.phase}'";
+    becomes(
+        &world,
+        &mut t,
+        line,
+        "dag",
+        ("Stuck", "OutOfMemory", "the container claude used more than 4Gi"),
     );
     let line = "sling mp-1 demo --name nux --wait -n town -o name";
     becomes(

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use gastown_api::pod::CLAUDE;
+use gastown_api::pod::{CLAUDE, REPO_DIR};
 
 use super::named::{Found, Named};
 use crate::cluster::Cluster;
@@ -42,13 +42,22 @@ impl Args {
                 &self.container,
                 "--",
             ])
-            .args(if self.command.is_empty() {
-                vec!["sh".to_owned()]
-            } else {
-                self.command
-            });
+            .args(in_the_repository(&self.command));
         Err(become_it(command).into())
     }
+}
+
+/// What runs in the container: the command, or a shell, where the clone is. A container without it, such as the broker,
+/// starts where its image says.
+fn in_the_repository(command: &[String]) -> Vec<String> {
+    let run = if command.is_empty() {
+        "$(command -v bash || echo sh)"
+    } else {
+        "\"$@\""
+    };
+    let script = format!("cd {REPO_DIR} 2>/dev/null; exec {run}");
+    let before = ["sh", "-c", &script, "sh"].map(str::to_owned);
+    before.into_iter().chain(command.iter().cloned()).collect()
 }
 
 /// Why there is no agent to be beside, and what to do instead.
@@ -133,6 +142,19 @@ fn become_it(mut command: Command) -> CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shell_and_a_command_start_in_the_repository_and_words_stay_whole() {
+        let shell = in_the_repository(&[]);
+        assert!(
+            shell.len() == 4 && shell[2].starts_with("cd /workspace/repo"),
+            "{shell:?}"
+        );
+        let words = in_the_repository(&["echo".to_owned(), "a  b".to_owned(), "$HOME".to_owned()]);
+        let mut sh = Command::new(&words[0]);
+        let output = sh.args(&words[1..]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "a  b $HOME\n");
+    }
 
     #[test]
     fn kubectl_gets_the_same_flags() {

@@ -1,5 +1,6 @@
 //! `kubectl gt polecat describe`.
 
+use gastown_api::money::dollars;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use crate::error::Error;
 use crate::output::detail::Detail;
 use crate::output::{OutputArgs, name_of};
 use crate::session::Session;
-use crate::view::{Attempt, dollars, remedy, tokens};
+use crate::view::{Attempt, remedy, tokens};
 
 /// Flags of `polecat describe`.
 #[derive(Debug, clap::Args)]

@@ -3,7 +3,7 @@
 use clap_complete::ArgValueCompleter;
 
 use crate::cluster::{Resource, Selection};
-use crate::command::listing::list;
+use crate::command::listing::{check_rig, list};
 use crate::complete;
 use crate::error::Error;
 use crate::output::OutputArgs;
@@ -39,9 +39,12 @@ impl Args {
             "no polecats{of} in {place}; dispatch one: kubectl gt sling BEAD RIG, or look with -A or -n"
         );
         let selection = Selection {
-            fields: self.rig.map(|rig| format!("spec.rig={rig}")),
+            fields: self.rig.as_ref().map(|rig| format!("spec.rig={rig}")),
             all_namespaces: self.all_namespaces,
         };
+        if let Some(rig) = &self.rig {
+            check_rig(&cluster, rig, &selection).await?;
+        }
         list(
             session,
             &cluster,

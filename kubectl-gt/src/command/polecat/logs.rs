@@ -22,6 +22,7 @@ use crate::logs::{Reader, paint};
 use crate::output::Format;
 use crate::session::Session;
 use crate::view::Polecat;
+use crate::wait::ended;
 
 /// Flags of `polecat logs`.
 #[derive(Debug, clap::Args)]
@@ -97,8 +98,12 @@ impl Args {
             json,
         };
         if self.follow {
-            follow(session, &cluster, &polecat.address(), &shown).await?;
-            return Ok(());
+            let polecat = follow(session, &cluster, &polecat.address(), &shown).await?;
+            return if polecat.phase() == "Done" {
+                Ok(())
+            } else {
+                Err(ended(&cluster, &polecat).into())
+            };
         }
         once(session, &cluster, &polecat, &shown).await
     }

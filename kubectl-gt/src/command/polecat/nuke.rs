@@ -7,21 +7,26 @@ use serde_json::{Value, json};
 
 use super::Target;
 use super::target::until_gone;
-use crate::cluster::{Cluster, Resource};
+use crate::cluster::{Cluster, Resource, Selection};
 use crate::command::CommandError;
 use crate::command::dry_run::DryRunArgs;
+use crate::command::listing::check_rig;
 use crate::complete;
 use crate::error::Error;
 use crate::flags::duration;
 use crate::output::{Format, ListPrinter, OutputArgs, name_of};
 use crate::session::Session;
+use crate::view::Polecat;
 
 /// Flags of `polecat nuke`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The polecats.
+    /// The polecats; with --all, rigs.
     #[arg(value_name = "RIG/NAME", required = true, add = ArgValueCompleter::new(complete::polecats))]
     polecats: Vec<String>,
+    /// All polecats of the named rigs in the namespace, but those that are Terminated.
+    #[arg(long)]
+    all: bool,
     /// Delete the objects as well; what they changed is saved first all the same.
     #[arg(short, long, visible_alias = "delete")]
     force: bool,
@@ -46,13 +51,14 @@ impl Args {
 
     /// One that fails keeps none of the others; all failures are told at the end.
     async fn nuke(self, session: &mut Session, cluster: &Cluster) -> Result<(), Error> {
-        let targets: Vec<Target> = self
-            .polecats
-            .iter()
-            .map(|text| text.parse())
-            .collect::<Result<_, CommandError>>()?;
+        let targets = self.targets(cluster).await?;
         for target in &targets {
             target.get(cluster).await?;
+        }
+        if targets.is_empty() {
+            session
+                .talk
+                .note(&format!("no polecats of {} to nuke", self.polecats.join(", ")));
         }
         let format = &self.output.output;
         let mut changed = Vec::new();
@@ -66,18 +72,52 @@ impl Args {
             }
             changed.push((&target.name, object));
         }
-        if !format.is_for_people() {
+        let waits = self.wait && !self.dry_run.is_on();
+        if !format.is_for_people() && !waits {
             print(session, format, &changed)?;
         }
-        if self.wait && !self.dry_run.is_on() {
+        if waits {
             // All at once, so that the time is that of the command and not of each.
             let waits = changed
                 .iter()
                 .map(|(name, _)| until_gone(cluster, session.talk, name, self.timeout));
             let waited = futures::future::join_all(waits).await;
             failures.extend(waited.into_iter().filter_map(Result::err));
+            if !format.is_for_people() {
+                print(session, format, &as_they_ended(cluster, changed).await)?;
+            }
         }
         Error::of_all(failures)
+    }
+
+    /// The polecats that were named, or those of the rigs that were named.
+    async fn targets(&self, cluster: &Cluster) -> Result<Vec<Target>, Error> {
+        if !self.all {
+            let parsed = self.polecats.iter().map(|text| text.parse());
+            return Ok(parsed.collect::<Result<_, CommandError>>()?);
+        }
+        let mut targets = Vec::new();
+        for rig in &self.polecats {
+            if rig.contains('/') {
+                let why = format!(
+                    "{rig:?} names a polecat, and --all all of a rig: write the rig alone, or leave --all out"
+                );
+                return Err(CommandError::Usage(why).into());
+            }
+            let selection = Selection {
+                fields: Some(format!("spec.rig={rig}")),
+                all_namespaces: false,
+            };
+            check_rig(cluster, rig, &selection).await?;
+            let polecats = cluster.list(Resource::POLECATS, &selection).await?;
+            let polecats = polecats.iter().map(Polecat::read);
+            let left = polecats.filter(|polecat| self.force || polecat.phase() != "Terminated");
+            targets.extend(left.map(|polecat| Target {
+                rig: Some(rig.clone()),
+                name: polecat.metadata.name,
+            }));
+        }
+        Ok(targets)
     }
 
     /// The polecat as it is then, and what was done to it; nothing, when that failed.
@@ -105,6 +145,16 @@ impl Args {
             },
         }
     }
+}
+
+/// Those that are still there as they are now; of one that is gone, what was last seen.
+async fn as_they_ended<'a>(cluster: &Cluster, changed: Vec<(&'a String, Value)>) -> Vec<(&'a String, Value)> {
+    let mut ended = Vec::new();
+    for (name, object) in changed {
+        let now = cluster.find(Resource::POLECATS, name).await.ok().flatten();
+        ended.push((name, now.unwrap_or(object)));
+    }
+    ended
 }
 
 fn print(session: &mut Session, format: &Format, changed: &[(&String, Value)]) -> Result<(), Error> {

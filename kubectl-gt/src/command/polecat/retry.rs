@@ -69,14 +69,18 @@ impl Args {
                 crate::cluster::DryRun::No,
             )
             .await?;
+        let mut outcome = Ok(());
         if let Some(goal) = self.wait {
             let timeout = crate::command::sling::timeout(goal, self.timeout);
-            object = wait_for(&cluster, session.talk, &address, goal, timeout, asked).await?;
+            let waited = wait_for(&cluster, session.talk, &address, goal, timeout, asked).await;
+            object = waited.object.unwrap_or(object);
+            outcome = waited.outcome;
         }
         let name = name_of(Resource::POLECATS, &object);
         let format = &self.output.output;
-        Ok(session.out.object(format, &object, &name, |out, _| {
+        session.out.object(format, &object, &name, |out, _| {
             out.line(&format!("{name} retried"))
-        })?)
+        })?;
+        Ok(outcome?)
     }
 }

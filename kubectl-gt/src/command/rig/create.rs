@@ -17,12 +17,19 @@ pub struct Args {
     /// The rig's name.
     #[arg(value_name = "RIG")]
     name: String,
+    /// The repository, in place of --git-url.
+    #[arg(
+        value_name = "URL",
+        conflicts_with = "git_url",
+        required_unless_present = "git_url"
+    )]
+    url: Option<String>,
     /// The repository: `git@HOST:PATH`, `ssh://[USER@]HOST[:PORT]/PATH` or `https://HOST[:PORT]/PATH`.
     #[arg(long, value_name = "URL")]
-    git_url: String,
-    /// The prefix of the project's beads, such as mp in mp-a1b2.
+    git_url: Option<String>,
+    /// The prefix of the project's beads, such as mp in mp-a1b2; by default made of the name, as gt does.
     #[arg(long)]
-    prefix: String,
+    prefix: Option<String>,
     /// The branch that polecats start from; by default main.
     #[arg(long, visible_alias = "branch", value_name = "BRANCH")]
     git_branch: Option<String>,
@@ -55,11 +62,18 @@ impl Args {
                 .talk
                 .warn("--local-path has no effect: polecats are pods and clone the repository");
         }
-        self.git_url
+        self.repository()
             .parse::<gastown_api::repository::RepositoryUrl>()
             .map_err(|error| CommandError::Invalid(error.to_string()))?;
+        if self.prefix.is_none() {
+            session.talk.note(&format!(
+                "the prefix of its beads is {:?}; --prefix sets another, and it cannot be changed later",
+                self.bead_prefix()
+            ));
+        }
         let object = self.object();
         let (created, verb) = if self.dry_run.is_client() {
+            crate::command::dry_run::check(&object)?;
             (object, "created (dry run)")
         } else {
             let cluster = session.cluster().await?;
@@ -90,6 +104,18 @@ impl Args {
         Ok(())
     }
 
+    fn repository(&self) -> &str {
+        let url = self.git_url.as_deref().or(self.url.as_deref());
+        url.unwrap_or_default()
+    }
+
+    fn bead_prefix(&self) -> String {
+        match &self.prefix {
+            Some(prefix) => prefix.trim_end_matches('-').to_owned(),
+            None => prefix_of(&self.name),
+        }
+    }
+
     fn object(&self) -> Value {
         let mut spec = Map::new();
         let mut set = |field: &str, value: Option<Value>| {
@@ -97,8 +123,8 @@ impl Args {
                 spec.insert(field.to_owned(), value);
             }
         };
-        set("gitURL", Some(json!(self.git_url)));
-        set("beadsPrefix", Some(json!(self.prefix.trim_end_matches('-'))));
+        set("gitURL", Some(json!(self.repository())));
+        set("beadsPrefix", Some(json!(self.bead_prefix())));
         set("gitBranch", self.git_branch.as_ref().map(|branch| json!(branch)));
         set(
             "gitSecretRef",
@@ -125,5 +151,54 @@ impl Args {
             "metadata": {"name": self.name},
             "spec": spec,
         })
+    }
+}
+
+/// The prefix that Gas Town makes of a rig's name: the first letters of its parts, of a short name itself, else its first two
+/// letters.
+fn prefix_of(name: &str) -> String {
+    let letters = |text: &str| {
+        text.chars()
+            .filter(char::is_ascii_alphabetic)
+            .collect::<String>()
+            .to_ascii_lowercase()
+    };
+    let name = name
+        .strip_suffix("-py")
+        .or(name.strip_suffix("-go"))
+        .unwrap_or(name);
+    let parts: Vec<_> = name
+        .split(['-', '_', '.'])
+        .map(letters)
+        .filter(|part| !part.is_empty())
+        .collect();
+    match parts.as_slice() {
+        [one] if one.len() <= 3 => one.clone(),
+        [one] => one.chars().take(2).collect(),
+        parts => parts
+            .iter()
+            .filter_map(|part| part.chars().next())
+            .take(10)
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_made_as_gas_town_makes_it() {
+        for (name, prefix) in [
+            ("my-project", "mp"),
+            ("gastown", "ga"),
+            ("foo", "foo"),
+            ("my-long-project", "mlp"),
+            ("tool-py", "to"),
+            ("web_app", "wa"),
+            ("a1-b2", "ab"),
+        ] {
+            assert_eq!(prefix_of(name), prefix, "{name}");
+        }
     }
 }

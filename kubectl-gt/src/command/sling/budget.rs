@@ -18,7 +18,13 @@ impl FromStr for BudgetFlag {
         let mut budget = Self::default();
         for part in text.split(',').map(str::trim) {
             let lower = part.to_ascii_lowercase();
-            let wrong = || format!("{part:?} is no budget; write 5usd or $5, or tokens such as 500k or 2M");
+            let wrong =
+                || format!("{part:?} is no budget; write 5usd or $5, or tokens such as 500k or 5000tokens");
+            if !lower.is_empty() && lower.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+                return Err(format!(
+                    "{part:?} may be money or tokens; write {part}usd, or {part}tokens"
+                ));
+            }
             if let Some(amount) = lower.strip_prefix('$').or_else(|| lower.strip_suffix("usd")) {
                 let usd: f64 = amount.trim().parse().map_err(|_| wrong())?;
                 if !(usd.is_finite() && usd > 0.0) || budget.usd.replace(usd).is_some() {
@@ -59,10 +65,21 @@ mod tests {
             ("$0.50", budget(Some(0.5), None)),
             ("500k", budget(None, Some(500_000))),
             ("2M", budget(None, Some(2_000_000))),
-            ("1200000", budget(None, Some(1_200_000))),
+            ("1200000tokens", budget(None, Some(1_200_000))),
             ("10 USD, 3M tokens", budget(Some(10.0), Some(3_000_000))),
         ] {
             assert_eq!(text.parse::<BudgetFlag>(), Ok(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_may_be_money_or_tokens_is_refused_with_both() {
+        for text in ["5", "0", "1200000", "0.5", "5usd,7"] {
+            let error = text.parse::<BudgetFlag>().unwrap_err();
+            let number = text.rsplit(',').next().unwrap();
+            for wanted in [format!("{number}usd"), format!("{number}tokens")] {
+                assert!(error.contains(&wanted), "{text}: {error}");
+            }
         }
     }
 
@@ -71,7 +88,7 @@ mod tests {
         for text in [
             "",
             "much",
-            "0",
+            "0tokens",
             "$0",
             "-5",
             "$-1",

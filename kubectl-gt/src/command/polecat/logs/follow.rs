@@ -17,7 +17,8 @@ use crate::wait::{Wait, describe};
 /// How often a pod is looked at that has nothing to say yet.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Prints the log until the polecat ends, and says how it ended. Ctrl-C stops only the printing.
+/// Prints the log until the polecat ends, and says how, if it is Done: any other end is an error of the command, which says
+/// it. Ctrl-C stops only the printing.
 pub async fn follow(
     session: &mut Session,
     cluster: &Cluster,
@@ -33,7 +34,9 @@ pub async fn follow(
             return Err(Wait::interrupted(cluster, address).into());
         }
     };
-    talk.note(&talk.style.strong(&summary(&polecat)));
+    if polecat.phase() == "Done" {
+        talk.note(&talk.style.strong(&summary(&polecat)));
+    }
     Ok(polecat)
 }
 
