@@ -11,6 +11,7 @@ mod polecat;
 mod rig;
 mod sling;
 mod status;
+mod uninstall;
 mod validate;
 mod version;
 
@@ -47,6 +48,8 @@ pub enum Command {
     Costs(costs::Args),
     /// Check cluster, versions, permissions and credentials.
     Doctor(doctor::Args),
+    /// Check that the operator can be uninstalled, and say how; end or let go of what is in the way.
+    Uninstall(uninstall::Args),
     /// What a reason means and what to do about it.
     Explain(explain::Args),
     /// Check manifests without a cluster, by the rules of the API server.
@@ -133,6 +136,7 @@ impl Command {
             Self::Status(args) => args.run(session).await,
             Self::Costs(args) => args.run(session).await,
             Self::Doctor(args) => args.run(session).await,
+            Self::Uninstall(args) => args.run(session).await,
             Self::Explain(args) => args.run(session),
             Self::Validate(args) => args.run(session).await,
             Self::Version(args) => args.run(session).await,

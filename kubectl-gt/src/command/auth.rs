@@ -8,6 +8,8 @@ mod sync;
 
 use clap::Subcommand;
 
+pub use self::confirm::Question;
+
 use crate::error::Error;
 use crate::session::Session;
 

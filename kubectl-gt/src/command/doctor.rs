@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use self::findings::Findings;
-pub use self::operators::{deployments, operator_version};
+pub use self::operators::{deployments, is_available, none_runs, operator_version};
 use self::secrets::Needed;
 use crate::cluster::{Call, Cluster, Resource, Selection};
 use crate::command::{GIT_SECRET, MODEL_SECRET};

@@ -12,13 +12,12 @@ use crate::session::Session;
 /// do. Polecats may name a rig that does not exist.
 pub async fn check_rig(cluster: &Cluster, rig: &str, polecats: &Selection) -> Result<(), Error> {
     match cluster.find(Resource::RIGS, rig).await {
-        // Who may not look at rigs may still list polecats.
-        Ok(Some(_)) | Err(Call::Forbidden { .. }) => Ok(()),
         Ok(None) if cluster.list(Resource::POLECATS, polecats).await?.is_empty() => {
             cluster.get_named(Resource::RIGS, rig).await?;
             Ok(())
         }
-        Ok(None) => Ok(()),
+        // Who may not look at rigs may still list polecats.
+        Ok(_) | Err(Call::Forbidden { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

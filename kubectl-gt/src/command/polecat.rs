@@ -18,7 +18,7 @@ use crate::session::Session;
 
 pub use self::logs::{Args as Logs, Shown, follow, summary};
 pub use self::nuke::Args as Nuke;
-pub use self::target::Target;
+pub use self::target::{Target, until_gone};
 
 /// What can be done with polecats.
 #[derive(Debug, Subcommand)]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::age;
 use crate::cluster::{Cluster, Resource, Selection};
-use crate::command::doctor::deployments;
+use crate::command::doctor::none_runs;
 use crate::error::Error;
 use crate::flags::duration;
 use crate::output::table::TablePrinter;
@@ -60,7 +60,7 @@ struct Town {
     queued: u64,
     micros: i64,
     /// What keeps any polecat from going on.
-    no_operator: Option<String>,
+    no_operator: Option<&'static str>,
 }
 
 #[derive(Debug, Default)]
@@ -138,7 +138,7 @@ impl Args {
             })
             .await?;
         if !town.pending.is_empty() || town.rigs.values().any(|rig| rig.phase == "Pending") {
-            town.no_operator = no_operator(cluster).await;
+            town.no_operator = none_runs(cluster).await;
         }
         Ok(town)
     }
@@ -159,16 +159,6 @@ impl Args {
         Ok(session.out.object(format, &value, &names.join("\n"), |out, _| {
             town.print(out, cluster.address(), most, !self.this_namespace)
         })?)
-    }
-}
-
-/// Why nobody looks at what is Pending. Who may not see deployments is told nothing: the operator may run all the same.
-async fn no_operator(cluster: &Cluster) -> Option<String> {
-    let runs = |deployment: &Value| deployment["status"]["availableReplicas"].as_i64() > Some(0);
-    match deployments(cluster).await.ok()?.as_slice() {
-        [] => Some("no operator is installed".to_owned()),
-        found if !found.iter().any(runs) => Some("no operator runs".to_owned()),
-        _ => None,
     }
 }
 

@@ -20,7 +20,7 @@ enum Part {
     Text(String),
     Query(String),
     /// For each that the query finds, the parts, of which it is the root.
-    Range(String, Vec<Part>),
+    Range(String, Vec<Self>),
 }
 
 /// What an expression is.

@@ -81,6 +81,7 @@ fn a_cluster_without_the_operator_or_with_another_version_is_told() {
     t.run("rig create demo --git-url https://github.com/a/b --prefix mp");
     t.run("sling mp-1 demo -n town");
     t.run("status");
+    t.run("uninstall");
     t.run("doctor -n town");
     t.end();
 }

@@ -84,6 +84,30 @@ fn parked() -> Value {
     status
 }
 
+/// Without an operator what is deleted stays, since its finalizer does.
+#[test]
+fn what_no_operator_lets_go_of_is_named_and_let_go() {
+    let world = World::new();
+    let mut t = Transcript::new("uninstall");
+    world.rig("demo");
+    t.run("uninstall");
+    world.polecat(
+        "demo",
+        "furiosa",
+        &phase("Working", "AgentRunning", "the agent is at work"),
+    );
+    world.polecat("demo", "nux", &Value::Null);
+    world.hold("furiosa", &["gastown.io/polecat-cleanup", "example.com/other"]);
+    t.run("uninstall");
+    t.run("polecat nuke demo/furiosa --force --wait --timeout 1s -n town");
+    t.run("uninstall --end");
+    t.run("uninstall --orphan");
+    t.run("uninstall --orphan --yes -n town -o json");
+    let left = world.find("furiosa").unwrap();
+    assert_eq!(left["metadata"]["finalizers"], json!(["example.com/other"]));
+    t.end();
+}
+
 #[test]
 fn kubectl_completes_commands_rigs_and_polecats() {
     let world = World::new();

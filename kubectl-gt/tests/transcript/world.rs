@@ -166,6 +166,13 @@ impl World {
         }
     }
 
+    /// Gives the polecat these finalizers.
+    pub fn hold(&self, name: &str, finalizers: &[&str]) {
+        let path = format!("{GROUP}/namespaces/town/polecats/{name}");
+        self.send("PATCH", &path, &json!({"metadata": {"finalizers": finalizers}}))
+            .unwrap();
+    }
+
     /// What an operator would have written.
     pub fn status(&self, name: &str, status: &Value) {
         let path = format!("{GROUP}/namespaces/town/polecats/{name}/status");

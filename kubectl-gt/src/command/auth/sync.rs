@@ -39,7 +39,7 @@ pub struct Args {
     /// Take what `claude setup-token` printed from this environment variable.
     #[arg(long, value_name = "VARIABLE")]
     oauth_token_from_env: Option<String>,
-    /// Take this key away from the secret, such as ANTHROPIC_API_KEY; without it, credentials stay until they are replaced.
+    /// Take this key away from the secret, such as `ANTHROPIC_API_KEY`; without it, credentials stay until they are replaced.
     #[arg(long, value_name = "KEY")]
     remove: Vec<String>,
     /// Upload without being asked.
@@ -192,7 +192,7 @@ fn preview(talk: Talk, folder: &str, collected: &Collected, data: &Data) {
 
 /// What happens to the rest of the secret.
 fn after(talk: Talk, secret: &str, kept: &Kept) {
-    for (act, keys) in [("keeps", &kept.kept), ("loses", &kept.removed)] {
+    for (act, keys) in [("keeps", &kept.stay), ("loses", &kept.removed)] {
         if !keys.is_empty() {
             talk.note(&format!("secret {secret:?} {act}: {}", keys.join(", ")));
         }

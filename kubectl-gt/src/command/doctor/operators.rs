@@ -22,6 +22,20 @@ pub async fn deployments(cluster: &Cluster) -> Result<Vec<Value>, Call> {
     Ok(list["items"].as_array().cloned().unwrap_or_default())
 }
 
+/// Whether a pod of the deployment serves.
+pub fn is_available(deployment: &Value) -> bool {
+    deployment["status"]["availableReplicas"].as_i64() > Some(0)
+}
+
+/// Why nothing goes on, where that is so. Who may not see deployments is told nothing: an operator may run all the same.
+pub async fn none_runs(cluster: &Cluster) -> Option<&'static str> {
+    match deployments(cluster).await.ok()?.as_slice() {
+        [] => Some("no operator is installed"),
+        found if !found.iter().any(is_available) => Some("no operator runs"),
+        _ => None,
+    }
+}
+
 /// Checks them all, and gives the namespaces that they run in.
 pub async fn check(cluster: &Cluster, findings: &mut Findings) -> Vec<String> {
     let found = match deployments(cluster).await {

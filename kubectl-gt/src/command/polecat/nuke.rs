@@ -9,6 +9,7 @@ use super::Target;
 use super::target::until_gone;
 use crate::cluster::{Cluster, Resource, Selection};
 use crate::command::CommandError;
+use crate::command::doctor::none_runs;
 use crate::command::dry_run::DryRunArgs;
 use crate::command::listing::check_rig;
 use crate::complete;
@@ -77,6 +78,11 @@ impl Args {
             print(session, format, &changed)?;
         }
         if waits {
+            if let Some(why) = none_runs(cluster).await {
+                session.talk.warn(&format!(
+                    "{why}: nothing ends until one does; `kubectl gt doctor` says what to do, and `kubectl gt uninstall --orphan` lets polecats go without one"
+                ));
+            }
             // All at once, so that the time is that of the command and not of each.
             let waits = changed
                 .iter()

@@ -17,7 +17,7 @@ pub struct Kept {
     /// All its values.
     pub data: Data,
     /// Credentials that stay as they were.
-    pub kept: Vec<String>,
+    pub stay: Vec<String>,
     /// Keys that go.
     pub removed: Vec<String>,
     /// What needs a look.
@@ -64,7 +64,7 @@ pub fn keep(existing: &Existing, found: &Found<'_>, now: Timestamp) -> Kept {
     };
     result.removed = before.keys().filter(|key| gone(key)).cloned().collect();
     result.data.retain(|key, _| !gone(key));
-    result.kept = credential_keys()
+    result.stay = credential_keys()
         .filter(|key| is_filled(&result.data, key) && result.data.get(*key) == before.get(*key))
         .filter(|key| found.data.get(*key) != before.get(*key))
         .map(str::to_owned)
@@ -150,7 +150,7 @@ mod tests {
         for useless in [file(1000), "{}".to_owned(), String::new()] {
             let kept = synced(&[(CREDENTIALS, &late)], &[(CREDENTIALS, &useless)], true, &[]);
             assert_eq!(kept.data, data(&[(CREDENTIALS, &late)]), "{useless}");
-            assert_eq!(kept.kept, [CREDENTIALS]);
+            assert_eq!(kept.stay, [CREDENTIALS]);
             assert_eq!(kept.warnings.len(), 1, "{:?}", kept.warnings);
             let taken = synced(&[(CREDENTIALS, "{}")], &[(CREDENTIALS, &useless)], true, &[]);
             assert_eq!(
@@ -161,7 +161,7 @@ mod tests {
         }
         let kept = synced(&[(CREDENTIALS, &late)], &[(CREDENTIALS, &later)], true, &[]);
         assert_eq!(kept.data, data(&[(CREDENTIALS, &later)]));
-        assert_eq!(kept.kept, Vec::<String>::new());
+        assert_eq!(kept.stay, Vec::<String>::new());
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
         let (key, login) = ((API_KEY, "sk"), (CREDENTIALS, late.as_str()));
         let hidden = synced(&[key], &[login], true, &[]);
         assert_eq!(keys(&hidden), [CREDENTIALS, API_KEY]);
-        assert_eq!(hidden.kept, [API_KEY]);
+        assert_eq!(hidden.stay, [API_KEY]);
         assert!(
             hidden.warnings.len() == 1 && hidden.warnings[0].contains("--remove ANTHROPIC_API_KEY"),
             "{:?}",
