@@ -38,6 +38,8 @@ pub struct Other {
 pub struct Others {
     /// The work trees with changes.
     pub changed: Vec<Other>,
+    /// Those without: their repositories have it all.
+    pub committed: Vec<Other>,
     /// What was left out of all of them, and why; paths begin with that of the work tree.
     pub skipped: Vec<(Vec<u8>, String)>,
     /// The repositories, the clone's first.
@@ -62,10 +64,12 @@ impl Others {
         words.collect()
     }
 
-    /// Puts their changed files below `folder`, and says what a later attempt needs to make them again.
-    pub fn hold(&self, folder: &str, clone: &Path) -> (Vec<Edit>, Vec<SavedTree>) {
+    /// Puts their changed files below `folder`, and says what a later attempt needs to make them again. Where the commits
+    /// of their repositories could not be saved, all files that no push has are changed ones.
+    pub fn hold(&self, folder: &str, clone: &Path, commits_are_saved: bool) -> (Vec<Edit>, Vec<SavedTree>) {
         let (mut edits, mut saved) = (Vec::new(), Vec::new());
-        for (number, other) in (1..).zip(&self.changed) {
+        let committed = self.committed.iter().filter(|_| !commits_are_saved);
+        for (number, other) in (1..).zip(self.changed.iter().chain(committed)) {
             let folder = format!("{folder}/{FOLDER}/{number}");
             let mut deleted = Vec::new();
             for change in &other.changes {
@@ -136,10 +140,11 @@ impl Context<'_> {
         rules: &mut Rules,
         notes: &mut Vec<String>,
     ) -> Others {
-        let (mut changed, mut skipped) = (Vec::new(), Vec::new());
+        let (mut changed, mut committed, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
         for tree in &trees.others {
             match self.other(tree, trees, known, rules, &mut skipped) {
-                Ok(other) => changed.extend(other),
+                Ok((other, true)) => committed.push(other),
+                Ok((other, false)) => changed.push(other),
                 Err(error) => notes.push(format!(
                     "the work tree {} could not be read: {}",
                     escape(&tree.path.to_string_lossy()),
@@ -153,12 +158,13 @@ impl Context<'_> {
         let repositories = folders.map(|folder| self.repository(folder, known)).collect();
         Others {
             changed,
+            committed,
             skipped,
             repositories,
         }
     }
 
-    /// None: all of it is committed, but for what goes to `skipped`.
+    /// With whether all of it is committed, but for what goes to `skipped`.
     fn other(
         &self,
         tree: &WorkTree,
@@ -166,7 +172,7 @@ impl Context<'_> {
         known: &Known,
         rules: &mut Rules,
         skipped: &mut Vec<(Vec<u8>, String)>,
-    ) -> Result<Option<Other>, TakeSnapshot> {
+    ) -> Result<(Other, bool), TakeSnapshot> {
         let repository = self.repository(&tree.git_dir, known);
         let head = repository.head();
         let shared = head.as_ref().and_then(|head| repository.shared(head));
@@ -196,19 +202,19 @@ impl Context<'_> {
         let root = tree.path.as_os_str().as_bytes();
         let named = |(path, why): &(Vec<u8>, String)| ([root, b"/", path].concat(), why.clone());
         skipped.extend(read.seen.skipped.iter().map(named));
-        if head.as_ref().and_then(|head| repository.tree(head)).as_deref() == Some(read.tree.as_str()) {
-            return Ok(None);
-        }
+        let committed = head.as_ref().and_then(|head| repository.tree(head));
+        let is_committed = committed.as_deref() == Some(read.tree.as_str());
         let mut diff = Diff::default();
         self.diff_tree(&compared, &read.tree, &mut diff, |_| true)?;
-        Ok(Some(Other {
+        let other = Other {
             tree: tree.clone(),
             branch: repository.branch(),
             changes: diff.changes,
             read,
             head,
             against,
-        }))
+        };
+        Ok((other, is_committed))
     }
 
     /// Adds the smallest of the files that were put off.

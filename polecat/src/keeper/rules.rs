@@ -139,13 +139,20 @@ impl Rules {
         Ok(answers)
     }
 
-    /// A git that dies is replaced once: it must not cost the whole snapshot.
+    /// A git that dies must not cost the snapshot: 2.39 was seen to crash over what it had been asked before, so a new
+    /// one is asked for each path.
     fn ask(&mut self, paths: &[Vec<u8>]) -> Result<Vec<bool>, ApplyRules> {
-        self.judge.ask(paths).or_else(|error| {
-            say(&format!("polecat keeper: asks again: {}", explain(&error)));
+        let error = match self.judge.ask(paths) {
+            Ok(answers) => return Ok(answers),
+            Err(error) => error,
+        };
+        say(&format!("polecat keeper: asks again: {}", explain(&error)));
+        let mut answers = Vec::with_capacity(paths.len());
+        for path in paths {
             self.judge = Judge::start(&self.git)?;
-            self.judge.ask(paths)
-        })
+            answers.extend(self.judge.ask(std::slice::from_ref(path))?);
+        }
+        Ok(answers)
     }
 }
 

@@ -264,13 +264,14 @@ impl Context<'_> {
         let mut notes = work.notes.clone();
         let bundle = self.bundle(&work.bundle, &folder, &mut notes)?;
         // Commits that are in no bundle are not saved: the next snapshot tries again.
-        let beside = if bundle.is_none() && !work.bundle.refs().is_empty() {
-            Vec::new()
-        } else {
+        let commits_are_saved = bundle.is_some() || work.bundle.refs().is_empty();
+        let beside = if commits_are_saved {
             work.beside()
+        } else {
+            Vec::new()
         };
         held.edits.extend(bundle);
-        let (edits, trees) = work.others.hold(&folder, &work.clone.path);
+        let (edits, trees) = work.others.hold(&folder, &work.clone.path, commits_are_saved);
         held.edits.extend(edits);
         message::say_notes(&notes);
         let tree = self.edit(&read.tree, &held.edits)?;

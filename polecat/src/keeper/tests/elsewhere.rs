@@ -108,6 +108,34 @@ fn a_linked_work_tree_whose_repository_is_gone_is_saved() {
 }
 
 #[test]
+fn files_of_a_work_tree_whose_commits_cannot_be_saved_are_saved() {
+    let pod = pod();
+    let outside = pod.folder.path().join("tmp/outside");
+    git(&pod.tree())
+        .run(&[
+            "worktree",
+            "add",
+            "--quiet",
+            "-b",
+            "side",
+            outside.to_str().unwrap(),
+        ])
+        .unwrap();
+    commit_file(&outside, "gone", b"gone", "First");
+    let blob = Git::at(&outside).text(&["hash-object", "gone"]).unwrap();
+    fs::remove_file(outside.join("gone")).unwrap();
+    fs::write(outside.join("precious"), "hours").unwrap();
+    git(&outside).run(&["add", "--all"]).unwrap();
+    git(&outside).run(&["commit", "--quiet", "-m", "Second"]).unwrap();
+    let object = pod.tree().join(".git/objects").join(&blob[..2]).join(&blob[2..]);
+    fs::remove_file(object).unwrap();
+    pod.save();
+    let saved = pod.saved();
+    assert_eq!(saved[&b"gastown-held/work-trees/1/precious"[..]].1, b"hours");
+    assert!(pod.message().contains("could not be saved"), "{}", pod.message());
+}
+
+#[test]
 fn what_is_left_out_of_a_work_tree_without_other_changes_is_said() {
     let mut pod = pod();
     pod.order.git.max_push_bytes = 1 << 20;
