@@ -171,9 +171,10 @@ impl Acting<'_> {
             self.polecats.metrics.attempt_ended(&ended);
         }
         if let Some(transition) = report.transition {
-            let (key, reason) = (&self.key, transition.reason);
+            let Key { namespace, name } = &self.key;
+            let reason = transition.reason;
             self.polecats.metrics.told(reason);
-            tracing::info!(polecat = %key, %reason, note = transition.note, "transition");
+            tracing::info!(namespace, name, %reason, note = transition.note, "transition");
             self.writes
                 .background
                 .publish(applied.object_ref(&()), transition);
