@@ -19,7 +19,7 @@ use gastown_api::rig::Rig;
 use jiff::Timestamp;
 
 use self::plan::{Act, Observed, PlanPod, Step, next};
-use self::reports::Reports;
+use self::reports::ReportCache;
 use super::Caches;
 use crate::cache::{Packed, Reflected, Unreadable};
 use crate::cluster::Call;
@@ -35,7 +35,7 @@ pub fn register(roster: &mut Roster, caches: &Caches, settings: &Arc<Settings>) 
         metrics: roster.metrics.clone(),
         rigs: caches.rigs.clone(),
         pods: caches.pods.clone(),
-        reports: Reports::default(),
+        reports: ReportCache::default(),
     };
     let triggers = roster.drive(&caches.polecats, polecats);
     triggers::on_pods(caches, &triggers);
@@ -57,7 +57,7 @@ struct Polecats {
     metrics: Arc<Metrics>,
     rigs: Arc<Reflected<Rig>>,
     pods: Arc<Reflected<Packed<PodView>>>,
-    reports: Reports,
+    reports: ReportCache,
 }
 
 impl Controller for Polecats {

@@ -10,7 +10,9 @@ use kube::Resource as _;
 
 use super::Polecats;
 use super::judge::evidence_in_log;
-use super::plan::{Act, FIRST_ATTEMPT, Observed, Report, Sight, Step, Word, next_of_orphan};
+use super::plan::{
+    Act, BrokerReport, FIRST_ATTEMPT, Observed, PodLookup, StatusUpdate, Step, next_of_orphan,
+};
 use crate::cluster::{Call, Created};
 use crate::driver::{Release, Then, Writes};
 use crate::pod_view::PodView;
@@ -91,7 +93,7 @@ impl Acting<'_> {
                 let deleted = cluster.delete(&*observed.polecat).await?;
                 self.saw_polecat(observed, deleted);
             }
-            Act::WriteStatus(report) => self.write_status(*report, observed).await?,
+            Act::WriteStatus(update) => self.write_status(*update, observed).await?,
         }
         Ok(Then::Next)
     }
@@ -102,10 +104,10 @@ impl Acting<'_> {
     }
 
     /// What a write left of the pod.
-    fn seen_pod(&self, pod: Option<PodView>) -> Sight {
-        pod.map_or(Sight::Absent, |pod| {
+    fn seen_pod(&self, pod: Option<PodView>) -> PodLookup {
+        pod.map_or(PodLookup::NotFound, |pod| {
             self.wrote_pod(&pod);
-            Sight::Present(Arc::new(pod))
+            PodLookup::Found(Arc::new(pod))
         })
     }
 
@@ -128,7 +130,7 @@ impl Acting<'_> {
             Created::Pod(view) => {
                 self.polecats.metrics.pod_created();
                 self.wrote_pod(&view);
-                observed.pod = Sight::Present(Arc::new(*view));
+                observed.pod = PodLookup::Found(Arc::new(*view));
                 observed.claimed = None;
             }
             Created::Exists => observed.pod = self.look_for_pod().await?,
@@ -138,13 +140,13 @@ impl Acting<'_> {
     }
 
     /// Asks the API server for the pod.
-    async fn look_for_pod(&self) -> Result<Sight, Call> {
+    async fn look_for_pod(&self) -> Result<PodLookup, Call> {
         let found = self
             .writes
             .cluster
             .find_pod(&self.key.namespace, &self.pod)
             .await?;
-        Ok(found.map_or(Sight::Absent, |pod| Sight::Present(Arc::new(pod))))
+        Ok(found.map_or(PodLookup::NotFound, |pod| PodLookup::Found(Arc::new(pod))))
     }
 
     /// Reads the end of the broker's log.
@@ -153,24 +155,24 @@ impl Acting<'_> {
         let log = cluster
             .end_of_log(&self.key.namespace, &self.pod, BROKER, LOG_LINES)
             .await?;
-        let word = Word {
+        let report = BrokerReport {
             pod_uid,
             evidence: evidence_in_log(&log, attempt),
             read_at: Timestamp::now(),
         };
-        self.polecats.reports.keep(self.key.clone(), word.clone());
-        observed.word = Some(word);
+        self.polecats.reports.keep(self.key.clone(), report.clone());
+        observed.report = Some(report);
         Ok(())
     }
 
     /// The status first, and then what is told of it.
-    async fn write_status(&self, report: Report, observed: &mut Observed) -> Result<(), Call> {
+    async fn write_status(&self, update: StatusUpdate, observed: &mut Observed) -> Result<(), Call> {
         let cluster = &self.writes.cluster;
-        let applied = cluster.apply_status(&*observed.polecat, &report.status).await?;
-        if let Some(ended) = report.ended {
+        let applied = cluster.apply_status(&*observed.polecat, &update.status).await?;
+        if let Some(ended) = update.ended {
             self.polecats.metrics.attempt_ended(&ended);
         }
-        if let Some(transition) = report.transition {
+        if let Some(transition) = update.transition {
             let Key { namespace, name } = &self.key;
             let reason = transition.reason;
             self.polecats.metrics.told(reason);
@@ -181,7 +183,7 @@ impl Acting<'_> {
         }
         self.saw_polecat(observed, applied);
         observed.refusal = None;
-        observed.claimed = report.claims.or(observed.claimed);
+        observed.claimed = update.claims.or(observed.claimed);
         Ok(())
     }
 }

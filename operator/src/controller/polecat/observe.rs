@@ -6,7 +6,7 @@ use gastown_api::pod::{BROKER, pod_name};
 use gastown_api::polecat::Polecat;
 
 use super::Polecats;
-use super::plan::{Observed, Sight};
+use super::plan::{Observed, PodLookup};
 use crate::cache::Unreadable;
 use crate::types::Key;
 
@@ -25,8 +25,8 @@ pub(super) fn observe(polecats: &Polecats, polecat: Arc<Polecat>) -> Result<Obse
     }
     Ok(Observed {
         rig: polecats.rigs.get(&Key::cluster(&polecat.spec.rig))?,
-        pod: pod.map_or(Sight::Unseen, Sight::Present),
-        word: polecats.reports.get(&key),
+        pod: pod.map_or(PodLookup::NotCached, PodLookup::Found),
+        report: polecats.reports.get(&key),
         refusal: None,
         claimed: None,
         restored: false,

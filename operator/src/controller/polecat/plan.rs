@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use kube::Resource as _;
 
 pub use self::signs::cannot_start;
-pub use self::step::{Act, FIRST_ATTEMPT, Observed, PlanPod, Report, Sight, Step, Word};
+pub use self::step::{Act, BrokerReport, FIRST_ATTEMPT, Observed, PlanPod, PodLookup, StatusUpdate, Step};
 use super::judge::{Verdict, Wanted};
 use super::retry::backoff_limit;
 use super::status::Canvas;
@@ -80,8 +80,8 @@ impl Plan<'_> {
 
     fn pod(&self) -> Option<&PodView> {
         match &self.observed.pod {
-            Sight::Present(pod) => Some(pod),
-            Sight::Unseen | Sight::Absent => None,
+            PodLookup::Found(pod) => Some(pod),
+            PodLookup::NotCached | PodLookup::NotFound => None,
         }
     }
 
@@ -198,7 +198,7 @@ fn without_evidence(outcome: AttemptOutcome, reason: Reason, message: &str) -> V
 }
 
 fn write_status(status: PolecatStatus, transition: Option<Transition>) -> Step {
-    Step::Act(Act::WriteStatus(Box::new(Report {
+    Step::Act(Act::WriteStatus(Box::new(StatusUpdate {
         status,
         transition,
         ended: None,

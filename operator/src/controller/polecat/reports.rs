@@ -3,21 +3,21 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::plan::Word;
+use super::plan::BrokerReport;
 use crate::types::Key;
 
 /// The last report of each broker whose readiness is False, by polecat.
 #[derive(Debug, Default)]
-pub struct Reports(Mutex<HashMap<Key, Word>>);
+pub struct ReportCache(Mutex<HashMap<Key, BrokerReport>>);
 
-impl Reports {
+impl ReportCache {
     /// Keeps what the broker of this polecat said.
-    pub fn keep(&self, key: Key, word: Word) {
-        self.lock().insert(key, word);
+    pub fn keep(&self, key: Key, report: BrokerReport) {
+        self.lock().insert(key, report);
     }
 
     /// What the broker of this polecat said last.
-    pub fn get(&self, key: &Key) -> Option<Word> {
+    pub fn get(&self, key: &Key) -> Option<BrokerReport> {
         self.lock().get(key).cloned()
     }
 
@@ -26,7 +26,7 @@ impl Reports {
         self.lock().remove(key);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Word>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, BrokerReport>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

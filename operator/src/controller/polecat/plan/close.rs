@@ -4,7 +4,7 @@ use gastown_api::budget::Amount;
 use gastown_api::polecat::{AttemptOutcome, PolecatStatus};
 use jiff::SignedDuration;
 
-use super::step::{Act, Report, Step};
+use super::step::{Act, StatusUpdate, Step};
 use super::{Open, Plan};
 use crate::controller::polecat::judge::Verdict;
 use crate::controller::polecat::status::{announcement, dollars};
@@ -68,7 +68,7 @@ impl Plan<'_> {
         };
         let still_waits_for_room = coming.is_some_and(|c| c.of.is_none() && c.retry > 1);
         let ended = self.figures(open, verdict, &status);
-        Step::Act(Act::WriteStatus(Box::new(Report {
+        Step::Act(Act::WriteStatus(Box::new(StatusUpdate {
             status,
             transition: Some(transition).filter(|_| !still_waits_for_room),
             ended: Some(ended),

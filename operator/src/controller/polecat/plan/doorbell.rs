@@ -8,7 +8,7 @@ use gastown_api::reason::Reason;
 use gastown_api::text::escape;
 use jiff::{SignedDuration, Timestamp};
 
-use super::Word;
+use super::BrokerReport;
 use crate::controller::polecat::judge::evidence_of;
 use crate::controller::polecat::status::Spending;
 use crate::pod_view::PodView;
@@ -57,7 +57,7 @@ pub enum Ring {
 
 /// What the doorbell of attempt `attempt` says at `now`.
 #[must_use]
-pub fn listen(pod: &PodView, attempt: i32, word: Option<&Word>, now: Timestamp) -> Ring {
+pub fn listen(pod: &PodView, attempt: i32, report: Option<&BrokerReport>, now: Timestamp) -> Ring {
     let agent_ended = pod.terminated(pod::CLAUDE).is_some();
     let Some(broker) = pod.container(pod::BROKER).filter(|_| !agent_ended) else {
         return Ring::Quiet;
@@ -68,12 +68,12 @@ pub fn listen(pod: &PodView, attempt: i32, word: Option<&Word>, now: Timestamp) 
     if broker.ready {
         return Ring::Quiet;
     }
-    let Some(word) = word.filter(|w| w.pod_uid == pod.uid()) else {
+    let Some(report) = report.filter(|w| w.pod_uid == pod.uid()) else {
         let probed = running.started_at.as_ref().map(|at| later(at.0, FIRST_PROBE));
         return probed.filter(|at| *at > now).map_or(Ring::Unheard, Ring::Later);
     };
-    if let Some(asked) = word.evidence.as_ref().and_then(asked) {
-        let again = later(word.read_at, UNCLEAR);
+    if let Some(asked) = report.evidence.as_ref().and_then(asked) {
+        let again = later(report.read_at, UNCLEAR);
         return if pod.granted().covers(asked.0) && again <= now {
             Ring::Unheard
         } else {
@@ -84,30 +84,30 @@ pub fn listen(pod: &PodView, attempt: i32, word: Option<&Word>, now: Timestamp) 
             }
         };
     }
-    let told = failing_checkpoints(pod, Some(word)).is_some();
-    match word.evidence.as_ref().map(|e| &e.state) {
+    let told = failing_checkpoints(pod, Some(report)).is_some();
+    match report.evidence.as_ref().map(|e| &e.state) {
         Some(BrokerState::Starting | BrokerState::Serving) if told => Ring::Quiet,
         Some(BrokerState::Stopped { reason, message }) => stopped(*reason, message),
         Some(BrokerState::Parked {
             reason,
             message,
             until,
-        }) => parked(word, *reason, message, *until, now),
+        }) => parked(report, *reason, message, *until, now),
         Some(BrokerState::Starting | BrokerState::Serving) | None => {
-            again_after(later(word.read_at, UNCLEAR), now)
+            again_after(later(report.read_at, UNCLEAR), now)
         }
     }
 }
 
 /// Why the work of the running agent cannot be saved, in the words of its pod; none: it is, or the pod does not say.
 #[must_use]
-pub fn failing_checkpoints(pod: &PodView, word: Option<&Word>) -> Option<String> {
-    let word = word.filter(|w| w.pod_uid == pod.uid())?;
+pub fn failing_checkpoints(pod: &PodView, report: Option<&BrokerReport>) -> Option<String> {
+    let report = report.filter(|w| w.pod_uid == pod.uid())?;
     let broker = pod.container(pod::BROKER)?;
     if broker.ready || pod.terminated(pod::CLAUDE).is_some() {
         return None;
     }
-    let words = word.evidence.as_ref()?.checkpoints_failing.as_deref()?;
+    let words = report.evidence.as_ref()?.checkpoints_failing.as_deref()?;
     // The agent may have said them.
     Some(escape(words))
 }
@@ -124,8 +124,14 @@ fn asked(evidence: &Evidence) -> Option<(Share, Spending)> {
 }
 
 /// A pod that was parked until a time and is still parked after it has something new to say.
-fn parked(word: &Word, reason: Reason, message: &str, until: Option<Timestamp>, now: Timestamp) -> Ring {
-    let wake = until.map(|until| later(until, FIRST_PROBE).max(later(word.read_at, UNCLEAR)));
+fn parked(
+    report: &BrokerReport,
+    reason: Reason,
+    message: &str,
+    until: Option<Timestamp>,
+    now: Timestamp,
+) -> Ring {
+    let wake = until.map(|until| later(until, FIRST_PROBE).max(later(report.read_at, UNCLEAR)));
     if wake.is_some_and(|wake| wake <= now) {
         return Ring::Unheard;
     }

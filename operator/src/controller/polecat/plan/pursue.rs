@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::doorbell::{self, Ring};
 use super::signs::{progress_of, trouble, unschedulable};
-use super::step::{Act, PlanPod, Sight, Step};
+use super::step::{Act, PlanPod, PodLookup, Step};
 use super::stop::on_request;
 use super::{Open, Plan, delete_or_wait, failed, name_taken, owner, without_evidence, write_status};
 use crate::controller::polecat::build;
@@ -42,13 +42,13 @@ impl Plan<'_> {
     pub(super) fn without_pod(&self, open: &Open) -> Result<Step, PlanPod> {
         if open.pod_uid.is_some() {
             return Ok(match self.observed.pod {
-                Sight::Unseen => Step::Act(Act::LookForPod),
+                PodLookup::NotCached => Step::Act(Act::LookForPod),
                 _ => self.close(open, &self.lost(open)),
             });
         }
         // An earlier look claimed it, and may have made a pod that the cache does not hold yet.
         let is_fresh = self.observed.claimed == Some(open.number);
-        if !is_fresh && self.observed.pod == Sight::Unseen {
+        if !is_fresh && self.observed.pod == PodLookup::NotCached {
             return Ok(Step::Act(Act::LookForPod));
         }
         if let Wanted::Stop(reason) = self.wanted() {
@@ -128,7 +128,7 @@ impl Plan<'_> {
             };
         }
         let wake = earlier(wake, patience);
-        match doorbell::listen(pod, open.number, self.observed.word.as_ref(), self.now) {
+        match doorbell::listen(pod, open.number, self.observed.report.as_ref(), self.now) {
             Ring::Quiet => self.running(open, pod, wake),
             Ring::Later(at) => self.running(open, pod, earlier(wake, Some(at))),
             Ring::Unheard => Step::Act(Act::ReadBroker {
@@ -268,7 +268,7 @@ impl Plan<'_> {
             reason,
             message: message.to_owned(),
             parked: false,
-            failing_checkpoints: doorbell::failing_checkpoints(pod, self.observed.word.as_ref()),
+            failing_checkpoints: doorbell::failing_checkpoints(pod, self.observed.report.as_ref()),
             stopped_for: None,
         }
     }

@@ -6,7 +6,7 @@ use gastown_api::reason::Reason;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
-use super::step::{Act, FIRST_ATTEMPT, PlanPod, Report, Step};
+use super::step::{Act, FIRST_ATTEMPT, PlanPod, StatusUpdate, Step};
 use super::{Open, Plan, clear, delete_or_wait, failed, name_taken, owner};
 use crate::controller::polecat::retry::Coming;
 use crate::controller::polecat::validate::{Work, bead_of, labels_of, task_of, validate};
@@ -213,7 +213,7 @@ impl Plan<'_> {
         work: &Work,
         transition: Option<Transition>,
     ) -> Step {
-        Step::Act(Act::WriteStatus(Box::new(Report {
+        Step::Act(Act::WriteStatus(Box::new(StatusUpdate {
             status: self.canvas.claimed(number, retry, work),
             transition,
             ended: None,

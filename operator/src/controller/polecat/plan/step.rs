@@ -24,9 +24,9 @@ pub struct Observed {
     /// Its Rig, if it exists.
     pub rig: Option<Arc<Rig>>,
     /// The pod of its name.
-    pub pod: Sight,
+    pub pod: PodLookup,
     /// What the broker's log said since the doorbell rang.
-    pub word: Option<Word>,
+    pub report: Option<BrokerReport>,
     /// Why the API server refused the pod, just now.
     pub refusal: Option<Refusal>,
     /// The attempt that this look has claimed and made no pod for yet.
@@ -37,25 +37,25 @@ pub struct Observed {
 
 /// The pod of the polecat's name.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Sight {
+pub enum PodLookup {
     /// The cache holds none.
-    Unseen,
+    NotCached,
     /// The API server has none.
-    Absent,
+    NotFound,
     /// It exists.
-    Present(Arc<PodView>),
+    Found(Arc<PodView>),
 }
 
-impl Sight {
+impl PodLookup {
     /// Whether it exists and someone asked for its deletion.
     pub fn is_deleting(&self) -> bool {
-        matches!(self, Self::Present(pod) if pod.is_deleting())
+        matches!(self, Self::Found(pod) if pod.is_deleting())
     }
 }
 
 /// What the broker's log said.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Word {
+pub struct BrokerReport {
     /// The pod it is of.
     pub pod_uid: String,
     /// The last evidence in it, if there was any.
@@ -124,12 +124,12 @@ pub enum Act {
     /// Deletes the polecat, if nobody changed it: its time after the end is over.
     DeletePolecat,
     /// Writes the status, if nobody changed the polecat; then tells of the transition.
-    WriteStatus(Box<Report>),
+    WriteStatus(Box<StatusUpdate>),
 }
 
 /// A status, and what is told about it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Report {
+pub struct StatusUpdate {
     /// The status.
     pub status: PolecatStatus,
     /// The event of a transition.

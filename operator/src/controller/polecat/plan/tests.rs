@@ -45,8 +45,8 @@ impl World {
             observed: Observed {
                 polecat,
                 rig: None,
-                pod: Sight::Unseen,
-                word: None,
+                pod: PodLookup::NotCached,
+                report: None,
                 refusal: None,
                 claimed: None,
                 restored: false,
@@ -113,13 +113,13 @@ impl World {
                         &mut view,
                         json!({"metadata": {"uid": format!("pod-uid-{attempt}")}}),
                     );
-                    self.observed.pod = Sight::Present(Arc::new(serde_json::from_value(view).unwrap()));
+                    self.observed.pod = PodLookup::Found(Arc::new(serde_json::from_value(view).unwrap()));
                     self.observed.claimed = None;
                 }
             }
-            Act::LookForPod => self.observed.pod = Sight::Absent,
+            Act::LookForPod => self.observed.pod = PodLookup::NotFound,
             Act::ReadBroker { uid, attempt } => {
-                self.observed.word = Some(Word {
+                self.observed.report = Some(BrokerReport {
                     pod_uid: uid,
                     evidence: evidence_in_log(&self.log, attempt),
                     read_at: at(self.now),
@@ -167,7 +167,7 @@ impl World {
             pod.is_deleting() && !pod.holds_evidence() && pod.ending(0) == Ending::Ended
         };
         if gone {
-            self.observed.pod = Sight::Absent;
+            self.observed.pod = PodLookup::NotFound;
         }
     }
 
@@ -183,7 +183,7 @@ impl World {
 
     fn pod(&self) -> &PodView {
         match &self.observed.pod {
-            Sight::Present(pod) => pod,
+            PodLookup::Found(pod) => pod,
             sight => panic!("no pod: {sight:?}"),
         }
     }
@@ -191,7 +191,7 @@ impl World {
     fn pod_changes(&mut self, patch: Value) {
         let mut object = serde_json::to_value(self.pod()).unwrap();
         merge(&mut object, patch);
-        self.observed.pod = Sight::Present(Arc::new(serde_json::from_value(object).unwrap()));
+        self.observed.pod = PodLookup::Found(Arc::new(serde_json::from_value(object).unwrap()));
     }
 
     fn pod_reports(&mut self, status: &Value) {
@@ -218,7 +218,7 @@ impl World {
     }
 
     fn has_pod(&self) -> bool {
-        matches!(self.observed.pod, Sight::Present(_))
+        matches!(self.observed.pod, PodLookup::Found(_))
     }
 }
 
@@ -233,7 +233,7 @@ fn ring(world: &mut World, ready: bool) {
     status["initContainerStatuses"][0]["ready"] = json!(ready);
     world.pod_reports(&status);
     if ready {
-        world.observed.word = None;
+        world.observed.report = None;
     }
 }
 

@@ -48,7 +48,7 @@ fn done_polecat_is_not_run_again() {
     world.pod_reports(&ended(0, &evidence(json!({}))));
     world.settle();
     world.acts.clear();
-    for sight in [Sight::Unseen, Sight::Absent] {
+    for sight in [PodLookup::NotCached, PodLookup::NotFound] {
         world.observed.pod = sight;
         for desired in ["Working", "Idle", "Working"] {
             world.want(desired);

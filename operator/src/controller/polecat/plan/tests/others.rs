@@ -9,7 +9,7 @@ fn the_pod_of_an_earlier_polecat_of_that_name_goes_first() {
         "apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Polecat", "name": "furiosa", "uid": "other",
         "controller": true,
     }]}, "status": running()});
-    world.observed.pod = Sight::Present(Arc::new(pod(foreign)));
+    world.observed.pod = PodLookup::Found(Arc::new(pod(foreign)));
     world.settle();
     assert_eq!(world.acts, ["DeletePod"]);
     world.pod_reports(&ended(143, &evidence(json!({}))));
@@ -25,7 +25,7 @@ fn the_pod_of_an_earlier_polecat_of_that_name_goes_first() {
 fn a_strangers_pod_of_that_name_is_left_alone() {
     let mut world = World::new();
     let stranger = json!({"metadata": {"ownerReferences": null, "labels": null, "finalizers": null}});
-    world.observed.pod = Sight::Present(Arc::new(pod(stranger)));
+    world.observed.pod = PodLookup::Found(Arc::new(pod(stranger)));
     world.settle();
     assert_eq!(world.acts, ["WriteStatus"]);
     assert_eq!(world.says(), (STUCK, "False", "PodNameTaken"));

@@ -17,7 +17,7 @@ use kube::ResourceExt as _;
 use serde_json::json;
 
 use self::kubelet::condition;
-use crate::controller::polecat::plan::Word;
+use crate::controller::polecat::plan::BrokerReport;
 use crate::pod_view::PodView;
 use crate::testing::{at, polecat, settings};
 use crate::types::Settings;
@@ -89,7 +89,7 @@ pub struct Town {
     // The operator's caches.
     seen_polecat: Option<Arc<Polecat>>,
     seen_pod: Option<Arc<PodView>>,
-    word: Option<Word>,
+    report: Option<BrokerReport>,
     wake: Option<Timestamp>,
     // What happened, for the checks.
     delivered: bool,
@@ -116,7 +116,7 @@ impl Town {
             pod: None,
             machines: vec![],
             seen_pod: None,
-            word: None,
+            report: None,
             wake: None,
             delivered: false,
             robbed: false,
@@ -346,7 +346,7 @@ impl Town {
 
     fn operator_restarts(&mut self) {
         self.tell("the operator restarts");
-        self.word = None;
+        self.report = None;
         self.watches_deliver();
     }
 

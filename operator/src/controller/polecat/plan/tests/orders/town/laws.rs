@@ -4,7 +4,7 @@ use gastown_api::labels::POLECAT_FINALIZER;
 use gastown_api::polecat::PolecatPhase;
 
 use super::*;
-use crate::controller::polecat::plan::Report;
+use crate::controller::polecat::plan::StatusUpdate;
 
 impl Town {
     pub(super) fn demand(&self, holds: bool, law: &str) {
@@ -38,7 +38,7 @@ impl Town {
         self.demand(!held, "a polecat waits for its pod");
     }
 
-    pub(super) fn check_status(&mut self, report: &Report) {
+    pub(super) fn check_status(&mut self, report: &StatusUpdate) {
         let status = &report.status;
         let numbers: Vec<_> = status.attempts.iter().map(|a| a.number).collect();
         self.demand(numbers.is_sorted_by(|a, b| a < b), "attempts are in order");

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::kubelet::evidence;
 use super::*;
 use crate::controller::polecat::plan::{
-    Act, FIRST_ATTEMPT, Observed, Report, Sight, Step, next, next_of_orphan,
+    Act, FIRST_ATTEMPT, Observed, PodLookup, StatusUpdate, Step, next, next_of_orphan,
 };
 use crate::types::Refusal;
 
@@ -27,13 +27,16 @@ impl Town {
             .and_then(|p| p.container(BROKER))
             .is_none_or(|b| b.ready);
         if ready {
-            self.word = None;
+            self.report = None;
         }
         let mut observed = Observed {
             polecat,
             rig: None,
-            pod: self.seen_pod.clone().map_or(Sight::Unseen, Sight::Present),
-            word: self.word.clone(),
+            pod: self
+                .seen_pod
+                .clone()
+                .map_or(PodLookup::NotCached, PodLookup::Found),
+            report: self.report.clone(),
             refusal: None,
             claimed: None,
             restored: false,
@@ -98,13 +101,13 @@ impl Town {
                     .iter()
                     .find(|m| m.uid == uid && m.node == Node::Well);
                 let machine = machine.filter(|_| self.pod.is_some()).ok_or(Broken)?;
-                let word = Word {
+                let report = BrokerReport {
                     pod_uid: uid,
                     evidence: Some(evidence(machine)).filter(|e| i64::from(e.attempt) == i64::from(attempt)),
                     read_at: at(self.now),
                 };
-                self.word = Some(word.clone());
-                observed.word = Some(word);
+                self.report = Some(report.clone());
+                observed.report = Some(report);
             }
             Act::Grant { .. } => {
                 self.demand(false, "there is no budget");
@@ -143,7 +146,7 @@ impl Town {
             Act::WriteStatus(report) => {
                 self.precondition(observed)?;
                 self.check_status(&report);
-                let Report { status, claims, .. } = *report;
+                let StatusUpdate { status, claims, .. } = *report;
                 self.touch(|polecat| polecat.status = Some(status));
                 self.observe_polecat(observed)?;
                 observed.refusal = None;
@@ -206,7 +209,7 @@ impl Town {
     fn observe_pod(&mut self, observed: &mut Observed) {
         self.seen_pod = self.labelled_pod();
         let pod = self.pod.clone().map(Arc::new);
-        observed.pod = pod.map_or(Sight::Absent, Sight::Present);
+        observed.pod = pod.map_or(PodLookup::NotFound, PodLookup::Found);
     }
 
     fn create(&mut self, pod: &Pod, observed: &mut Observed) {
