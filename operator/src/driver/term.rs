@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 /// the grace that the chart gives the pod.
 const LAST_CALLS: Duration = Duration::from_secs(5);
 
-/// The drivers, and the caches that have to be filled before they may lead.
+/// The drivers of all kinds.
 type Drivers = Vec<Arc<dyn Drive>>;
 
 impl Roster {
