@@ -31,6 +31,8 @@ enum Command {
     Fuzz(task::fuzz::Args),
     /// Install the kubectl plugin, and its completion, where kubectl finds them.
     Install(task::install::Args),
+    /// Put the chart of this checkout onto the cluster of the current context.
+    Deploy(task::apply::Args),
     /// Pack the plugin for krew, with a manifest of real checksums.
     Krew(task::krew::Args),
     /// Show a command's terminal as SVG, for a page.
@@ -54,6 +56,7 @@ impl Xtask {
             Command::Generate(args) => task::generate::run(&args),
             Command::Fuzz(args) => task::fuzz::run(args),
             Command::Install(args) => task::install::run(args),
+            Command::Deploy(args) => task::apply::run(&args),
             Command::Krew(args) => task::krew::run(&args),
             Command::Picture(args) => task::picture::run(args),
             Command::Bench(args) => task::bench::run(&args),

@@ -1,5 +1,6 @@
 //! One chore per module.
 
+pub mod apply;
 pub mod bench;
 pub mod cluster;
 pub mod demo;
