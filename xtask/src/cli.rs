@@ -35,6 +35,8 @@ enum Command {
     Deploy(task::apply::Args),
     /// Pack the plugin for krew, with a manifest of real checksums.
     Krew(task::krew::Args),
+    /// Build, describe, sign and publish a release; or verify one.
+    Release(task::release::Args),
     /// Show a command's terminal as SVG, for a page.
     Picture(task::picture::Args),
     /// Measure against the bars of the design.
@@ -58,6 +60,7 @@ impl Xtask {
             Command::Install(args) => task::install::run(args),
             Command::Deploy(args) => task::apply::run(&args),
             Command::Krew(args) => task::krew::run(&args),
+            Command::Release(args) => task::release::run(&args),
             Command::Picture(args) => task::picture::run(args),
             Command::Bench(args) => task::bench::run(&args),
             Command::RuntimeShim(args) => task::cluster::runtime_shim::run(args),

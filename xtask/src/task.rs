@@ -12,4 +12,5 @@ pub mod install;
 pub mod krew;
 pub mod lint;
 pub mod picture;
+pub mod release;
 pub mod test;

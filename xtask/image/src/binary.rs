@@ -49,6 +49,25 @@ pub fn compile(binaries: &[&Binary], profile: Profile) -> Result<Programs> {
     executables_of(cargo)
 }
 
+/// Compiles every program of the workspace in the FIPS edition, as tests do.
+pub fn compile_fips() -> Result<Programs> {
+    let target = workspace::target();
+    let cargo = Command::new("cargo").current_dir(workspace::root());
+    let cargo = cargo
+        .args(["build", "--locked", "--message-format=json-render-diagnostics"])
+        .args([
+            "--workspace",
+            "--bins",
+            "--no-default-features",
+            "--features",
+            "fips",
+        ])
+        // Libraries are shared with the other edition, but its programs, which tests run, must stay where they are.
+        .env("CARGO_BUILD_BUILD_DIR", &target)
+        .env("CARGO_TARGET_DIR", target.join("fips"));
+    executables_of(cargo)
+}
+
 /// Compiles `binaries` for release in one build, so that each has the same features in every build.
 ///
 /// The libraries of both editions are compiled side by side into one folder; the programs of each have one of their own.

@@ -23,7 +23,7 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-pub use self::binary::{Programs, compile, compile_edition, stripped};
+pub use self::binary::{Programs, compile, compile_edition, compile_fips, stripped};
 pub use self::definition::{Binary, Definition};
 pub use self::lock::{Lock, NpmPackage, Package};
 pub use self::resolve::lock as renew_lock;

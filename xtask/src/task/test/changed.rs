@@ -10,7 +10,7 @@ use crate::process::Command;
 use crate::{progress, workspace};
 
 /// Suites by what paths start with; the first that fits counts. A path that none fits touches everything.
-const TOUCHED: [(&str, &[Suite]); 28] = [
+const TOUCHED: [(&str, &[Suite]); 29] = [
     ("api/", &[Unit, Admission, Plugin, Faults, E2e]),
     ("crypto/", &[Unit, Admission, Plugin, Faults, E2e]),
     ("operator/", &[Unit, Faults, E2e]),
@@ -41,6 +41,7 @@ const TOUCHED: [(&str, &[Suite]); 28] = [
     // The chores bring up every cluster and build every image, and have unit tests.
     ("xtask/", &[Unit, Admission, Plugin, Faults, E2e]),
     ("release/", &[Unit]),
+    ("sbom/", &[Unit]),
     (".ci/", &[]),
     // Unit tests read pages: threat model, commands, settings.
     ("docs/", &[Unit]),

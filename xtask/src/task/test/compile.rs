@@ -94,15 +94,7 @@ fn selected(selection: &[&str]) -> Result<Tests> {
 
 /// Compiles all programs in the FIPS edition, and the tests of what differs in it.
 pub fn fips() -> Result<Tests> {
-    let target = workspace::target();
-    let build = Command::new("cargo").args(["build", "--locked", "--workspace", "--bins"]);
-    build
-        .args(FIPS)
-        .current_dir(workspace::root())
-        // Libraries are shared with the other edition, but its programs, which tests run, must stay where they are.
-        .env("CARGO_BUILD_BUILD_DIR", &target)
-        .env("CARGO_TARGET_DIR", target.join("fips"))
-        .run()?;
+    xtask_image::compile_fips()?;
     let Tests(mut tests) = selected(&[&SELECTION[..], &FIPS[..], &["--lib"]].concat())?;
     tests.retain(|test| DIFFERING.contains(&test.name.as_str()));
     Ok(Tests(tests))

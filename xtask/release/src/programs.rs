@@ -1,0 +1,147 @@
+//! The programs of a release: compiled, stripped, with the list of their crates inside, and checked.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use xtask_image::process::Command;
+use xtask_image::{
+    Architecture, Edition, Profile, Programs, compile, compile_edition, compile_fips, progress, stripped,
+    workspace,
+};
+
+use crate::dependencies::Graph;
+use crate::plan::{PROGRAMS, Target, binaries};
+
+/// The newest glibc that programs may need: that of UBI 9.
+const CEILING: (u32, u32) = (2, 34);
+
+/// Makes the programs of `target` in `folder`.
+pub fn make(target: Target, is_dev: bool, folder: &Path) -> Result<()> {
+    let Target {
+        edition,
+        architecture,
+    } = target;
+    let binaries = binaries();
+    let compiled = progress::step("compile the programs", || match (is_dev, edition) {
+        (false, _) => compile_edition(&binaries.each_ref(), edition, architecture),
+        (true, Edition::Community) => compile(&[], Profile::Dev),
+        (true, Edition::Fips) => compile_fips(),
+    })?;
+    let graph = Graph::resolve(&PROGRAMS, edition, architecture)?;
+    for binary in &binaries {
+        let crates = graph.of(&binary.package)?.linked(edition);
+        let program = with_audit_data(
+            &stripped(compiled.get(binary)?, architecture)?,
+            &crates.audit_data(&binary.package)?,
+            architecture,
+        )?;
+        let file = folder.join(&binary.name);
+        workspace::write_whole(&file, &program)?;
+        fs_err::set_permissions(&file, std::fs::Permissions::from_mode(0o755))?;
+        check(&file, architecture).with_context(|| format!("program {:?}", binary.name))?;
+    }
+    Ok(())
+}
+
+/// The programs that [`make`] left in `folder`.
+pub fn made(folder: &Path) -> Programs {
+    let programs = PROGRAMS.map(|name| (name.to_owned(), folder.join(name)));
+    Programs::of(BTreeMap::from(programs))
+}
+
+/// Adds the section `.dep-v0`, which scanners read.
+fn with_audit_data(program: &[u8], data: &[u8], architecture: Architecture) -> Result<Vec<u8>> {
+    let folder = tempfile::tempdir().context("failed to make a folder for a program")?;
+    let (section, input) = (folder.path().join("section"), folder.path().join("program"));
+    let mut compressed = ZlibEncoder::new(Vec::new(), Compression::new(6));
+    compressed
+        .write_all(data)
+        .context("failed to compress a list of crates")?;
+    fs_err::write(
+        &section,
+        compressed
+            .finish()
+            .context("failed to compress a list of crates")?,
+    )?;
+    fs_err::write(&input, program)?;
+    let add = format!("--add-section=.dep-v0={}", section.display());
+    Command::new(architecture.gnu("objcopy"))
+        .arg(add)
+        .arg(&input)
+        .output()?;
+    Ok(fs_err::read(input)?)
+}
+
+/// Fails unless the program is dynamic and runs with the oldest glibc that is promised.
+fn check(file: &Path, architecture: Architecture) -> Result<()> {
+    let symbols = Command::new(architecture.gnu("objdump"))
+        .arg("--dynamic-syms")
+        .arg(file)
+        .text()?;
+    let newest = newest_glibc(&symbols)
+        .context("it needs no glibc, so it is static; Red Hat's check-payload refuses it")?;
+    ensure!(
+        newest <= CEILING,
+        "it needs glibc {}.{}, newer than {}.{} of UBI 9; build on an older system",
+        newest.0,
+        newest.1,
+        CEILING.0,
+        CEILING.1
+    );
+    Ok(())
+}
+
+/// The newest version that a table of dynamic symbols asks glibc for.
+fn newest_glibc(symbols: &str) -> Option<(u32, u32)> {
+    let versions = symbols.split("GLIBC_").skip(1).filter_map(|rest| {
+        let version: String = rest
+            .chars()
+            .take_while(|c| c.is_ascii_digit() || *c == '.')
+            .collect();
+        let mut numbers = version.split('.').map(|number| number.parse().ok());
+        Some((numbers.next()??, numbers.next()??))
+    });
+    versions.max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_symbol_decides_by_number_not_by_text() {
+        let table = "0000 DF *UND* 0000 (GLIBC_2.9) a\n0000 DF *UND* 0000 (GLIBC_2.34) b\n (GLIBC_2.2.5) c";
+        assert_eq!(newest_glibc(table), Some((2, 34)));
+        assert_eq!(newest_glibc("no dynamic symbols"), None);
+    }
+
+    #[test]
+    fn the_list_of_crates_survives_in_a_stripped_program() {
+        let architecture = Architecture::ALL.into_iter().find(|one| one.is_native()).unwrap();
+        let program = fs_err::read(std::env::current_exe().unwrap()).unwrap();
+        let labelled = with_audit_data(&program, br#"{"packages":[]}"#, architecture).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("program");
+        fs_err::write(&file, labelled).unwrap();
+        let again = stripped(&file, architecture).unwrap();
+        fs_err::write(&file, again).unwrap();
+        let section = folder.path().join("section");
+        let dump = format!("--dump-section=.dep-v0={}", section.display());
+        Command::new("objcopy")
+            .arg(dump)
+            .arg(&file)
+            .arg("/dev/null")
+            .output()
+            .unwrap();
+        let mut text = String::new();
+        let compressed = fs_err::read(section).unwrap();
+        std::io::Read::read_to_string(&mut flate2::read::ZlibDecoder::new(&*compressed), &mut text).unwrap();
+        assert_eq!(text, r#"{"packages":[]}"#);
+        check(&file, architecture).unwrap();
+    }
+}
