@@ -11,6 +11,9 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::progress;
 
+/// The password of the key that signs releases: no program that is started here needs it, least of all a build script.
+pub const SECRET: &str = "COSIGN_PASSWORD";
+
 /// A program to run, with its arguments and environment.
 pub struct Command {
     inner: std::process::Command,
@@ -33,7 +36,7 @@ impl Command {
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut inner = std::process::Command::new(program);
         for (name, _) in std::env::vars_os() {
-            if describes_a_package(&name) {
+            if describes_a_package(&name) || name == SECRET {
                 inner.env_remove(name);
             }
         }
@@ -255,6 +258,19 @@ mod tests {
         let told = |line: &&str| line.starts_with("CARGO_PKG_") || line.starts_with("CARGO_MANIFEST_");
         assert_eq!(environment.lines().find(told), None);
         assert!(environment.lines().any(|line| line.starts_with("PATH=")));
+    }
+
+    #[test]
+    fn no_program_is_told_the_password_of_the_signing_key() {
+        // A program below this one, because a test must not change the environment of the others.
+        let Some(_) = std::env::var_os(SECRET) else {
+            let this = std::env::current_exe().unwrap();
+            let name = "process::tests::no_program_is_told_the_password_of_the_signing_key";
+            let test = Command::new(this).args(["--exact", name]).env(SECRET, "chrome");
+            return test.output().map(drop).unwrap();
+        };
+        let environment = Command::new("env").text().unwrap();
+        assert!(!environment.contains("chrome"), "{environment}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use sigstore::crypto::signing_key::SigStoreKeyPair;
 use sigstore::crypto::{CosignVerificationKey, SigStoreSigner, Signature, SigningScheme};
 
 /// The environment variable with the password of an encrypted key; cosign reads it too.
-pub const PASSWORD: &str = "COSIGN_PASSWORD";
+pub const PASSWORD: &str = xtask_image::process::SECRET;
 
 const SCHEME: SigningScheme = SigningScheme::ECDSA_P256_SHA256_ASN1;
 

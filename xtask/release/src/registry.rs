@@ -80,7 +80,9 @@ impl Repository {
                 self.push_blob(layout, &child)?;
             }
         }
-        let to = self.at(tag, &manifest.digest);
+        // A digest is put where a tag stands: of a registry that gives a manifest no location, the library expects the
+        // address to end with a tag, and panics where it ends with a digest.
+        let to = self.tagged(tag.unwrap_or(&manifest.digest));
         let kind = manifest.media_type.parse().context("a media type is wrong")?;
         let push = self.client.push_manifest_raw(&to, bytes, kind);
         self.runtime
@@ -125,7 +127,7 @@ impl Repository {
 
     /// The digests of what refers to a manifest.
     fn referrers(&self, subject: &str) -> Result<Vec<String>> {
-        let at = self.at(None, subject);
+        let at = self.at(subject);
         let pull = self.client.pull_referrers(&at, None);
         let list = self
             .runtime
@@ -138,7 +140,7 @@ impl Repository {
     pub fn pull(&self, layout: &Layout, tag: Option<&str>, digest: Option<&str>, name: &str) -> Result<()> {
         self.log_in(RegistryOperation::Pull)?;
         let from = match (tag, digest) {
-            (_, Some(digest)) => self.at(None, digest),
+            (_, Some(digest)) => self.at(digest),
             (tag, None) => self.tagged(tag.unwrap_or("latest")),
         };
         let index = self.pull_manifest(layout, &from)?;
@@ -146,7 +148,7 @@ impl Repository {
         let mut subjects = vec![index.clone()];
         if index.media_type == INDEX {
             for manifest in children(&layout.manifest(&index.digest)?)? {
-                self.pull_manifest(layout, &self.at(None, &manifest.digest))?;
+                self.pull_manifest(layout, &self.at(&manifest.digest))?;
                 subjects.push(manifest);
             }
         }
@@ -165,7 +167,7 @@ impl Repository {
         }
         let mut referrers = Vec::new();
         for digest in self.referrers(&subject.digest)? {
-            let mut manifest = self.pull_manifest(layout, &self.at(None, &digest))?;
+            let mut manifest = self.pull_manifest(layout, &self.at(&digest))?;
             self.pull_layers(layout, &manifest)?;
             let value = layout.manifest(&digest)?;
             manifest.annotations = serde_json::from_value(value["annotations"].clone()).unwrap_or_default();
@@ -230,11 +232,8 @@ impl Repository {
         Reference::with_tag(registry.to_owned(), repository.to_owned(), tag.to_owned())
     }
 
-    fn at(&self, tag: Option<&str>, digest: &str) -> Reference {
-        match tag {
-            Some(tag) => self.tagged(tag),
-            None => self.name.clone_with_digest(digest.to_owned()),
-        }
+    fn at(&self, digest: &str) -> Reference {
+        self.name.clone_with_digest(digest.to_owned())
     }
 }
 

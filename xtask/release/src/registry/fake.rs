@@ -105,7 +105,7 @@ fn answer(method: &str, path: &str, body: &[u8], stored: &mut Stored) -> (u16, S
         "PUT" => {
             stored.manifests.insert(last.to_owned(), body.to_vec());
             stored.manifests.insert(digest(body), body.to_vec());
-            (201, location(path), Vec::new())
+            (201, String::new(), Vec::new())
         }
         "GET" if path.contains("/referrers/") && stored.lists_referrers => {
             let listed = referrers(stored, last).to_string().into_bytes();
