@@ -12,7 +12,6 @@ use gastown_api::usage::Usage;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-pub use self::attempts::dollars;
 use self::attempts::{
     close_attempt, forget_superseded, keep_last, new_attempt, shortened, take_charge, take_evidence,
     take_last_report,

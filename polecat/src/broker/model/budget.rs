@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gastown_api::budget::{Amount, Room, Share};
+use gastown_api::money::dollars;
 use gastown_api::usage::{Surcharge, Usage};
 use gastown_api::work_order::{Control, ModelOrder};
 use tokio::sync::Notify;
@@ -131,12 +132,13 @@ impl Budget {
     }
 
     fn words(&self, spent: Amount) -> String {
+        let shown = |micros: u64| dollars(i64::try_from(micros).unwrap_or(i64::MAX));
         match (self.left.tokens, self.left.cost_micros) {
             (Some(left), _) if spent.tokens >= left => format!("{} of {left} tokens are spent", spent.tokens),
             (_, left) => format!(
                 "{} of {} are spent",
-                dollars(spent.cost_micros),
-                dollars(left.unwrap_or_default())
+                shown(spent.cost_micros),
+                shown(left.unwrap_or_default())
             ),
         }
     }
@@ -181,10 +183,6 @@ impl Drop for Reservation {
         drop(reserved);
         self.budget.released.notify_waiters();
     }
-}
-
-fn dollars(micros: u64) -> String {
-    format!("${}.{:04}", micros / 1_000_000, micros % 1_000_000 / 100)
 }
 
 #[cfg(test)]
@@ -319,11 +317,6 @@ mod tests {
             message: String::new(),
         });
         assert_eq!(held.await.unwrap_err(), Refused::Over);
-    }
-
-    #[test]
-    fn dollars_are_shown_with_four_digits() {
-        assert_eq!(dollars(1_234_567), "$1.2345");
     }
 
     /// The estimated cost of a call, in tokens.

@@ -1,13 +1,14 @@
 //! The end of an attempt is written down: what it is charged, what its status and its event say.
 
 use gastown_api::budget::Amount;
+use gastown_api::money::dollars;
 use gastown_api::polecat::{AttemptOutcome, PolecatStatus};
 use jiff::SignedDuration;
 
 use super::step::{Act, StatusUpdate, Step};
 use super::{Open, Plan};
 use crate::controller::polecat::judge::Verdict;
-use crate::controller::polecat::status::{announcement, dollars};
+use crate::controller::polecat::status::announcement;
 use crate::types::{EndedAttempt, Transition};
 
 impl Plan<'_> {

@@ -2,6 +2,7 @@
 
 use gastown_api::budget::Amount;
 use gastown_api::evidence::{Evidence, FinalRead, truncate};
+use gastown_api::money::dollars;
 use gastown_api::polecat::{Attempt, PolecatStatus, WipRefStatus};
 use gastown_api::usage::Usage;
 use jiff::Timestamp;
@@ -112,10 +113,4 @@ pub(super) fn take_charge(status: &mut PolecatStatus, charged: Amount) {
     if !charged.is_nothing() {
         status.unaccounted = Some(status.unaccounted.unwrap_or_default().plus(charged));
     }
-}
-
-/// Rounded up to a hundredth of a cent, so that what was spent never shows as nothing.
-pub fn dollars(micros: i64) -> String {
-    let parts = micros.saturating_add(99) / 100;
-    format!("${}.{:04}", parts / 10_000, parts % 10_000)
 }
