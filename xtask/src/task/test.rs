@@ -39,6 +39,8 @@ pub enum Suite {
     Faults,
     /// Polecats on kind.
     E2e,
+    /// The release pipeline, whose libraries nothing else compiles.
+    Release,
 }
 
 /// Runs every suite even when one fails, so that one run tells everything.

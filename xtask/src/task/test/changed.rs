@@ -5,12 +5,12 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::Suite::{self, Admission, E2e, Faults, Plugin, Unit};
+use super::Suite::{self, Admission, E2e, Faults, Plugin, Release, Unit};
 use crate::process::Command;
 use crate::{progress, workspace};
 
 /// Suites by what paths start with; the first that fits counts. A path that none fits touches everything.
-const TOUCHED: [(&str, &[Suite]); 29] = [
+const TOUCHED: [(&str, &[Suite]); 30] = [
     ("api/", &[Unit, Admission, Plugin, Faults, E2e]),
     ("crypto/", &[Unit, Admission, Plugin, Faults, E2e]),
     ("operator/", &[Unit, Faults, E2e]),
@@ -38,10 +38,11 @@ const TOUCHED: [(&str, &[Suite]); 29] = [
     ("tests/cluster/helm/", &[E2e]),
     ("tests/cluster/coredns/", &[E2e]),
     ("tests/cluster/", &[Admission, Plugin, Faults, E2e]),
+    ("xtask/release/", &[Release]),
     // The chores bring up every cluster and build every image, and have unit tests.
-    ("xtask/", &[Unit, Admission, Plugin, Faults, E2e]),
-    ("release/", &[Unit]),
-    ("sbom/", &[Unit]),
+    ("xtask/", &[Unit, Admission, Plugin, Faults, E2e, Release]),
+    ("release/", &[Unit, Release]),
+    ("sbom/", &[Release]),
     (".ci/", &[]),
     // Unit tests read pages: threat model, commands, settings.
     ("docs/", &[Unit]),
@@ -92,7 +93,7 @@ fn of_path(path: &str) -> &'static [Suite] {
         Some((_, suites)) => suites,
         // Pages beside the code that no test reads.
         None if !path.contains('/') && Path::new(path).extension().is_some_and(|end| end == "md") => &[],
-        None => &[Unit, Admission, Plugin, Faults, E2e],
+        None => &[Unit, Admission, Plugin, Faults, E2e, Release],
     }
 }
 
@@ -106,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_change_touches_the_suites_that_can_tell_of_it() {
-        let all = [Unit, Admission, Plugin, Faults, E2e];
+        let all = [Unit, Admission, Plugin, Faults, E2e, Release];
         assert_eq!(of(&["operator/src/run.rs"]), [Unit, Faults, E2e]);
         assert_eq!(
             of(&["tests/faults/main.rs", "kubectl-gt/tests/a"]),
@@ -117,6 +118,7 @@ mod tests {
         assert_eq!(of(&["Cargo.lock"]), all);
         assert_eq!(of(&["tests/src/client.rs"]), all, "every suite uses it");
         assert_eq!(of(&["no-such/folder.rs"]), all, "nothing is known of it");
+        assert_eq!(of(&["sbom/vex/a.toml", "xtask/release/src/vex.rs"]), [Release]);
     }
 
     #[test]

@@ -102,17 +102,20 @@ pub fn fips() -> Result<Tests> {
 
 /// The tests of the chores and of what they share with the release, whose own would compile its libraries first.
 pub fn of_xtask() -> Command {
+    of_chores(&["xtask", "xtask-image"])
+}
+
+/// The tests of the release pipeline.
+pub fn of_release() -> Command {
+    of_chores(&["xtask-release"])
+}
+
+fn of_chores(packages: &[&str]) -> Command {
+    let packages = packages.iter().flat_map(|package| ["--package", package]);
     Command::new("cargo")
-        .args([
-            "test",
-            "--locked",
-            "--no-fail-fast",
-            "--package",
-            "xtask",
-            "--package",
-            "xtask-image",
-            "--target-dir",
-        ])
+        .args(["test", "--locked", "--no-fail-fast"])
+        .args(packages)
+        .arg("--target-dir")
         .arg(workspace::root().join("target/xtask"))
         .current_dir(workspace::root().join("xtask"))
 }

@@ -124,7 +124,11 @@ impl<'a> Plan<'a> {
     /// The jobs, each after those that it waits for.
     pub fn jobs(&self) -> Vec<Job<'_>> {
         let mut jobs = Vec::new();
-        if self.suites.iter().any(|suite| *suite != Suite::Unit) {
+        if self
+            .suites
+            .iter()
+            .any(|suite| !matches!(suite, Suite::Unit | Suite::Release))
+        {
             jobs.push(Job::new("tools", || self.tools()).patient());
         }
         if self.has(Suite::E2e) {
@@ -133,6 +137,13 @@ impl<'a> Plan<'a> {
         self.add_api(&mut jobs);
         if self.has(Suite::Unit) {
             self.add_unit(&mut jobs);
+        }
+        if self.has(Suite::Release) {
+            let release = Job::new("release", || {
+                self.run(compile::of_release(), Shown::Results).map(drop)
+            });
+            // The chores have the same target folder.
+            jobs.push(self.beside_e2e(release).after(&["xtask"]));
         }
         jobs
     }
