@@ -8,12 +8,18 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=src/recipe");
     let folder = Path::new(&env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("src/recipe");
     let mut files = fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.path()))
+        .map(|entry| Ok(entry?.file_name()))
         .collect::<io::Result<Vec<_>>>()?;
     files.sort();
     let mut list = "&[\n".to_owned();
     for file in files {
-        writeln!(list, "include_str!({file:?}),").map_err(io::Error::other)?;
+        // The folder is left to the compiler: cargo does not run this again where a checkout, or its target folder, was moved.
+        let path = format!("/src/recipe/{}", file.display());
+        writeln!(
+            list,
+            "include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {path:?})),"
+        )
+        .map_err(io::Error::other)?;
     }
     list.push_str("]\n");
     fs::write(
