@@ -18,6 +18,7 @@ async fn cut_off(name: &str, what: What, number: usize, fault: Fault) {
     let second = scene.operator("second", None).await;
     let life = async {
         scene.sling(json!({})).await;
+        scene.begins().await;
         scene.works().await;
         scene.delivers().await;
     };

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::scene::NAME;
+use crate::scene::{NAME, PATIENCE};
 
 /// A request of the operator that a test may wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +132,11 @@ impl Proxy {
     /// Waits until the trap has sprung.
     pub async fn sprung(&self) {
         let mut sprung = self.shared.sprung.subscribe();
-        sprung.wait_for(|sprung| *sprung).await.unwrap();
+        let sprung = sprung.wait_for(|sprung| *sprung);
+        let Ok(sprung) = tokio::time::timeout(PATIENCE, sprung).await else {
+            panic!("the operator never came to what it was to fail at");
+        };
+        sprung.unwrap();
     }
 
     /// Waits until the operator watches polecats and pods.

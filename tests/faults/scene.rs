@@ -29,7 +29,7 @@ use crate::proxy::{Proxy, Trap};
 /// The name of every scene's polecat.
 pub const NAME: &str = "furiosa";
 /// How long an operator may take to get over a fault: its pauses are seconds long.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 /// The digest of nothing that exists: no kubelet runs here that would pull it.
 const IMAGE: &str = "registry.example.com/polecat-agent@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -191,6 +191,13 @@ impl Scene {
             .patch_status(&pod_name(NAME), &PatchParams::default(), &patch)
             .await
             .unwrap();
+    }
+
+    /// The operator says that an attempt begins. Without this a slow one may write of the begin and of the work at once.
+    pub async fn begins(&self) {
+        let phase = |polecat: &Polecat| polecat.status.as_ref().and_then(|status| status.phase);
+        let begun = |polecat: &Polecat| phase(polecat) == Some(PolecatPhase::Working);
+        self.until("its attempt begins", begun).await;
     }
 
     /// The agent comes to work, and the operator says so.

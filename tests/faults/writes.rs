@@ -28,6 +28,7 @@ async fn one_meets((name, what, number): (&str, What, usize), fault: Fault, kill
     let operator = scene.operator("first", Some(trap)).await;
     let life = async {
         scene.sling(json!({})).await;
+        scene.begins().await;
         scene.works().await;
         scene.delivers().await;
     };
