@@ -28,7 +28,7 @@ pub const MAX_CREDENTIAL: u64 = 64 * 1024;
 /// How Anthropic's tokens of a subscription begin, wherever they stand.
 const OAUTH_PREFIX: &str = "sk-ant-oat";
 
-/// What a call to the model is authorised with.
+/// The credential that authorises a call to the model.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
     /// An API key of the provider.

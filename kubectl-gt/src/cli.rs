@@ -78,7 +78,7 @@ mod tests {
         }
     }
 
-    /// What stands in backticks is typed: in the help of every command, at 80 columns, it stands on one line.
+    /// People paste what is in backticks, so the help of every command keeps it on one line, at 80 columns too.
     #[test]
     fn no_help_breaks_a_command_over_two_lines() {
         fn walk(command: &clap::Command, broken: &mut Vec<String>) {

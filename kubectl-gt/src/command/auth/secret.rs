@@ -27,7 +27,7 @@ pub struct WriteArgs {
     output: OutputArgs,
 }
 
-/// What a secret holds before it is written.
+/// The content of a secret before it is written.
 #[derive(Debug, Default)]
 pub struct Existing {
     /// Its values.

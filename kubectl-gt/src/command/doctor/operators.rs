@@ -27,7 +27,7 @@ pub fn is_available(deployment: &Value) -> bool {
     deployment["status"]["availableReplicas"].as_i64() > Some(0)
 }
 
-/// Why nothing goes on, where that is so. Who may not see deployments is told nothing: an operator may run all the same.
+/// Why no operator is at work. None also where the user may not list deployments: one may run all the same.
 pub async fn none_runs(cluster: &Cluster) -> Option<&'static str> {
     match deployments(cluster).await.ok()?.as_slice() {
         [] => Some("no operator is installed"),
