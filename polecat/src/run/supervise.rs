@@ -431,30 +431,33 @@ mod tests {
 
     #[tokio::test]
     async fn who_goes_on_after_a_result_is_let_go_on() {
-        let later = r#"echo '{"type":"system","subtype":"task_notification"}'"#;
-        let script = format!(
-            "{}; for n in 1 2 3 4; do sleep 0.4; {later}; done; exit 5",
-            result(false)
-        );
-        let ended = supervise(shell(&script), || ()).await.unwrap();
-        assert_eq!(ended.exit, 5, "events");
-        let quiet = format!("{}; sleep 1.6; exit 5", result(false));
-        let ended = supervise_for(shell(&quiet), STAY, || (), async || true)
-            .await
-            .unwrap();
-        assert_eq!(ended.exit, 5, "calls of the model");
-        let noisy = format!(
-            "{}; for n in 1 2 3 4; do sleep 0.4; echo $n; done; exit 5",
-            result(false)
-        );
-        let command = Stay {
-            any_output: true,
+        // The pauses are so much shorter than the quiet that ends an agent that a busy machine does not make them as long.
+        let patient = Stay {
+            quiet: Duration::from_secs(4),
             ..STAY
         };
-        let ended = supervise_for(shell(&noisy), command, || (), async || false)
-            .await
-            .unwrap();
-        assert_eq!(ended.exit, 5, "output of a command");
+        let says = |words: &str| {
+            format!(
+                "{}; for n in 1 2 3 4 5 6 7 8 9 10; do sleep 0.5; {words}; done; exit 5",
+                result(false)
+            )
+        };
+        let events = says(r#"echo '{"type":"system","subtype":"task_notification"}'"#);
+        let noisy = says("echo $n");
+        let quiet = format!("{}; sleep 1.6; exit 5", result(false));
+        let command = Stay {
+            any_output: true,
+            ..patient
+        };
+        let (events, calls, output) = tokio::try_join!(
+            supervise_for(shell(&events), patient, || (), async || false),
+            supervise_for(shell(&quiet), STAY, || (), async || true),
+            supervise_for(shell(&noisy), command, || (), async || false),
+        )
+        .unwrap();
+        assert_eq!(events.exit, 5, "events");
+        assert_eq!(calls.exit, 5, "calls of the model");
+        assert_eq!(output.exit, 5, "output of a command");
         let ended = supervise(shell(&noisy), || ()).await.unwrap();
         assert_eq!(ended.exit, 0, "a server's log is no word of the agent");
     }

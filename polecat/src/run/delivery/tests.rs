@@ -230,7 +230,7 @@ fn a_push_that_does_not_end_in_time_counts_if_the_remote_has_moved() {
         order: &pod.order,
         repository: &pod.clone(),
         url: &pod.url,
-        within: Duration::from_secs(3),
+        within: Duration::from_secs(6),
         reread: &|| (),
     };
     let delivery = context.deliver(false);
@@ -251,7 +251,7 @@ fn an_index_that_is_a_pipe_holds_nothing_up() {
         order: &pod.order,
         repository: &pod.clone(),
         url: &pod.url,
-        within: Duration::from_secs(3),
+        within: Duration::from_secs(6),
         reread: &|| (),
     };
     let delivery = context.deliver(true);
@@ -378,7 +378,7 @@ fn a_filter_that_hangs_ends_with_the_time() {
         order: &pod.order,
         repository: &pod.clone(),
         url: &pod.url,
-        within: Duration::from_secs(2),
+        within: Duration::from_secs(6),
         reread: &|| (),
     };
     let delivery = context.deliver(true);
