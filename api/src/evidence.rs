@@ -2,7 +2,8 @@
 //! only say things that withhold it.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::budget::{Amount, Share};
 use crate::git::Sha;
@@ -20,6 +21,7 @@ pub struct Evidence {
     /// The attempt it speaks of.
     pub attempt: u32,
     /// What the broker is doing.
+    #[serde(deserialize_with = "known_or_serving")]
     pub state: BrokerState,
     /// What the first attempt found: the tip of the work branch if it existed, else of the base branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,6 +113,20 @@ pub enum BrokerState {
     },
 }
 
+/// A state that only a newer broker knows counts as serving: the rest of its evidence must still be read.
+fn known_or_serving<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BrokerState, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Said {
+        Known(BrokerState),
+        Newer(IgnoredAny),
+    }
+    Ok(match Said::deserialize(deserializer)? {
+        Said::Known(state) => state,
+        Said::Newer(_) => BrokerState::Serving,
+    })
+}
+
 /// The reading of the remote once the agent had ended: a branch may have moved since the push.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "name")]
@@ -130,6 +146,9 @@ pub enum FinalRead {
         /// In words.
         message: String,
     },
+    /// What a broker of a newer version says of it: no Done by itself, but the next attempt asks the remote first.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A snapshot of the work tree on the remote.

@@ -1,13 +1,14 @@
 //! Why a polecat is as it is: a closed list, each with one sentence and what the user can do.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 macro_rules! reasons {
     ($($(#[doc = $sentence:literal])+ $name:ident => $remedy:literal,)+) => {
         /// A reason of a condition, an attempt, an event; the documentation of a variant is what the user reads.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
         pub enum Reason {
             $($(#[doc = $sentence])+ $name,)+
         }
@@ -191,8 +192,18 @@ reasons! {
     WorkOrderChanged => "find out who may patch pods, turn the chart's value podPolicy on, and retry",
     /// The budget is spent.
     BudgetSpent => "raise spec.budget, and retry",
-    /// The broker ended without evidence.
+    /// The broker gave no evidence that this operator can read.
     EvidenceMissing => "read `kubectl logs -c broker`, and retry",
+}
+
+/// A word that is not in the list is one of a newer pod, read after the operator was rolled back. What stands beside it must
+/// still be read: it may grant Done, or say what was spent.
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = Cow::<str>::deserialize(deserializer)?;
+        let known = Self::ALL.iter().find(|reason| reason.as_str() == word);
+        Ok(known.copied().unwrap_or(Self::EvidenceMissing))
+    }
 }
 
 impl fmt::Display for Reason {
@@ -213,7 +224,9 @@ mod tests {
                 "{reason}: {:?}",
                 reason.sentence()
             );
-            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+            let word = serde_json::to_value(reason).unwrap();
+            assert_eq!(word, reason.as_str());
+            assert_eq!(serde_json::from_value::<Reason>(word).unwrap(), *reason);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Words of others that people will read: in a log, a status, an event.
 
+use std::error::Error;
 use std::fmt::Write as _;
 
 /// `text` with every character escaped that moves a terminal's cursor, colours, reorders or hides text. Line breaks
@@ -29,9 +30,44 @@ pub fn is_harmful(character: char) -> bool {
         )
 }
 
+/// An error with its causes, in one piece; a cause whose words another one repeats is said once.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            let _strings_take_everything = write!(text, ": {words}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_told_with_its_causes_and_none_of_them_twice() {
+        #[derive(Debug)]
+        struct Told(&'static str, Option<Box<Self>>);
+        impl std::fmt::Display for Told {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.0)
+            }
+        }
+        impl Error for Told {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                self.1.as_deref().map(|cause| cause as _)
+            }
+        }
+        let refused = Told("connection refused", None);
+        let connect = Told("connection refused", Some(Box::new(refused)));
+        let error = Told("failed to list", Some(Box::new(connect)));
+        assert_eq!(chain(&error), "failed to list: connection refused");
+    }
 
     #[test]
     fn no_text_can_start_a_line_or_drive_a_terminal() {

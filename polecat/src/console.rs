@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use gastown_api::text::chain;
 pub use gastown_api::text::escape;
 
 static LOGGED: AtomicU64 = AtomicU64::new(0);
@@ -39,13 +40,7 @@ pub fn cut(text: &str, limit: usize) -> String {
 /// An error with its causes, in one line.
 #[must_use]
 pub fn explain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _strings_take_everything = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    escape(&text)
+    escape(&chain(error))
 }
 
 #[cfg(test)]

@@ -40,12 +40,6 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "standard error is the container's log")]
 fn complain(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    eprint!("error: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        eprint!(": {cause}");
-        source = cause.source();
-    }
-    eprintln!();
+    eprintln!("error: {}", gastown_api::text::chain(error));
     ExitCode::FAILURE
 }

@@ -2,6 +2,8 @@
 
 mod answer;
 
+use gastown_api::text::chain;
+
 use crate::exit::Exit;
 
 /// Why the cluster did not do something.
@@ -220,21 +222,7 @@ impl Call {
 pub fn words(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
-        kube::Error::Service(source) => chain(source.as_ref()),
-        other => chain(other),
+        kube::Error::Service(source) => chain(source.as_ref()).replace('\n', " "),
+        other => chain(other).replace('\n', " "),
     }
-}
-
-/// An error and its causes, each once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        source = cause.source();
-    }
-    text.replace('\n', " ")
 }

@@ -12,6 +12,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use gastown_api::repository::{RepositoryUrl, Transport};
+use gastown_api::text::chain;
 use gastown_api::work_order::ProxyOrder;
 use gastown_crypto::{Digest, sha256};
 use http::header::{AUTHORIZATION, HOST, LOCATION};
@@ -288,17 +289,6 @@ fn only(headers: &HeaderMap, names: &[&'static str]) -> HeaderMap {
         Some((HeaderName::from_static(name), value.clone()))
     });
     pairs.collect()
-}
-
-/// An error with its causes, which hold the words of TLS.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

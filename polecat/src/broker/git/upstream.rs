@@ -9,12 +9,13 @@ use gastown_api::git::Sha;
 use gastown_api::known_hosts;
 use gastown_api::reason::Reason;
 use gastown_api::repository::Transport;
+use gastown_api::text::chain;
 use gastown_api::work_order::{GitOrder, ProxyOrder};
 use tokio::process::Command;
 
 use super::child::{Bounds, Finished, Git, run};
 use super::classify::{Act, Failure, classify};
-use super::gateway::{Gateway, OpenGateway, chain};
+use super::gateway::{Gateway, OpenGateway};
 use super::secret::{self, Credential, GitSecret};
 use super::ssh;
 use crate::limits;

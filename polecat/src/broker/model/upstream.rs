@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use gastown_api::text::chain;
 use gastown_api::work_order::{ModelApi, ModelOrder, ProxyOrder};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Full;
@@ -79,7 +80,7 @@ impl Upstream {
             message: format!(
                 "the model endpoint {} cannot be reached: {}",
                 self.endpoint,
-                explain(&error)
+                chain(&error)
             ),
         })
     }
@@ -121,17 +122,6 @@ fn authorise(headers: &mut HeaderMap, credential: &Credential, api: ModelApi) ->
     value.set_sensitive(true);
     headers.insert(name, value);
     Ok(())
-}
-
-/// The causes of an error, which say whether it was the name, the network or the certificate.
-fn explain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        words = format!("{words}: {cause}");
-        source = cause.source();
-    }
-    words
 }
 
 /// A call as it goes out.

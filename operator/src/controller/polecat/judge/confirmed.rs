@@ -88,7 +88,7 @@ pub(super) fn unconfirmed_work(pod: &PodView, evidence: &Evidence, base: Option<
     let ended_well = pod.terminated(pod::CLAUDE)?.exit_code == 0;
     let unread = matches!(
         evidence.final_read,
-        Some(FinalRead::Failed { .. } | FinalRead::Pending)
+        Some(FinalRead::Failed { .. } | FinalRead::Pending | FinalRead::Unknown)
     );
     let work = evidence.pushed.clone()?;
     let is_work = Some(work.as_str()) != base_of(evidence, base);
@@ -122,6 +122,12 @@ pub(super) fn unconfirmed(evidence: &Evidence, base: Option<&str>) -> Option<(Re
         Some(FinalRead::Pending) => Some((
             Reason::EvidenceMissing,
             format!("{before}; the broker ended before it could read the branch again"),
+        )),
+        Some(FinalRead::Unknown) => Some((
+            Reason::EvidenceMissing,
+            format!(
+                "{before}; what a newer broker says of its reading at the end is not known to this operator"
+            ),
         )),
         Some(FinalRead::Read { .. }) | None => None,
     }

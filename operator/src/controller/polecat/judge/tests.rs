@@ -1,3 +1,4 @@
+mod confirmed;
 mod ends;
 mod lost;
 mod shapes;
@@ -94,108 +95,6 @@ fn a_budget_that_was_charged_for_no_call_withholds_done() {
     assert_eq!(ends(true, 0, BASE), Reason::NothingMetered);
     assert_eq!(ends(true, 1, HEAD), Reason::Delivered);
     assert_eq!(ends(false, 0, HEAD), Reason::Delivered);
-}
-
-#[test]
-fn work_that_was_not_delivered_is_named_beside_what_was() {
-    let left = "uncommitted changes (core.4711) were not delivered: GH001";
-    let mut status = ended(0, &evidence(json!({})));
-    merge(
-        &mut status["containerStatuses"][0]["state"]["terminated"],
-        report(json!({"localHead": HEAD, "notDelivered": left})),
-    );
-    let verdict = of(&status);
-    assert_eq!(verdict.reason, Reason::Delivered);
-    assert_eq!(verdict.message, format!("{HEAD} is on the remote branch; {left}"));
-    let verdict = of(&unchanged(0, report(json!({"notDelivered": left}))));
-    assert_eq!(verdict.reason, Reason::NothingChanged);
-    assert!(verdict.message.ends_with(left), "{}", verdict.message);
-}
-
-#[test]
-fn work_that_the_remote_no_longer_holds_at_the_end_is_not_done() {
-    let pushed = json!({"pushed": HEAD, "dropped": true});
-    for (changes, words) in [
-        (json!({"head": null}), "the branch is gone"),
-        (json!({"head": BASE}), "does not hold it"),
-        (json!({"head": OTHER}), "does not hold it"),
-    ] {
-        let mut evidence = evidence(pushed.clone());
-        merge(&mut evidence, changes);
-        let mut status = ended(0, &evidence);
-        merge(
-            &mut status["containerStatuses"][0]["state"]["terminated"],
-            report(json!({"localHead": HEAD})),
-        );
-        let verdict = of(&status);
-        assert_eq!(verdict.reason, Reason::DeliveryUndone, "{evidence}");
-        assert!(
-            verdict.message.contains(HEAD) && verdict.message.contains(words),
-            "{}",
-            verdict.message
-        );
-    }
-    let moved_on = of(&ended(0, &evidence(json!({"pushed": HEAD, "head": OTHER}))));
-    assert_eq!(moved_on.reason, Reason::Delivered);
-    assert_eq!(
-        moved_on.message,
-        format!("{HEAD} is on the remote branch, which another hand has moved on to {OTHER}")
-    );
-}
-
-#[test]
-fn what_could_not_be_read_at_the_end_is_not_done() {
-    let failed = json!({"name": "failed", "reason": "GitHostUnreachable", "message": "no route"});
-    let verdict = of(&ended(0, &evidence(json!({"pushed": HEAD, "finalRead": failed}))));
-    assert_eq!(verdict.reason, Reason::GitHostUnreachable);
-    assert!(
-        verdict.message.contains("no route") && verdict.message.contains(HEAD),
-        "{}",
-        verdict.message
-    );
-    let mut pending = evidence(json!({"pushed": HEAD}));
-    pending["finalRead"] = json!({"name": "pending"});
-    assert_eq!(reason(&ended(0, &pending)), Reason::EvidenceMissing);
-    // A broker of an older version does not read at the end.
-    assert_eq!(
-        reason(&ended(0, &evidence(json!({"finalRead": null})))),
-        Reason::Delivered
-    );
-    // Where nothing was pushed, there is nothing to read.
-    let mut nothing = evidence(json!({"head": BASE, "pushed": BASE}));
-    nothing["finalRead"] = failed;
-    assert_eq!(reason(&ended(0, &nothing)), Reason::NothingChanged);
-}
-
-#[test]
-fn work_that_was_pushed_by_an_agent_that_ended_well_and_not_seen_again_is_kept_for_the_repeat() {
-    let failed = json!({"name": "failed", "reason": "GitHostUnreachable", "message": "no route"});
-    let unread = |exit: i32, changes: Value| {
-        let mut evidence = evidence(json!({"pushed": HEAD, "finalRead": failed}));
-        merge(&mut evidence, changes);
-        of(&ended(exit, &evidence)).unconfirmed
-    };
-    let pushed = Some(HEAD.parse().unwrap());
-    assert_eq!(unread(0, json!({})), pushed);
-    let pending = json!({"finalRead": {"name": "pending", "reason": null, "message": null}});
-    assert_eq!(unread(0, pending), pushed, "a broker that was killed");
-    for (exit, changes) in [
-        (1, json!({})),
-        (0, json!({"dropped": true})),
-        (0, json!({"pushed": BASE})),
-        (0, json!({"pushed": null})),
-        (
-            0,
-            json!({"finalRead": {"name": "read", "at": "2026-01-01T00:00:00Z", "reason": null, "message": null}}),
-        ),
-        (0, json!({"callsExpected": true, "usage": {"requests": 0}})),
-    ] {
-        assert_eq!(unread(exit, changes.clone()), None, "{exit} {changes}");
-    }
-    let mut status = ended(0, &evidence(json!({"pushed": HEAD, "finalRead": failed})));
-    let more = json!({"agentExit": 0, "localHead": OTHER, "pushed": false, "message": ""});
-    status["containerStatuses"][0]["state"]["terminated"]["message"] = json!(more.to_string());
-    assert_eq!(of(&status).unconfirmed, None, "a commit of it did not get there");
 }
 
 #[test]
