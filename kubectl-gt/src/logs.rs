@@ -1,5 +1,5 @@
 //! The lines of a polecat's containers: `[label] text`, then indented lines that belong to it. The pod writes them so
-//! (`polecat/src/run/transcript.rs`); here they are coloured, or made into JSON lines.
+//! (`polecat/keyless/src/run/agent/`); here they are coloured, or made into JSON lines.
 
 use serde::Serialize;
 

@@ -17,7 +17,7 @@ enum Role {
     /// Holds the keys: loopback git host and model proxy, ledger and evidence.
     Broker,
     /// Saves the work tree to a WIP ref.
-    Keeper(polecat::keeper::Args),
+    Keeper(polecat_keyless::keeper::Args),
     /// Prepares the workspace.
     Clone,
     /// Supervises the agent and delivers its work.
@@ -30,10 +30,10 @@ fn main() -> ExitCode {
     }
     let role = Polecat::parse().role;
     let outcome = match role {
-        Role::Broker => polecat::broker::main(),
-        Role::Keeper(args) => polecat::keeper::main(args),
-        Role::Clone => polecat::clone::main(),
-        Role::Run => polecat::run::main(),
+        Role::Broker => gastown_broker::main(),
+        Role::Keeper(args) => polecat_keyless::keeper::main(args),
+        Role::Clone => polecat_keyless::clone::main(),
+        Role::Run => polecat_keyless::run::main(),
     };
     outcome.unwrap_or_else(|error| complain(error.as_ref()))
 }

@@ -13,6 +13,7 @@ fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut folders: Vec<PathBuf> = [
         "api",
+        "broker",
         "crypto",
         "kubectl-gt",
         "operator",

@@ -5,7 +5,8 @@ use super::{first, is_printable, run};
 pub fn agent_events(data: &[u8]) {
     let (bound, output) = first(data);
     let limit = 64 * (usize::from(bound) + 1);
-    let (shown, complaint) = run(polecat::parsers::transcript(output, limit)).expect("a slice can be read");
+    let (shown, complaint) =
+        run(polecat_keyless::parsers::transcript(output, limit)).expect("a slice can be read");
     for line in &shown {
         assert!(line.starts_with('[') || line.starts_with("    "), "{line:?}");
         assert!(is_printable(line), "{line:?}");

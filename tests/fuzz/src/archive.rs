@@ -2,7 +2,7 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use polecat::parsers::settings_archive;
+use gastown_broker::parsers::settings_archive;
 
 use super::first;
 

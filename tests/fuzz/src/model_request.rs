@@ -1,7 +1,7 @@
 use gastown_api::work_order::ModelOrder;
+use gastown_broker::parsers::request;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
-use polecat::parsers::request;
 use serde_json::{Value, json};
 
 /// Headers that must never leave, whatever the lists say.

@@ -1,8 +1,8 @@
 use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
+use gastown_broker::parsers::{Names, Tips, push, remote_failure};
 use http::Request;
-use polecat::parsers::{Names, Tips, push, remote_failure};
 
 use super::{first, run};
 

@@ -1,5 +1,5 @@
+use gastown_broker::parsers::{answer, usage};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use polecat::parsers::{answer, usage};
 
 use super::first;
 

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
 use gastown_api::work_order::WorkOrder;
-use polecat::broker::model;
-use polecat::broker::record::Record;
+use gastown_broker::model;
+use gastown_broker::record::Record;
 use serde_json::json;
 use tokio::net::TcpListener;
 

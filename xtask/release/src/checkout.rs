@@ -29,6 +29,7 @@ impl Checkout {
         let time = git(&["show", "--no-patch", "--format=%ct", "HEAD"])?;
         let programs = [
             "api",
+            "broker",
             "crypto",
             "operator",
             "polecat",

@@ -11,7 +11,7 @@ use crate::{progress, workspace};
 
 /// Packages whose unit tests say something else in the FIPS edition: one has the provider of TLS, the other speaks TLS
 /// with servers of its tests. The tests of the other packages would only be repeated.
-const DIFFERING: [&str; 2] = ["gastown_crypto", "polecat"];
+const DIFFERING: [&str; 2] = ["gastown_crypto", "gastown_broker"];
 
 /// Selects them and, for its dependencies, the package of the cluster's tests: with it, cargo compiles the libraries with
 /// the features that they have in the whole workspace, and none a second time.
@@ -19,7 +19,7 @@ const SELECTION: [&str; 6] = [
     "--package",
     "gastown-crypto",
     "--package",
-    "polecat",
+    "gastown-broker",
     "--package",
     "gastown-tests",
 ];

@@ -1,0 +1,195 @@
+//! `polecat clone`, the container `git-init`: waits for the broker, clones from it, checks out the work branch, and
+//! writes the prompt and the agent's settings. It may run again at any time: what is there is kept.
+
+mod bead;
+mod evidence;
+mod home;
+mod prompt;
+mod repository;
+mod resume;
+mod settings;
+mod unbundle;
+pub(crate) mod wait;
+mod work_trees;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use gastown_api::evidence::InitReport;
+use gastown_api::pod::{GIT_PORT, MODEL_PORT, REPO_DIR, TERMINATION_LOG, WORKSPACE_DIR};
+use gastown_api::reason::Reason;
+use gastown_api::work_order::WorkOrder;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::report;
+use polecat_common::console::{explain, say};
+use polecat_common::{loopback, order};
+
+pub use home::PROMPT_FILE;
+pub use repository::{PARTIAL, mail_address};
+use resume::Resumed;
+
+/// What is added to the longest parking before `clone` gives up on a broker that says nothing at all.
+const PATIENCE_BEYOND_PARKING: Duration = Duration::from_mins(3);
+
+/// How often the broker hears that the clone goes on.
+const ALIVE_EVERY: Duration = Duration::from_secs(30);
+
+/// How `clone` ends when it is told to stop: 128 and SIGTERM.
+const STOPPED: u8 = 143;
+
+/// Why the workspace could not be prepared.
+#[derive(Debug, thiserror::Error)]
+enum Prepare {
+    /// The broker said so.
+    #[error("{message}")]
+    Stopped {
+        /// The broker's reason.
+        reason: Reason,
+        /// The broker's words.
+        message: String,
+    },
+    /// The broker did not serve in time.
+    #[error(transparent)]
+    Wait(wait::AwaitBroker),
+    /// Git failed.
+    #[error(transparent)]
+    Repository(#[from] repository::PrepareRepository),
+    /// There is no task.
+    #[error(transparent)]
+    Task(#[from] bead::ReadTask),
+    /// The home folder cannot be written.
+    #[error(transparent)]
+    Home(#[from] home::WriteHome),
+    /// The agent's settings are not there.
+    #[error(transparent)]
+    Settings(#[from] settings::FetchSettings),
+}
+
+impl Prepare {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Stopped { reason, .. } => *reason,
+            Self::Repository(repository::PrepareRepository::FindBranch { .. }) => Reason::BranchNotFound,
+            Self::Task(bead::ReadTask::FindBead { .. } | bead::ReadTask::NoTask) => Reason::BeadTextMissing,
+            Self::Settings(settings::FetchSettings::Refuse { .. }) => Reason::SettingsInvalid,
+            Self::Wait(_) | Self::Repository(_) | Self::Task(_) | Self::Home(_) | Self::Settings(_) => {
+                Reason::CloneFailed
+            }
+        }
+    }
+}
+
+impl From<wait::AwaitBroker> for Prepare {
+    fn from(error: wait::AwaitBroker) -> Self {
+        match error {
+            wait::AwaitBroker::Stopped { reason, message } => Self::Stopped { reason, message },
+            other => Self::Wait(other),
+        }
+    }
+}
+
+/// Runs the role.
+pub fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let order = match order::read() {
+        Ok(order) => order,
+        Err(error) => return fail(error.reason(), &explain(&error)),
+    };
+    let home =
+        std::env::var_os("HOME").map_or_else(|| PathBuf::from(gastown_api::pod::HOME_DIR), PathBuf::from);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut stop = {
+        let _inside = runtime.enter();
+        signal(SignalKind::terminate())?
+    };
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = prepare(order, home) => Some(outcome),
+            _ = stop.recv() => None,
+        }
+    });
+    // Git may still run on a blocking thread; the container ends with this process.
+    runtime.shutdown_background();
+    match outcome {
+        None => {
+            say("polecat clone: told to stop before the workspace was ready");
+            Ok(ExitCode::from(STOPPED))
+        }
+        Some(Ok(())) => Ok(ExitCode::SUCCESS),
+        Some(Err(error)) => fail(error.reason(), &explain(&error)),
+    }
+}
+
+fn fail(reason: Reason, message: &str) -> Result<ExitCode, Box<dyn Error>> {
+    say(&format!("polecat clone: {reason}: {message}"));
+    report::write(Path::new(TERMINATION_LOG), message, |message| InitReport {
+        reason,
+        message,
+    })?;
+    Ok(ExitCode::FAILURE)
+}
+
+async fn prepare(order: WorkOrder, home: PathBuf) -> Result<(), Prepare> {
+    let url = format!("http://127.0.0.1:{GIT_PORT}/repo.git");
+    let patience = Duration::from_secs(order.limits.parking_seconds) + PATIENCE_BEYOND_PARKING;
+    wait::for_broker(GIT_PORT, patience).await?;
+    if let Some(archive) = settings::fetch(MODEL_PORT).await? {
+        let count = settings::unpack(&archive, &home)?;
+        say(&format!(
+            "polecat clone: {count} files of the agent's settings are in place"
+        ));
+    }
+    let mut work =
+        tokio::task::spawn_blocking(move || furnish(&order, &url, Path::new(WORKSPACE_DIR), &home));
+    // A large repository takes its time, and the agent is not hung before it runs.
+    let cloned = loop {
+        tokio::select! {
+            cloned = &mut work => break cloned,
+            () = tokio::time::sleep(ALIVE_EVERY) => loopback::alive(GIT_PORT).await,
+        }
+    };
+    match cloned {
+        Ok(Ok(())) => Ok(()),
+        // The broker may have stopped for good in the middle of the clone; its reason says more than git's.
+        Ok(Err(error @ Prepare::Repository(repository::PrepareRepository::Clone { .. }))) => {
+            match wait::ask(GIT_PORT).await {
+                Err(stopped @ wait::AwaitBroker::Stopped { .. }) => Err(stopped.into()),
+                _ => Err(error),
+            }
+        }
+        Ok(Err(error)) => Err(error),
+        Err(join) => Err(Prepare::Stopped {
+            reason: Reason::CloneFailed,
+            message: format!("failed to prepare the workspace: {join}"),
+        }),
+    }
+}
+
+/// Everything after the broker serves: repository, task, prompt, settings.
+fn furnish(order: &WorkOrder, url: &str, workspace: &Path, home: &Path) -> Result<(), Prepare> {
+    let repository = repository::prepare(order, url, workspace)?;
+    say(&format!(
+        "polecat clone: {} is at {} on branch {}",
+        REPO_DIR, repository.head, order.git.work_branch
+    ));
+    let bead = bead::of_order(order, &workspace.join("repo"))?;
+    let resumed = Resumed::of_clone(&workspace.join("repo"));
+    if let Some(resumed) = &resumed {
+        say(&format!("polecat clone: {}", prompt::resumption(resumed)));
+    }
+    home::write(home, &prompt::compose(order, bead.as_ref(), resumed.as_ref()))?;
+    Ok(())
+}
+
+/// The repository alone, for the tests of the other containers.
+#[cfg(test)]
+pub(crate) fn prepare_repository(order: &WorkOrder, url: &str, workspace: &Path) {
+    repository::prepare(order, url, workspace).unwrap();
+}
+
+#[cfg(test)]
+mod tests;

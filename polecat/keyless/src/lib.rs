@@ -1,0 +1,11 @@
+//! The containers of a polecat pod that hold no key, one module for each: `git-init`, the keeper, and the one that runs
+//! the agent.
+
+pub mod clone;
+pub mod keeper;
+#[doc(hidden)]
+pub mod parsers;
+mod report;
+pub mod run;
+#[cfg(test)]
+mod testing;

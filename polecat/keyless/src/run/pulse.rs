@@ -1,0 +1,81 @@
+//! Tells the broker that the agent writes something, so that it does not count as hung. The agent could tell it so
+//! itself: what that gains is to be silent until the deadline.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use polecat_common::loopback;
+
+/// The least time between two beats.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// Beats while the agent writes.
+#[derive(Debug)]
+pub struct Pulse {
+    wrote: Arc<AtomicBool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Pulse {
+    /// Beats to loopback `port` from now on.
+    pub fn start(port: u16) -> Self {
+        Self::every(EVERY, port)
+    }
+
+    fn every(period: Duration, port: u16) -> Self {
+        let wrote = Arc::new(AtomicBool::new(true));
+        let task = tokio::spawn({
+            let wrote = Arc::clone(&wrote);
+            async move {
+                loop {
+                    if wrote.swap(false, Ordering::Relaxed) {
+                        loopback::alive(port).await;
+                    }
+                    tokio::time::sleep(period).await;
+                }
+            }
+        });
+        Self { wrote, task }
+    }
+
+    /// The agent wrote something.
+    pub fn beat(&self) {
+        self.wrote.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::post;
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_beats_at_the_start_and_after_output_and_not_without() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (sender, mut heard) = mpsc::unbounded_channel();
+        let hear = move || {
+            let sender = sender.clone();
+            async move { sender.send(()).unwrap() }
+        };
+        let router = Router::new().route(loopback::ALIVE, post(hear));
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let pulse = Pulse::every(Duration::from_millis(20), port);
+        heard.recv().await.unwrap();
+        let silence = tokio::time::timeout(Duration::from_millis(200), heard.recv()).await;
+        assert!(silence.is_err(), "nothing was written");
+        pulse.beat();
+        heard.recv().await.unwrap();
+    }
+}
