@@ -2,7 +2,9 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::cluster::{Call, Cluster};
 use crate::connect::{Connect, connect};
@@ -100,13 +102,17 @@ pub fn report(error: &Error) {
 pub fn trace(verbosity: u8) {
     let filter = match verbosity {
         0..=5 => return,
-        6 | 7 => "kube=debug,kubectl_gt=debug",
-        _ => "kube=trace,hyper=debug,rustls=debug,kubectl_gt=trace",
+        6 | 7 => Targets::from_iter([("kube", LevelFilter::DEBUG), ("kubectl_gt", LevelFilter::DEBUG)]),
+        _ => Targets::from_iter([
+            ("kube", LevelFilter::TRACE),
+            ("hyper", LevelFilter::DEBUG),
+            ("rustls", LevelFilter::DEBUG),
+            ("kubectl_gt", LevelFilter::TRACE),
+        ]),
     };
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(false);
     // A second subscriber in one process is refused, which only a test can see.
-    let _already_set = subscriber.try_init();
+    let _already_set = tracing_subscriber::registry().with(lines).with(filter).try_init();
 }
