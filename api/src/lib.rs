@@ -8,6 +8,8 @@ pub mod condition;
 pub mod evidence;
 pub mod git;
 pub mod git_secret;
+pub mod image;
+pub mod image_policy;
 pub mod known_hosts;
 pub mod labels;
 pub mod model_secret;

@@ -94,6 +94,9 @@ reasons! {
     /// The model provider is overloaded.
     Overloaded => "wait: the pod goes on by itself",
 
+    /// The registry of the image does not answer, or does not let the operator read signatures.
+    RegistryUnreachable => "check the registry, the network, and the secret that the chart's value registrySecret names; the polecat goes on by itself",
+
     /// The work of a running agent cannot be saved.
     CheckpointFailed => "read the message, and cure it before the pod ends; the keeper tries again every minute",
 
@@ -122,6 +125,12 @@ reasons! {
     QuotaExceeded => "raise the quota or wait for other pods to end, and retry",
     /// The image cannot be pulled.
     ImagePullFailed => "check the image's name, its registry and the pull secrets, and retry",
+    /// The image has no signature, or no statement, that its policy asks for.
+    ImageUnsigned => "have the image signed with a key of the policy that the message names, or choose one that is, and retry",
+    /// A signature of the image, or a signed statement about it, does not hold.
+    ImageSignatureInvalid => "read the message: have the image signed anew with a key of the policy, and retry; if it was signed, find out who changed it",
+    /// The image is not named by its digest.
+    ImageNotPinned => "write NAME@sha256:DIGEST",
     /// The image of the agent's container cannot run a polecat.
     ImageIsNotAnAgent => "build spec.kubernetes.image from the polecat-agent image, and retry",
     /// The configuration of a container names something that does not exist or is not allowed.

@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::image_policy::ImagePolicy;
 use crate::pod_overrides::PodOverrides;
 use crate::reference::SecretReference;
 use crate::rules;
@@ -60,6 +61,9 @@ pub struct RigSpec {
     /// What holds for polecats that say nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub polecat_defaults: Option<PolecatDefaults>,
+    /// What the images of agents must have, besides what the chart's `imagePolicy` wants of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_policy: Option<ImagePolicy>,
     /// Settings of the predecessor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<RigSettings>,

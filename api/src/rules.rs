@@ -23,6 +23,29 @@ pub(crate) fn branch() -> Rule {
     ))
 }
 
+/// Keys begin as PEM does; whether they are keys, the operator says.
+pub(crate) fn public_keys() -> Rule {
+    Rule::new("self.all(key, key.trim().startsWith('-----BEGIN PUBLIC KEY-----'))").message(expression(
+        r#"'key "' + self.filter(key, !key.trim().startsWith('-----BEGIN PUBLIC KEY-----'))[0].replace('\n', ' ') + '" is no public key in PEM: write the content of cosign.pub, from -----BEGIN PUBLIC KEY----- on'"#,
+    ))
+}
+
+/// A predicate's type is a URI.
+pub(crate) fn predicate_types() -> Rule {
+    Rule::new("self.all(type, type.matches('^[a-z]+:[^ ]+$'))").message(expression(
+        r#"'predicate type "' + self.filter(type, !type.matches('^[a-z]+:[^ ]+$'))[0] + '" is no URI: write it as the attestation does, such as https://slsa.dev/provenance/v1'"#,
+    ))
+}
+
+/// A statement counts because of who signed it.
+pub(crate) fn attestations_need_keys() -> Rule {
+    Rule::new("!has(self.requireAttestations) || size(self.requireAttestations) == 0 || (has(self.keys) && size(self.keys) > 0)")
+        .message(expression(
+            r#"'requireAttestations "' + self.requireAttestations[0] + '" needs keys: a statement counts only if one of them signed it'"#,
+        ))
+        .field_path(".requireAttestations")
+}
+
 /// `kubernetes.FIELD`, a text, stays as it was created, unset included.
 pub(crate) fn immutable_in_kubernetes(field: &str) -> Rule {
     let of = |object: &str| {

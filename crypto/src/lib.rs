@@ -1,4 +1,5 @@
-//! The cryptography of the edition: one TLS provider, installed and asserted before anything else, and digests.
+//! The cryptography of the edition: one TLS provider, installed and asserted before anything else, digests, and
+//! the keys that signatures are verified with.
 //!
 //! The features `community` and `fips` are exclusive. Under `fips` the provider is AWS-LC FIPS 3.1.0
 //! (certificate #5314), pinned exactly in the workspace manifest; [`install`] refuses to go on with anything else.
@@ -6,10 +7,12 @@
 mod digest;
 mod provider;
 mod roots;
+mod signature;
 
 pub use digest::{Digest, ParseDigest, sha256};
 pub use provider::{EDITION, InstallProvider, client_config, install, module_version};
 pub use roots::{ReadRoots, roots};
+pub use signature::{PublicKey, ReadPublicKey};
 
 #[cfg(all(feature = "community", feature = "fips"))]
 compile_error!(

@@ -15,6 +15,14 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
+    /// A folder with .dockerconfigjson and ca.crt for registries that are asked for signatures; the chart mounts it
+    #[arg(long, value_name = "FOLDER")]
+    pub registry_secret: Option<PathBuf>,
+
+    /// A folder with Sigstore bundles of images that no registry can be asked about; the chart mounts it
+    #[arg(long, value_name = "FOLDER")]
+    pub image_bundles: Option<PathBuf>,
+
     /// The namespaces whose polecats are run; all when not given
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub namespaces: Vec<String>,

@@ -2,6 +2,7 @@
 //! `config/defaults.yaml`.
 
 mod accept;
+mod image_policy;
 mod quantity;
 #[cfg(test)]
 mod refused;
@@ -10,6 +11,7 @@ mod size;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use gastown_api::image_policy::ImagePolicy;
 use gastown_api::placement::Placement;
 use gastown_api::resources::ResourceRequirements;
 use gastown_api::usage::Price;
@@ -65,6 +67,13 @@ pub struct Config {
     pub host_users: Option<bool>,
     /// Names of secrets.
     pub image_pull_secrets: Vec<String>,
+    /// What an image that a polecat names must have before it runs.
+    #[serde(deserialize_with = "image_policy::deserialize")]
+    pub image_policy: ImagePolicy,
+    /// Registries that are asked for signatures, `HOST` or `HOST:PORT`.
+    pub registries: Vec<String>,
+    /// Mirrors that are asked first, by what stands at the beginning of an image's name in their place.
+    pub registry_mirrors: BTreeMap<String, Vec<String>>,
     /// Where polecats run that say nothing else.
     pub placement: Placement,
     /// Requests and limits.
@@ -131,6 +140,12 @@ pub enum LoadConfig {
         key: String,
         /// What the parser said.
         source: serde_yaml_ng::Error,
+    },
+    /// The policy of images cannot be used.
+    #[error("failed to accept the configuration's imagePolicy.{source}")]
+    ReadPolicy {
+        /// The key and value, and what is wrong, with the remedy.
+        source: gastown_signatures::ReadPolicy,
     },
     /// A value cannot be used.
     #[error("failed to accept the configuration's {key} {value:?}: {flaw}")]

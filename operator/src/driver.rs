@@ -32,7 +32,7 @@ pub trait Controller: Send + Sync + 'static {
     type Stored: Stored;
     /// Everything that the next step depends on, besides the time.
     type Observed: Send;
-    /// One write, or one read that no cache can answer.
+    /// One write, one read that no cache can answer, or an errand after which the object is triggered.
     type Act: Send;
     /// Why no step can be planned.
     type Flaw: std::error::Error + Send + Sync + 'static;

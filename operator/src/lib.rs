@@ -8,6 +8,7 @@ mod controller;
 mod driver;
 #[doc(hidden)]
 pub mod embedded;
+mod images;
 mod leader;
 mod metrics;
 #[doc(hidden)]

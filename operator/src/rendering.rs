@@ -14,6 +14,8 @@ pub fn pod(polecat: &Polecat, rig: Option<&Rig>, agent_image: &str) -> Result<Po
     let config = Config::parse("").map_err(|error| error.to_string())?;
     let settings = Settings {
         agent_image: agent_image.to_owned(),
+        registry_secret: None,
+        image_bundles: None,
         config,
     };
     let work = validate(polecat, rig, &settings).map_err(|refusal| refusal.message)?;

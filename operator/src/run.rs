@@ -71,6 +71,8 @@ pub async fn run_until(
     };
     let settings = Arc::new(Settings {
         agent_image: args.agent_image.clone(),
+        registry_secret: args.registry_secret.clone(),
+        image_bundles: args.image_bundles.clone(),
         config,
     });
     let metrics = Arc::new(Metrics::new());

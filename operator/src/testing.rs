@@ -22,6 +22,8 @@ pub const HEAD: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 pub fn settings() -> Settings {
     Settings {
         agent_image: "registry.example/agent@sha256:0".to_owned(),
+        registry_secret: None,
+        image_bundles: None,
         config: Config::parse("").unwrap(),
     }
 }

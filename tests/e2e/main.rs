@@ -18,6 +18,7 @@ mod delivered;
 mod done;
 mod ends;
 mod heavy;
+mod images;
 mod money;
 mod operated;
 mod parked;

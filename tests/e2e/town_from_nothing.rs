@@ -261,7 +261,7 @@ async fn the_quick_start_goes_from_nothing_to_done() {
         let world = World {
             client: aside.client.clone(),
             namespace: NAMESPACE.to_owned(),
-            keys: Keys::make().await,
+            keys: Keys::make(NAMESPACE).await,
         };
         let outcome = AssertUnwindSafe(quick_start(&shell, &world)).catch_unwind().await;
         if outcome.is_err() {

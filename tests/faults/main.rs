@@ -8,6 +8,7 @@
     reason = "the whole program is tests: one that cannot go on fails"
 )]
 
+mod images;
 mod leaders;
 mod nodes;
 mod others;

@@ -54,6 +54,7 @@ pub struct Operator {
     pub proxy: Proxy,
     stop: Arc<Notify>,
     running: JoinSet<()>,
+    _config: tempfile::NamedTempFile,
 }
 
 impl Scene {
@@ -87,10 +88,19 @@ impl Scene {
 
     /// Starts the operator `identity` of this namespace, and sets a trap on its way.
     pub async fn operator(&self, identity: &str, trap: Option<Trap>) -> Operator {
+        self.operator_with(identity, trap, &json!({})).await
+    }
+
+    /// The same with a configuration of its own.
+    pub async fn operator_with(&self, identity: &str, trap: Option<Trap>, config: &Value) -> Operator {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), config.to_string()).unwrap();
         let proxy = Proxy::open(self.client.clone(), trap).await;
         let arguments = [
             "--agent-image",
             IMAGE,
+            "--config",
+            file.path().to_str().unwrap(),
             "--namespaces",
             &self.namespace,
             "--leader-election-namespace",
@@ -109,7 +119,12 @@ impl Scene {
             let ended = embedded::run(&arguments, way, told_to_stop.notified()).await;
             assert_eq!(ended, Ok(()), "the operator ended");
         });
-        Operator { proxy, stop, running }
+        Operator {
+            proxy,
+            stop,
+            running,
+            _config: file,
+        }
     }
 
     pub fn polecats(&self) -> Api<Polecat> {

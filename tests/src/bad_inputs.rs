@@ -10,7 +10,7 @@ use crate::manifests::refused::{UNKNOWN, of_the_options, of_the_polecat, of_the_
 mod configurations;
 #[path = "../../api/src/git_secret/refused.rs"]
 mod git_secrets;
-#[path = "../../operator/src/controller/polecat/validate/image/refused.rs"]
+#[path = "../../api/src/image/refused.rs"]
 mod images;
 #[path = "../../api/src/model_secret/refused.rs"]
 mod model_keys;

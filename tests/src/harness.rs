@@ -172,8 +172,8 @@ impl World {
             .unwrap_or_else(|error| panic!("failed to create namespace {namespace:?}: {error}"));
         let world = Self {
             client,
+            keys: Keys::make(&namespace).await,
             namespace,
-            keys: Keys::make().await,
         };
         // Without it no pod is admitted that a test makes itself.
         let is_there = |account: Option<&ServiceAccount>| account.is_some();

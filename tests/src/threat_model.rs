@@ -18,6 +18,8 @@ fn tests() -> BTreeSet<String> {
         "kubectl-gt",
         "operator",
         "polecat",
+        "registry",
+        "signatures",
         "tests",
         "xtask",
     ]

@@ -3,8 +3,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use gastown_api::image::ImageReference;
 use gastown_api::resources::ResourceRequirements;
 use gastown_api::usage::Price;
+use gastown_signatures::Policy;
 
 use super::{Config, LoadConfig, quantity};
 
@@ -28,6 +30,7 @@ pub(super) fn accept(config: &mut Config) -> Result<(), LoadConfig> {
     }
     each("deniedPaths", &config.denied_paths, denied_path)?;
     each("imagePullSecrets", &config.image_pull_secrets, secret)?;
+    images(config)?;
     numbers(config)?;
     let resources = &config.resources;
     for (part, resources) in [
@@ -213,6 +216,40 @@ fn secret(name: &str) -> Result<(), &'static str> {
     } else {
         Err("write the name of a secret: lower-case letters, digits, - and .")
     }
+}
+
+/// The policy of images, and whom it may be asked of.
+fn images(config: &Config) -> Result<(), LoadConfig> {
+    if let Err(source) = Policy::read("imagePolicy", &config.image_policy) {
+        return Err(LoadConfig::ReadPolicy { source });
+    }
+    each("registries", &config.registries, registry)?;
+    for (source, mirrors) in &config.registry_mirrors {
+        check("registryMirrors", source, repository(source))?;
+        each(&format!("registryMirrors.{source}"), mirrors, repository)?;
+    }
+    Ok(())
+}
+
+fn registry(host: &str) -> Result<(), &'static str> {
+    if host.contains("://") || host.contains(['/', '@']) {
+        return Err("write HOST or HOST:PORT alone, no URL; docker.io is Docker Hub");
+    }
+    if host.contains(|c: char| c.is_ascii_uppercase()) {
+        return Err("write it in lower case");
+    }
+    host_and_port(host)
+}
+
+/// The beginning of an image's name.
+fn repository(name: &str) -> Result<(), &'static str> {
+    const FORM: &str = "write HOST[:PORT][/PATH], without a scheme, a tag or a slash at the end";
+    let (host, path) = name.split_once('/').unwrap_or((name, "x"));
+    registry(host).map_err(|_| FORM)?;
+    let image: Result<ImageReference, _> = format!("{host}/{path}").parse();
+    let plain = image
+        .is_ok_and(|image| image.tag().is_none() && image.digest().is_none() && image.registry() == host);
+    if plain { Ok(()) } else { Err(FORM) }
 }
 
 fn numbers(config: &Config) -> Result<(), LoadConfig> {

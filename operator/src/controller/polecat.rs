@@ -24,6 +24,7 @@ use super::Caches;
 use crate::cache::{Packed, Reflected, Unreadable};
 use crate::cluster::Call;
 use crate::driver::{Controller, Roster, Then, Writes};
+use crate::images::Images;
 use crate::metrics::Metrics;
 use crate::pod_view::PodView;
 use crate::types::{Key, Settings};
@@ -36,6 +37,7 @@ pub fn register(roster: &mut Roster, caches: &Caches, settings: &Arc<Settings>) 
         rigs: caches.rigs.clone(),
         pods: caches.pods.clone(),
         reports: ReportCache::default(),
+        images: Images::new(settings.clone()),
     };
     let triggers = roster.drive(&caches.polecats, polecats);
     triggers::on_pods(caches, &triggers);
@@ -58,6 +60,7 @@ struct Polecats {
     rigs: Arc<Reflected<Rig>>,
     pods: Arc<Reflected<Packed<PodView>>>,
     reports: ReportCache,
+    images: Images,
 }
 
 impl Controller for Polecats {

@@ -1,5 +1,6 @@
 //! Background writes (events, and the release of pods that have ended) on a queue of their own, so that status writes go
-//! first: of many objects that end at once each has its status before any of this is done.
+//! first: of many objects that end at once each has its status before any of this is done. Beside them run errands: what
+//! objects wait for that no API server answers.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::sync::Semaphore;
@@ -27,7 +29,12 @@ pub struct BackgroundWrites {
     /// UIDs of the pods whose release is queued.
     releasing: Mutex<HashSet<String>>,
     room: Semaphore,
+    /// Closed when no more is taken.
+    closed: Semaphore,
 }
+
+/// What is found out for objects, which are triggered then.
+pub type Errand = BoxFuture<'static, Vec<Key>>;
 
 /// A pod that has ended, and whose evidence is in the status of its owner.
 #[derive(Clone, Debug)]
@@ -42,7 +49,6 @@ pub struct Release {
     pub watch: Option<Arc<ObservedVersion>>,
 }
 
-#[derive(Debug)]
 pub(super) enum Write {
     Publish {
         regarding: Box<ObjectReference>,
@@ -50,6 +56,7 @@ pub(super) enum Write {
         at: Timestamp,
     },
     Release(Release),
+    Run(Errand),
 }
 
 /// What the writes need.
@@ -67,6 +74,7 @@ impl BackgroundWrites {
             queue,
             releasing: Mutex::default(),
             room: Semaphore::new(AT_ONCE),
+            closed: Semaphore::new(0),
         };
         (writes, arriving)
     }
@@ -87,6 +95,11 @@ impl BackgroundWrites {
         }
     }
 
+    /// Runs an errand, unless this replica stops to lead before it is done.
+    pub fn run_errand(&self, errand: Errand) {
+        self.add(Write::Run(errand));
+    }
+
     /// The queue is closed only when this replica has stopped leading; the next leader plans the release anew.
     fn add(&self, write: Write) {
         drop(self.queue.unbounded_send(write));
@@ -99,6 +112,7 @@ impl BackgroundWrites {
     /// Takes no more; [`Self::run`] ends with what it has.
     pub(super) fn close(&self) {
         self.queue.close_channel();
+        self.closed.close();
     }
 
     /// Makes what arrives, until no more is taken and all is done.
@@ -111,6 +125,11 @@ impl BackgroundWrites {
     async fn run_one(&self, write: Write, with: &With<'_>) {
         let room = self.room.acquire().await;
         match write {
+            Write::Run(errand) => {
+                // It asks no API server.
+                drop(room);
+                self.run_unless_closed(errand, with).await;
+            }
             // An event that cannot be made is no reason to decide anew.
             Write::Publish {
                 regarding,
@@ -128,6 +147,14 @@ impl BackgroundWrites {
                 drop(room);
                 follow_up(release.owner, released, with).await;
             }
+        }
+    }
+
+    /// Nothing is lost by an errand that is dropped: who leads next reconciles every object.
+    async fn run_unless_closed(&self, errand: Errand, with: &With<'_>) {
+        tokio::select! {
+            triggered = errand => with.triggers.send_all(triggered),
+            _ = self.closed.acquire() => {}
         }
     }
 
@@ -164,6 +191,35 @@ async fn follow_up(owner: Key, released: Result<(), Call>, with: &With<'_>) {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn an_errand_triggers_who_waits_and_one_that_hangs_holds_no_end_up() {
+        // Another test of this process may have installed it.
+        drop(gastown_crypto::install());
+        let nowhere = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
+        let cluster = Cluster {
+            client: kube::Client::try_from(nowhere).unwrap(),
+            identity: "me".to_owned(),
+        };
+        let (triggers, expectations) = (ReconcileTriggers::new(&[None]), Expectations::default());
+        let mut triggered = triggers.listen(None);
+        let (writes, arriving) = BackgroundWrites::new();
+        writes.run_errand(Box::pin(async { vec![Key::new("n", "a"), Key::new("n", "b")] }));
+        writes.run_errand(Box::pin(std::future::pending()));
+        let with = With {
+            cluster: &cluster,
+            expectations: &expectations,
+            triggers: &triggers,
+        };
+        let seen = async {
+            let seen = [triggered.next().await, triggered.next().await];
+            writes.close();
+            seen.map(|key| key.unwrap().name)
+        };
+        let both = async { futures::join!(seen, writes.run(arriving, with)).0 };
+        let seen = tokio::time::timeout(Duration::from_secs(20), both).await;
+        assert_eq!(seen.unwrap(), ["a", "b"]);
+    }
+
     #[test]
     fn a_pod_is_queued_for_release_once() {
         let (writes, mut arriving) = BackgroundWrites::new();
@@ -178,7 +234,7 @@ mod tests {
         let uids: Vec<_> = std::iter::from_fn(|| arriving.try_recv().ok())
             .map(|write| match write {
                 Write::Release(release) => release.uid,
-                Write::Publish { .. } => unreachable!(),
+                Write::Publish { .. } | Write::Run(_) => unreachable!(),
             })
             .collect();
         assert_eq!(uids, ["1", "2"]);

@@ -3,6 +3,7 @@
 
 mod agent_events;
 mod archive;
+mod attached;
 mod evidence;
 mod model_request;
 mod receive_pack;
@@ -10,6 +11,7 @@ mod sse;
 
 pub use agent_events::agent_events;
 pub use archive::archive;
+pub use attached::attached;
 pub use evidence::evidence;
 pub use model_request::model_request;
 pub use receive_pack::receive_pack;
@@ -22,6 +24,7 @@ type Target = fn(&[u8]);
 pub const ALL: &[(&str, Target)] = &[
     ("agent_events", agent_events),
     ("archive", archive),
+    ("attached", attached),
     ("evidence", evidence),
     ("model_request", model_request),
     ("receive_pack", receive_pack),

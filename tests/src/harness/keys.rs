@@ -31,13 +31,13 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// New keys.
-    pub async fn make() -> Self {
+    /// New keys for the namespace.
+    pub async fn make(namespace: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (ssh_host, host_public) = ssh_key(&folder.path().join("host")).await;
         let (ssh, ssh_public) = ssh_key(&folder.path().join("user")).await;
         let (ssh_stranger, _) = ssh_key(&folder.path().join("stranger")).await;
-        let (authority, certificate, certificate_key) = certificate();
+        let (authority, certificate, certificate_key) = certificate(namespace);
         Self {
             ssh_host,
             known_hosts: format!("testbed {host_public}"),
@@ -80,8 +80,9 @@ async fn ssh_key(path: &Path) -> (String, String) {
     (private, public)
 }
 
-/// An authority, a certificate for `testbed` signed by it, and the certificate's key.
-fn certificate() -> (String, String, String) {
+/// An authority, a certificate for `testbed` signed by it (which the operator reaches from another namespace), and the
+/// certificate's key.
+fn certificate(namespace: &str) -> (String, String, String) {
     let mut authority = CertificateParams::default();
     authority
         .distinguished_name
@@ -90,7 +91,7 @@ fn certificate() -> (String, String, String) {
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["testbed".to_owned()])
+    let certificate = CertificateParams::new(["testbed".to_owned(), format!("testbed.{namespace}.svc")])
         .unwrap()
         .signed_by(&key, &authority)
         .unwrap();

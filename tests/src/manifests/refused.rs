@@ -129,6 +129,11 @@ pub fn of_the_rig() -> Vec<Case> {
         rig("/spec/settings/namepoolTheme", json!("disco"), "spec.settings.namepoolTheme", "\"disco\"", "supported values: \"mad-max\", \"minerals\", \"wasteland\""),
         rig("/spec/settings/maxPolecats", json!(0), "spec.settings.maxPolecats", "0", "greater than or equal to 1"),
         rig("/spec/settings/maxPolecats", json!("many"), "spec.settings.maxPolecats", "string", "must be of type integer"),
+        rig("/spec/imagePolicy", json!({"keys": "cosign.pub"}), "spec.imagePolicy.keys", "string", "must be of type array"),
+        rig("/spec/imagePolicy", json!({"keys": ["cosign.pub"]}), "spec.imagePolicy.keys", "cosign.pub", "write the content of cosign.pub"),
+        rig("/spec/imagePolicy", json!({"requireDigest": "yes"}), "spec.imagePolicy.requireDigest", "string", "must be of type boolean"),
+        rig("/spec/imagePolicy", json!({"requireAttestations": ["https://slsa.dev/provenance/v1"]}), "spec.imagePolicy.requireAttestations", "https://slsa.dev/provenance/v1", "needs keys"),
+        rig("/spec/imagePolicy", json!({"keys": ["-----BEGIN PUBLIC KEY-----"], "requireAttestations": ["slsa"]}), "spec.imagePolicy.requireAttestations", "slsa", "is no URI"),
         rig("/spec", Value::Null, "spec", "", "Required value"),
     ]
 }

@@ -34,6 +34,8 @@ impl Checkout {
             "operator",
             "polecat",
             "kubectl-gt",
+            "registry",
+            "signatures",
             "Cargo.toml",
             "Cargo.lock",
         ];

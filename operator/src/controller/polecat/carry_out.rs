@@ -15,6 +15,7 @@ use super::plan::{
 };
 use crate::cluster::{Call, Created};
 use crate::driver::{Release, Then, Writes};
+use crate::images::Asked;
 use crate::pod_view::PodView;
 use crate::types::Key;
 
@@ -66,6 +67,16 @@ impl Acting<'_> {
                 let restored = cluster.restore_pod(namespace, pod, &uid, &labels).await?;
                 observed.pod = self.seen_pod(restored);
                 observed.restored = true;
+            }
+            Act::AskForImage(question) => {
+                match self.polecats.images.ask(&question, &self.key, Timestamp::now()) {
+                    Asked::Known(answer) => observed.image = Some((*question, answer)),
+                    Asked::Errand(errand) => {
+                        self.writes.background.run_errand(errand);
+                        return Ok(Then::Wait);
+                    }
+                    Asked::Joined => return Ok(Then::Wait),
+                }
             }
             Act::CreatePod(pod) => self.create_pod(&pod, observed).await?,
             Act::LookForPod => observed.pod = self.look_for_pod().await?,

@@ -28,6 +28,7 @@ pub(super) fn observe(polecats: &Polecats, polecat: Arc<Polecat>) -> Result<Obse
         pod: pod.map_or(PodLookup::NotCached, PodLookup::Found),
         report: polecats.reports.get(&key),
         refusal: None,
+        image: None,
         claimed: None,
         restored: false,
         polecat,

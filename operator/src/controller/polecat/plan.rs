@@ -5,6 +5,7 @@
 
 mod close;
 pub mod doorbell;
+mod image;
 mod marks;
 mod pursue;
 mod rest;

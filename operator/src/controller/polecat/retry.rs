@@ -46,8 +46,10 @@ pub fn retry(reason: Reason) -> Retry {
         // Other pods end, and the quota then allows this one.
         Reason::QuotaExceeded => Retry::UntilItFits,
 
+        // An image is looked at before an attempt starts, and again as soon as that can help.
+        Reason::ImageUnsigned | Reason::ImageSignatureInvalid | Reason::ImageNotPinned | Reason::RegistryUnreachable
         // Those who wait for a credential, a host key, a policy or a field wait for a person.
-        Reason::GitCredentialRefused | Reason::HostKeyUnknown | Reason::GitHostNotAllowed
+        | Reason::GitCredentialRefused | Reason::HostKeyUnknown | Reason::GitHostNotAllowed
         | Reason::ModelCredentialRefused | Reason::RepositoryNotFound | Reason::BranchNotFound | Reason::RefBlocked
         | Reason::AdmissionRefused | Reason::PodNameTaken | Reason::SpecIncomplete | Reason::SpecNotAllowed
         | Reason::ProviderUnsupportedByAgent | Reason::EndpointNotAllowed | Reason::ModelNotAllowed

@@ -94,6 +94,16 @@ impl Canvas<'_> {
         self.finish(status, false, refusal.reason, &refusal.message, vec![])
     }
 
+    /// No attempt can start yet, and nobody has to do anything to it.
+    #[must_use]
+    pub fn parked(&self, refusal: &Refusal) -> PolecatStatus {
+        let mut status = self.before();
+        status.phase = Some(PolecatPhase::Working);
+        status.pod_active = false;
+        let parked = Assertion::new(condition::PARKED, true, refusal.reason, &refusal.message);
+        self.finish(status, false, refusal.reason, &refusal.message, vec![parked])
+    }
+
     /// The last attempt failed; the message says whether another one follows by itself, and when.
     #[must_use]
     pub fn failed(&self) -> PolecatStatus {

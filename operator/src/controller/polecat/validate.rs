@@ -1,11 +1,11 @@
 //! What a polecat wants, made whole from its own spec, its Rig and the configuration, and parsed.
 
-mod image;
 pub mod model;
 pub mod options;
 pub mod timing;
 
 use gastown_api::git::BranchName;
+use gastown_api::image::ImageReference;
 use gastown_api::labels;
 use gastown_api::polecat::{AgentConfig, KubernetesSpec, Polecat, Provider};
 use gastown_api::reason::Reason;
@@ -18,6 +18,7 @@ use kube::ResourceExt as _;
 
 use self::options::PodOptions;
 use crate::config::Config;
+use crate::images::Question;
 use crate::types::{Refusal, Settings, fields_that_are_set};
 
 pub use model::Credentials;
@@ -61,6 +62,8 @@ pub struct Work {
     pub credentials: Credentials,
     /// The image of `claude`.
     pub image: String,
+    /// What has to be known of that image before it runs.
+    pub image_question: Option<Question>,
     /// What the polecat decides of its pod.
     pub options: PodOptions,
     /// How long things may take.
@@ -100,6 +103,7 @@ pub fn validate(polecat: &Polecat, rig: Option<&Rig>, settings: &Settings) -> Re
     let credentials = model::credentials(kubernetes, agent, rig, provider)?;
     let model = model::model(agent, config)?;
     let (tokens_left, micros_left) = model::budget_left(polecat, model.as_deref(), config)?;
+    let (image, image_question) = image(kubernetes, agent, rig, settings)?;
     Ok(Work {
         base_branch: base_branch(kubernetes, rig)?,
         head_branch: work_branch(polecat, kubernetes)?,
@@ -109,10 +113,11 @@ pub fn validate(polecat: &Polecat, rig: Option<&Rig>, settings: &Settings) -> Re
         task: task(polecat)?,
         bead: bead_of(polecat).map(str::to_owned),
         endpoint: model::endpoint(agent, provider, &credentials, config)?,
-        image: image(kubernetes, agent, settings)?,
         options: options::options(polecat, kubernetes, agent, rig, config)?,
         limits: timing::limits(polecat, rig, config),
         repository,
+        image,
+        image_question,
         model,
         agent: order,
         provider,
@@ -139,19 +144,30 @@ fn task(polecat: &Polecat) -> Result<Option<String>, Refusal> {
     Ok(Some(task.to_owned()))
 }
 
-fn image(kubernetes: &KubernetesSpec, agent: &AgentConfig, settings: &Settings) -> Result<String, Refusal> {
+/// The operator's own image was chosen by the administrator; one that the polecat names is looked at.
+fn image(
+    kubernetes: &KubernetesSpec,
+    agent: &AgentConfig,
+    rig: Option<&Rig>,
+    settings: &Settings,
+) -> Result<(String, Option<Question>), Refusal> {
     let own = text(kubernetes.image.as_ref()).map(|image| ("spec.kubernetes.image", image));
     let second = || text(agent.image.as_ref()).map(|image| ("spec.agentConfig.image", image));
     let Some((field, image)) = own.or_else(second) else {
-        return Ok(settings.agent_image.clone());
+        return Ok((settings.agent_image.clone(), None));
     };
-    image::check(image).map_err(|flaw| {
+    let parsed: ImageReference = image.parse().map_err(|flaw| {
         Refusal::new(
             Reason::ImagePullFailed,
             format!("{field} {image:?} names no image: {flaw}"),
         )
     })?;
-    Ok(image.to_owned())
+    let of_rig = rig.and_then(|rig| Some((rig.name_any(), rig.spec.image_policy.as_ref()?)));
+    let of_rig = of_rig.map(|(name, policy)| (format!("spec.imagePolicy of Rig {name:?}"), policy));
+    let mut policies = vec![("the chart's imagePolicy", &settings.config.image_policy)];
+    policies.extend(of_rig.as_ref().map(|(name, policy)| (name.as_str(), *policy)));
+    let question = Question::of(field, parsed, &policies)?;
+    Ok((image.to_owned(), question))
 }
 
 fn text(value: Option<&String>) -> Option<&str> {

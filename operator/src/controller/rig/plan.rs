@@ -10,6 +10,7 @@ use gastown_api::polecat::PolecatPhase;
 use gastown_api::reason::Reason;
 use gastown_api::repository::RepositoryUrl;
 use gastown_api::rig::{Rig, RigPhase, RigStatus};
+use gastown_signatures::Policy;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
@@ -109,14 +110,19 @@ fn status(rig: &Rig, count: Count, now: Timestamp) -> RigStatus {
     status
 }
 
-/// What a polecat could not take from the rig. The schema refuses it too; objects of the predecessor came past that.
+/// What a polecat could not take from the rig. The schema refuses most of it too; objects of the predecessor came past
+/// that, and whether a key is one the schema cannot tell.
 fn flaw(rig: &Rig) -> Option<String> {
     if let Err(error) = rig.spec.git_url.parse::<RepositoryUrl>() {
         return Some(format!("spec.gitURL: {error}"));
     }
     let branch = rig.spec.git_branch.as_deref().map(str::parse::<BranchName>);
-    let error = branch.and_then(Result::err)?;
-    Some(format!("spec.gitBranch: {error}"))
+    if let Some(Err(error)) = branch {
+        return Some(format!("spec.gitBranch: {error}"));
+    }
+    let policy = rig.spec.image_policy.as_ref();
+    let error = Policy::read("spec.imagePolicy", policy?).err()?;
+    Some(format!("spec.imagePolicy.{error}"))
 }
 
 /// Fields that the schema takes and nothing reads, as far as they are set.
@@ -178,6 +184,18 @@ mod tests {
         );
         assert_eq!(status.phase, Some(RigPhase::Degraded));
         assert!(has(&status, "Ready", "False", "file:///etc"), "{status:?}");
+    }
+
+    #[test]
+    fn an_image_policy_whose_key_is_none_degrades_the_rig() {
+        let spec = json!({"gitURL": "git@h:o/r", "beadsPrefix": "mp",
+            "imagePolicy": {"keys": ["-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"]}});
+        let status = status(&rig(&spec), Count::default(), at(1));
+        assert_eq!(status.phase, Some(RigPhase::Degraded));
+        assert!(
+            has(&status, "Ready", "False", "spec.imagePolicy.keys[0]"),
+            "{status:?}"
+        );
     }
 
     #[test]

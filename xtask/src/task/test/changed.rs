@@ -10,11 +10,13 @@ use crate::process::Command;
 use crate::{progress, workspace};
 
 /// Suites by what paths start with; the first that fits counts. A path that none fits touches everything.
-const TOUCHED: [(&str, &[Suite]); 31] = [
+const TOUCHED: [(&str, &[Suite]); 33] = [
     ("api/", &[Unit, Admission, Plugin, Faults, E2e]),
     ("crypto/", &[Unit, Admission, Plugin, Faults, E2e]),
     ("operator/", &[Unit, Faults, E2e]),
     ("broker/", &[Unit, E2e]),
+    ("registry/", &[Unit, Faults, E2e]),
+    ("signatures/", &[Unit, Faults, E2e]),
     ("polecat/", &[Unit, E2e]),
     ("kubectl-gt/tests/", &[Plugin]),
     ("kubectl-gt/", &[Unit, Plugin, E2e]),

@@ -7,6 +7,7 @@ use gastown_api::{condition, pod};
 use jiff::{SignedDuration, Timestamp};
 
 use super::doorbell::{self, Ring};
+use super::image::Admission;
 use super::signs::{progress_of, trouble, unschedulable};
 use super::step::{Act, PlanPod, PodLookup, Step};
 use super::stop::on_request;
@@ -62,10 +63,16 @@ impl Plan<'_> {
         if let Some(refusal) = &self.observed.refusal {
             return Ok(self.close(open, &failed(refusal)));
         }
-        match validate(self.polecat(), self.observed.rig.as_deref(), self.settings) {
-            Err(refusal) => Ok(self.close(open, &failed(&refusal))),
-            Ok(work) if !is_fresh => Ok(self.claim_anew(open, &work)),
-            Ok(work) => {
+        let admission = validate(self.polecat(), self.observed.rig.as_deref(), self.settings)
+            .map_or_else(Admission::Refused, |work| self.admission(work));
+        match admission {
+            Admission::Refused(refusal) => Ok(self.close(open, &failed(&refusal))),
+            Admission::Unknown(step) => Ok(step),
+            Admission::Unreachable(refusal, again) => {
+                Ok(self.say(open, &Self::parked_for(&refusal), Some(again)))
+            }
+            Admission::Allowed(work) if !is_fresh => Ok(self.claim_anew(open, &work)),
+            Admission::Allowed(work) => {
                 let pod = build::pod::pod(self.polecat(), &work, open.number, self.settings)?;
                 Ok(Step::Act(Act::CreatePod(Box::new(pod))))
             }
@@ -277,7 +284,8 @@ impl Plan<'_> {
         let is_first_look = self.status().is_none_or(|s| s.attempts.is_empty());
         let work = is_first_look
             .then(|| validate(self.polecat(), self.observed.rig.as_deref(), self.settings).ok())
-            .flatten();
+            .flatten()
+            .map(|work| self.named_as_it_runs(work));
         let status = self.canvas.working(open.number, work.as_ref(), progress);
         let transition = self
             .transition_of_parking(progress.parked, progress.reason, &progress.message)

@@ -6,6 +6,7 @@ use gastown_api::reason::Reason;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
+use super::image::Admission;
 use super::step::{Act, FIRST_ATTEMPT, PlanPod, StatusUpdate, Step};
 use super::{Open, Plan, clear, delete_or_wait, failed, name_taken, owner};
 use crate::controller::polecat::retry::Coming;
@@ -39,6 +40,10 @@ impl Plan<'_> {
             (_, DesiredState::Idle) => Ok(self.idle(Reason::Idle)),
             (Some(PolecatPhase::Stuck), DesiredState::Working) if self.is_stuck_on_an_attempt() => {
                 self.retry_or_wait()
+            }
+            // A retry that was parked for its image goes on as what it was.
+            (Some(PolecatPhase::Working), DesiredState::Working) if !self.is_retry_requested() => {
+                self.start(self.coming())
             }
             (_, DesiredState::Working) => self.start(None),
         }
@@ -175,6 +180,12 @@ impl Plan<'_> {
                 self.close(&open, &failed(&name_taken(pod)))
             });
         }
+        let work = match self.admission(work) {
+            Admission::Allowed(work) => work,
+            Admission::Unknown(step) => return Ok(step),
+            Admission::Refused(refusal) => return Ok(self.stuck(&refusal)),
+            Admission::Unreachable(refusal, again) => return Ok(self.wait_for_the_registry(&refusal, again)),
+        };
         if number > FIRST_ATTEMPT {
             let transition = self.transition_of_retry(number, coming);
             return Ok(self.claim_by_status(number, coming.map(|c| c.retry), &work, transition));

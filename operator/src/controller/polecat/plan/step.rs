@@ -10,6 +10,7 @@ use gastown_api::rig::Rig;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
+use crate::images::{Answer, Question};
 use crate::pod_view::PodView;
 use crate::types::{self, EndedAttempt, Refusal, Transition};
 
@@ -29,6 +30,8 @@ pub struct Observed {
     pub report: Option<BrokerReport>,
     /// Why the API server refused the pod, just now.
     pub refusal: Option<Refusal>,
+    /// What is known of the image, just asked.
+    pub image: Option<(Question, Answer)>,
     /// The attempt that this look has claimed and made no pod for yet.
     pub claimed: Option<i32>,
     /// Whether this look has put back what others took off.
@@ -67,7 +70,7 @@ pub struct BrokerReport {
 /// What to do next.
 pub type Step = types::Step<Act>;
 
-/// One call of the API server.
+/// One call of the API server, or a question about an image.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Act {
     /// Puts finalizer and labels on the polecat, if nobody changed it: claims the first attempt.
@@ -84,6 +87,8 @@ pub enum Act {
         /// The labels to set.
         labels: BTreeMap<String, String>,
     },
+    /// Asks whether the image may run; the polecat is triggered once the answer is known.
+    AskForImage(Box<Question>),
     /// Creates the pod.
     CreatePod(Box<Pod>),
     /// Asks the API server whether the pod is really gone.
@@ -148,6 +153,7 @@ impl Act {
             Self::Claim { .. } => "Claim",
             Self::RestorePolecat { .. } => "RestorePolecat",
             Self::RestorePod { .. } => "RestorePod",
+            Self::AskForImage(_) => "AskForImage",
             Self::CreatePod(_) => "CreatePod",
             Self::LookForPod => "LookForPod",
             Self::ReadBroker { .. } => "ReadBroker",

@@ -4,6 +4,7 @@ mod budget;
 mod crash;
 mod delivery;
 mod doorbell;
+mod image;
 mod lifecycle;
 mod manifest;
 mod marks;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::controller::polecat::judge::evidence_in_log;
+use crate::images::Answer;
 use crate::testing::{BASE, HEAD, at, ended, evidence, merge, pod, polecat, rig, running, settings};
 
 /// The cluster, as far as a plan can tell.
@@ -35,6 +37,10 @@ struct World {
     transitions: Vec<Reason>,
     /// What the API server says to the next pod.
     refuse: Option<Refusal>,
+    /// What is known of the next image that is asked about.
+    answer: Option<Answer>,
+    /// The agent's image in the last pod.
+    image: Option<String>,
     /// What the broker's log holds.
     log: String,
 }
@@ -48,6 +54,7 @@ impl World {
                 pod: PodLookup::NotCached,
                 report: None,
                 refusal: None,
+                image: None,
                 claimed: None,
                 restored: false,
             },
@@ -56,6 +63,8 @@ impl World {
             acts: vec![],
             transitions: vec![],
             refuse: None,
+            answer: None,
+            image: None,
             log: String::new(),
         }
     }
@@ -77,6 +86,7 @@ impl World {
     /// Plans and carries out until the plan waits.
     fn settle(&mut self) -> Option<Timestamp> {
         self.observed.restored = false;
+        self.observed.image = None;
         for _ in 0..12 {
             match next(&self.observed, &self.settings, at(self.now)).unwrap() {
                 Step::Wait(until) => return until,
@@ -104,7 +114,13 @@ impl World {
                 );
                 self.observed.restored = true;
             }
+            Act::AskForImage(question) => {
+                let answer = self.answer.clone().expect("nothing is known of the image");
+                self.observed.image = Some((*question, answer));
+            }
             Act::CreatePod(pod) => {
+                let claude = &pod.spec.as_ref().unwrap().containers[0];
+                self.image.clone_from(&claude.image);
                 self.observed.refusal = self.refuse.take();
                 if self.observed.refusal.is_none() {
                     let mut view = serde_json::to_value(&pod).unwrap();

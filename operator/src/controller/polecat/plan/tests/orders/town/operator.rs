@@ -38,6 +38,7 @@ impl Town {
                 .map_or(PodLookup::NotCached, PodLookup::Found),
             report: self.report.clone(),
             refusal: None,
+            image: None,
             claimed: None,
             restored: false,
         };
@@ -93,6 +94,9 @@ impl Town {
                 self.restore_polecat(finalizers, labels, observed)?;
             }
             Act::RestorePod { uid, labels } => self.restore_pod(&uid, labels, observed)?,
+            Act::AskForImage(_) => {
+                self.demand(false, "no image is named");
+            }
             Act::CreatePod(pod) => self.create(&pod, observed),
             Act::LookForPod => self.observe_pod(observed),
             Act::ReadBroker { uid, attempt } => {

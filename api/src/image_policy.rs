@@ -1,0 +1,35 @@
+//! Which images of agents may run.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::rules;
+
+/// What an image that a polecat names must have, before a pod with it is made. Without keys and rules, any image may run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::attestations_need_keys())]
+pub struct ImagePolicy {
+    /// Public keys in PEM, as in `cosign.pub`: ECDSA on P-256, or RSA. With any, an image needs a signature of one of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 2048)))]
+    #[x_kube(validation = rules::public_keys())]
+    pub keys: Vec<String>,
+    /// Whether an image must be named by its digest (`NAME@sha256:…`); else the operator resolves the tag and pins it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_digest: bool,
+    /// Types of in-toto predicates, such as `https://slsa.dev/provenance/v1`: for each, an image needs a statement that one
+    /// of the keys signed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 256)))]
+    #[x_kube(validation = rules::predicate_types())]
+    pub require_attestations: Vec<String>,
+}
+
+impl ImagePolicy {
+    /// Whether it asks for nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}

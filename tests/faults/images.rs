@@ -1,0 +1,89 @@
+//! Many polecats that name one image, under a policy: their registry is asked once.
+
+#[path = "../../registry/src/fake.rs"]
+mod fake;
+
+use gastown_api::polecat::Polecat;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, PostParams};
+use serde_json::{Value, json};
+use tokio::time::{Duration, Instant, sleep};
+
+use self::fake::Fake;
+use crate::scene::{PATIENCE, Scene};
+
+/// How many polecats there are.
+const MANY: usize = 1000;
+
+fn key() -> String {
+    let vectors = include_str!("../../signatures/vectors/cosign-3.1.3.json");
+    let vectors: Value = serde_json::from_str(vectors).unwrap();
+    vectors["keys"]["a"].as_str().unwrap().to_owned()
+}
+
+fn named(index: usize, image: &str) -> Polecat {
+    let object = json!({
+        "apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Polecat", "metadata": {"name": format!("p{index}")},
+        "spec": {
+            "rig": "no-such-rig",
+            "desiredState": "Working",
+            "task": {"description": "Fix the test."},
+            "kubernetes": {
+                "gitRepository": "https://git.example.com/town/project.git",
+                "gitSecretRef": {"name": "git-credentials"},
+                "claudeCredsSecretRef": {"name": "claude-creds"},
+                "image": image,
+            },
+        },
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_polecats_of_one_image_have_its_registry_asked_once() {
+    let scene = Scene::open("images").await;
+    let (fake, images) = Fake::with_vectors();
+    let image = format!("{}/team/agent:signed", fake.host);
+    let polecats = scene.polecats();
+    let created = Instant::now();
+    for chunk in (0..MANY).collect::<Vec<_>>().chunks(25) {
+        let creations = chunk.iter().map(|index| {
+            let (polecats, polecat) = (polecats.clone(), named(*index, &image));
+            async move { polecats.create(&PostParams::default(), &polecat).await.map(drop) }
+        });
+        futures::future::try_join_all(creations).await.unwrap();
+    }
+    eprintln!("{MANY} polecats made in {:.1} s", created.elapsed().as_secs_f64());
+    let config = json!({"imagePolicy": {"keys": [key()]}, "registries": [fake.host]});
+    let begun = Instant::now();
+    let operator = scene.operator_with("first", None, &config).await;
+    let pods = loop {
+        let pods = scene.pods().list(&ListParams::default()).await.unwrap().items;
+        if pods.len() == MANY {
+            break pods;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{} pods of {MANY}", pods.len());
+        sleep(Duration::from_millis(500)).await;
+    };
+    let asked = fake.asked();
+    let seconds = begun.elapsed().as_secs_f64();
+    eprintln!(
+        "{MANY} pods after {seconds:.1} s, and {} requests: {asked:#?}",
+        asked.len()
+    );
+    let pinned = format!("{}/team/agent@{}", fake.host, images["signed"]);
+    let image_of = |pod: &Pod| pod.spec.as_ref().unwrap().containers[0].image.clone();
+    assert!(
+        pods.iter()
+            .all(|pod| image_of(pod).as_deref() == Some(pinned.as_str()))
+    );
+    let tags = asked
+        .iter()
+        .filter(|path| path.ends_with("/manifests/signed"))
+        .count();
+    let blobs = asked.iter().filter(|path| path.contains("/blobs/")).count();
+    // A tag is resolved again after a minute; a digest that was verified is not looked at again.
+    assert!(tags <= 1 + (seconds as usize) / 60, "{tags} resolutions");
+    assert_eq!(blobs, 2, "{asked:#?}");
+    drop(operator);
+}
