@@ -13,9 +13,11 @@ mod sling;
 mod status;
 mod uninstall;
 mod validate;
+mod verify;
 mod version;
 
 use clap::Subcommand;
+use gastown_registry::Ask;
 
 pub use self::sling::{GIT_SECRET, MODEL_SECRET};
 
@@ -54,6 +56,8 @@ pub enum Command {
     Explain(explain::Args),
     /// Check manifests without a cluster, by the rules of the API server.
     Validate(validate::Args),
+    /// Check who signed an image, who built it from which commit, and of what it is made.
+    Verify(verify::Args),
     /// The versions of plugin and cluster.
     Version(version::Args),
     /// Print the completion script of a shell.
@@ -96,6 +100,9 @@ pub enum CommandError {
     /// Something that was given is invalid.
     #[error("{0}")]
     Invalid(String),
+    /// A registry did not answer.
+    #[error("{0}; {remedy}", remedy = remedy_of(.0))]
+    AskRegistry(gastown_registry::Ask),
     /// Checks found something.
     #[error("{0}")]
     Findings(String),
@@ -119,7 +126,24 @@ impl CommandError {
             Self::Invalid(_) => Exit::Invalid,
             Self::ReadFile { .. } | Self::RunProgram { .. } => Exit::Failure,
             Self::Findings(_) => Exit::Findings,
+            Self::AskRegistry(ask) => match ask {
+                Ask::NoImage { .. } => Exit::NotFound,
+                Ask::Refused { .. } | Ask::NotListed { .. } => Exit::Forbidden,
+                Ask::Unreachable { .. } => Exit::Unreachable,
+                Ask::Damaged { .. } | Ask::TooLarge { .. } => Exit::Invalid,
+            },
         }
+    }
+}
+
+fn remedy_of(ask: &Ask) -> &'static str {
+    match ask {
+        Ask::NoImage { .. } => "check its name and tag",
+        Ask::Refused { .. } | Ask::NotListed { .. } => "log in with `docker login`, and repeat",
+        Ask::Unreachable { .. } => {
+            "check its name and the network; --registry-ca trusts the certificates of its issuer"
+        }
+        Ask::Damaged { .. } | Ask::TooLarge { .. } => "do not run the image, and tell who runs the registry",
     }
 }
 
@@ -139,6 +163,7 @@ impl Command {
             Self::Uninstall(args) => args.run(session).await,
             Self::Explain(args) => args.run(session),
             Self::Validate(args) => args.run(session).await,
+            Self::Verify(args) => args.run(session).await,
             Self::Version(args) => args.run(session).await,
             Self::Completion(args) => args.run(session),
         }

@@ -18,4 +18,5 @@ mod rigs;
 mod sling;
 mod transcript;
 mod validate;
+mod verify;
 mod world;
