@@ -18,6 +18,8 @@ pub const DEGRADED: &str = "Degraded";
 pub const DELIVERED: &str = "Delivered";
 /// The pod waits; its message says for what and until when.
 pub const PARKED: &str = "Parked";
+/// It waits for others to end; the reason says whose limit that is.
+pub const QUEUED: &str = "Queued";
 /// Whether the Rig exists; False is no error.
 pub const RIG_FOUND: &str = "RigFound";
 /// The message lists the fields that have no effect.

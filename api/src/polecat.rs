@@ -14,7 +14,7 @@ mod spec;
 mod status;
 
 pub use spec::{
-    AgentConfig, AgentKind, Budget, DesiredState, ExecutionMode, KubernetesSpec, ModelProvider, Polecat,
-    PolecatSpec, Provider, StrictHostKeyChecking, Task,
+    AgentConfig, AgentKind, Budget, DEFAULT_PRIORITY, DesiredState, ExecutionMode, KubernetesSpec,
+    ModelProvider, Polecat, PolecatSpec, Provider, StrictHostKeyChecking, Task,
 };
 pub use status::{Attempt, AttemptOutcome, PolecatPhase, PolecatStatus, WipRefStatus};

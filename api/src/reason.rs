@@ -53,6 +53,14 @@ reasons! {
     /// The polecat was terminated; what it had changed is on the ref named in status.
     Terminated => "",
 
+    // It waits for a slot.
+    /// The rig has as many polecats at work as it may.
+    RigAtCapacity => "wait: it starts by itself; or raise spec.settings.maxPolecats of the Rig, or the polecat's spec.priority",
+    /// All rigs together have as many polecats at work as they may.
+    TownAtCapacity => "wait: it starts by itself; or raise the chart's value maxPolecats",
+    /// The rig is suspended.
+    RigSuspended => "set spec.suspend of the Rig to None; the polecat goes on by itself",
+
     // About the manifest.
     /// The Rig can be used.
     RigReady => "",

@@ -64,9 +64,37 @@ pub struct RigSpec {
     /// What the images of agents must have, besides what the chart's `imagePolicy` wants of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_policy: Option<ImagePolicy>,
-    /// Settings of the predecessor.
+    /// Its share of the slots that the chart's value `maxPolecats` allows all rigs together, beside that of other rigs; 1 when
+    /// unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub weight: Option<i32>,
+    /// What of the rig rests.
+    #[serde(default, skip_serializing_if = "Suspend::is_none")]
+    pub suspend: Suspend,
+    /// Names of polecats, and how many may work at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<RigSettings>,
+}
+
+/// What of a rig rests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Suspend {
+    /// Nothing.
+    #[default]
+    None,
+    /// No polecat starts; those at work go on.
+    Dispatch,
+    /// No polecat works: those at work are saved and stopped, and go on by themselves once the rig does not rest any more.
+    All,
+}
+
+impl Suspend {
+    /// Whether nothing rests.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 /// What holds for the polecats of a rig that say nothing else.
@@ -97,14 +125,14 @@ pub struct PodDefaults {
     pub pod: PodOverrides,
 }
 
-/// Settings of the predecessor; `FieldsIgnored` says which have no effect.
+/// Names of polecats, and how many may work at once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RigSettings {
     /// Where names of polecats come from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namepool_theme: Option<NamepoolTheme>,
-    /// How many polecats may work at once.
+    /// How many polecats may work at once; without limit when unset. Others wait, Idle and with the condition Queued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_polecats: Option<i32>,

@@ -65,6 +65,8 @@ pub struct Spec {
     pub task_description: Option<String>,
     /// Its limits.
     pub budget: Option<Value>,
+    /// Who starts first.
+    pub priority: Option<i64>,
     /// Its credentials.
     pub kubernetes: Option<Kubernetes>,
 }
@@ -273,6 +275,12 @@ impl Polecat {
     /// The condition of that type.
     pub fn condition(&self, type_: &str) -> Option<&Condition> {
         self.status.conditions.iter().find(|c| c.type_ == type_)
+    }
+
+    /// Whose limit it waits for without a pod.
+    pub fn queued(&self) -> Option<&Condition> {
+        self.condition(gastown_api::condition::QUEUED)
+            .filter(|condition| condition.status == "True")
     }
 
     /// What it waits for with its pod alive.

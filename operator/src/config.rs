@@ -51,6 +51,10 @@ pub struct Config {
     pub deadline_seconds: u32,
     /// Parked time of an attempt.
     pub parking_seconds: u32,
+    /// At work at once.
+    pub max_polecats: Option<u32>,
+    /// Parked time after which the slot is lent.
+    pub parking_holds_slot_seconds: u32,
     /// The pod's grace period.
     pub grace_seconds: u32,
     /// The longest time between two checkpoints of a work tree that changes.

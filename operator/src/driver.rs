@@ -42,6 +42,9 @@ pub trait Controller: Send + Sync + 'static {
     /// The shortest pause after [`Step::Wait`] with a time: plans in whole seconds would else be asked twice in one.
     const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
+    /// This replica begins to lead, with caches that are filled: what was decided in an earlier term counts for nothing.
+    fn begin(&self) {}
+
     /// What is known of the object and of what it depends on, from the caches.
     fn observe(&self, object: Arc<ObjectOf<Self>>) -> Result<Self::Observed, Unreadable>;
 

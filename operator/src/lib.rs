@@ -18,6 +18,7 @@ mod pod_view;
 pub mod rendering;
 mod run;
 mod server;
+mod slots;
 mod telemetry;
 #[cfg(test)]
 mod testing;

@@ -23,6 +23,7 @@ mod money;
 mod operated;
 mod parked;
 mod plugin;
+mod queued;
 mod random_trees;
 mod reasons;
 mod refused;

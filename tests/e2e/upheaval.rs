@@ -168,6 +168,28 @@ async fn a_proxy_that_does_not_answer_is_stuck_and_named() {
 }
 
 #[tokio::test]
+async fn a_town_that_is_full_makes_the_next_wait() {
+    with_world_alone("town-full", async |world: &World| {
+        world.testbed().await;
+        world.credentials().await;
+        operator::with_configuration(&world.client, json!({"maxPolecats": 1}), async || {
+            world.sling(stand_in("first", "while :; do sleep 1; done")).await;
+            let is_at_work =
+                |polecat: &Polecat| polecat.status.as_ref().is_some_and(|status| status.pod_active);
+            world.polecat_until("first", "it works", is_at_work).await;
+            let work = "echo done > done.txt; git add done.txt; git commit -qm Work";
+            world.sling(stand_in("second", work)).await;
+            let waits = |polecat: &Polecat| reason(polecat) == "TownAtCapacity";
+            world.polecat_until("second", "it waits", waits).await;
+            world.delete_polecat("first").await;
+            world.ends("second", PolecatPhase::Done).await;
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_node_whose_kubelet_stands_still_never_has_two_pods_of_one_polecat_at_work() {
     with_world_alone("stopped-kubelet", async |world: &World| {
         let remote = world.testbed().await;

@@ -14,6 +14,7 @@ mod nodes;
 mod others;
 mod proxy;
 mod scene;
+mod slots;
 mod stops;
 mod watches;
 mod writes;

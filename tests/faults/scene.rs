@@ -137,8 +137,13 @@ impl Scene {
 
     /// Creates the polecat, with `changes` of its spec.
     pub async fn sling(&self, changes: Value) {
+        self.sling_named(NAME, changes).await;
+    }
+
+    /// Creates a polecat, with `changes` of its spec.
+    pub async fn sling_named(&self, name: &str, changes: Value) {
         let mut object = json!({
-            "apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Polecat", "metadata": {"name": NAME},
+            "apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Polecat", "metadata": {"name": name},
             "spec": {
                 "rig": "no-such-rig",
                 "desiredState": "Working",

@@ -90,6 +90,11 @@ pub struct PolecatSpec {
     /// Requests and limits of the agent's container, where `kubernetes.resources` has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
+    /// Who starts first where the rig or the operator has as many at work as it may: the highest, after a point for each
+    /// minute of waiting; then the oldest. 500 when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub priority: Option<i32>,
     /// How often a failed attempt is repeated by itself, where that can help; by default the Rig's, else 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
@@ -107,6 +112,9 @@ pub struct PolecatSpec {
     #[schemars(range(min = 0))]
     pub max_idle_seconds: Option<i32>,
 }
+
+/// The priority of a polecat that names none.
+pub const DEFAULT_PRIORITY: i64 = 500;
 
 /// What a polecat is to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

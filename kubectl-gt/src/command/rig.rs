@@ -5,6 +5,7 @@ mod delete;
 mod doctor;
 mod list;
 mod status;
+mod suspend;
 
 use clap::Subcommand;
 
@@ -28,6 +29,12 @@ pub enum Command {
     /// Delete a rig; its polecats stay.
     #[command(visible_alias = "remove")]
     Delete(delete::Args),
+    /// Start no polecats of a rig until it is resumed.
+    #[command(visible_alias = "park")]
+    Suspend(suspend::Suspend),
+    /// Let a suspended rig go on.
+    #[command(visible_alias = "unpark")]
+    Resume(suspend::Resume),
     /// Check what a rig's polecats need.
     Doctor(doctor::Args),
 }
@@ -40,6 +47,8 @@ impl Command {
             Self::Status(args) => args.run(session).await,
             Self::Create(args) => args.run(session).await,
             Self::Delete(args) => args.run(session).await,
+            Self::Suspend(args) => args.run(session).await,
+            Self::Resume(args) => args.run(session).await,
             Self::Doctor(args) => args.run(session).await,
         }
     }

@@ -68,6 +68,9 @@ pub struct Args {
     /// What it may spend: 5usd or $5, or tokens such as 500k or 2M; both with a comma.
     #[arg(long, value_name = "BUDGET")]
     budget: Option<BudgetFlag>,
+    /// Who starts first where the rig is full: 0 to 1000; by default 500.
+    #[arg(long, value_name = "PRIORITY", value_parser = clap::value_parser!(i32).range(0..=1000))]
+    priority: Option<i32>,
     /// The git secret; by default the rig's, else git-creds.
     #[arg(long, value_name = "SECRET")]
     git_secret: Option<String>,
@@ -208,6 +211,7 @@ impl Args {
             model_secret: secret(&self.claude_secret, rig.model_secret(), MODEL_SECRET)
                 .map(|name| SecretReference { name }),
             budget: self.budget,
+            priority: self.priority,
         }
     }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use gastown_api::condition::QUEUED;
 use gastown_api::money::dollars;
+use gastown_api::polecat::DEFAULT_PRIORITY;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -55,9 +57,12 @@ struct Town {
     working: Vec<Line>,
     stuck: Vec<Line>,
     pending: Vec<Line>,
+    /// By phase; those that wait for a slot, whatever their phase, as Queued.
     counts: BTreeMap<String, u64>,
+    /// Polecats that wait for a slot, those that are next first.
+    queued: Vec<(Rank, Line)>,
     /// Polecats that are Working and whose agent does not run yet: for want of a node, an image or a secret.
-    queued: u64,
+    starting: u64,
     micros: i64,
     /// What keeps any polecat from going on.
     no_operator: Option<&'static str>,
@@ -67,9 +72,12 @@ struct Town {
 struct RigLine {
     phase: String,
     counts: BTreeMap<String, u64>,
-    queued: u64,
+    starting: u64,
     micros: i64,
 }
+
+/// Rig, and the place among those of it that wait: the operator's order, by priority and age.
+type Rank = (String, i64, String);
 
 #[derive(Debug)]
 struct Line {
@@ -166,32 +174,36 @@ impl Town {
     fn add(&mut self, polecat: &Polecat, now: Timestamp) {
         let rig = self.rigs.entry(polecat.spec.rig.clone()).or_default();
         let micros = polecat.status.cost_micros.unwrap_or_default();
+        let is_queued = polecat.queued().is_some();
+        let state = if is_queued { QUEUED } else { polecat.phase() };
         for counts in [&mut rig.counts, &mut self.counts] {
-            *counts.entry(polecat.phase().to_owned()).or_default() += 1;
+            *counts.entry(state.to_owned()).or_default() += 1;
         }
-        let queued = u64::from(is_queued(polecat));
-        rig.queued += queued;
-        self.queued += queued;
+        let starting = u64::from(polecat.phase() == "Working" && !polecat.status.pod_active);
+        rig.starting += starting;
+        self.starting += starting;
         rig.micros = rig.micros.saturating_add(micros);
         self.micros = self.micros.saturating_add(micros);
-        let list = match polecat.phase() {
-            "Working" => &mut self.working,
-            "Stuck" => &mut self.stuck,
-            "Pending" => &mut self.pending,
-            _ => return,
+        let what = match (polecat.queued(), polecat.parked()) {
+            (Some(queued), _) => queued.reason.clone(),
+            (None, Some(parked)) => format!("parked: {}", parked.reason),
+            (None, None) => polecat.reason().to_owned(),
         };
-        let what = match polecat.parked() {
-            Some(parked) => format!("parked: {}", parked.reason),
-            None => polecat.reason().to_owned(),
-        };
-        list.push(Line {
+        let line = Line {
             namespace: polecat.metadata.namespace.clone(),
             address: polecat.address(),
             bead: polecat.spec.bead_id.clone().unwrap_or_default(),
             what,
             age: age::since(&polecat.metadata.creation_timestamp, now),
             cost: polecat.status.cost.clone(),
-        });
+        };
+        match polecat.phase() {
+            _ if is_queued => self.queued.push((rank(polecat), line)),
+            "Working" => self.working.push(line),
+            "Stuck" => self.stuck.push(line),
+            "Pending" => self.pending.push(line),
+            _ => {}
+        }
     }
 
     fn print(&self, out: &mut Out, address: &str, most: usize, namespaces: bool) -> Result<(), Output> {
@@ -202,11 +214,12 @@ impl Town {
             .strong(&format!("Town at {}", escape(address.trim_end_matches('/'))));
         out.line(&title)?;
         let totals = format!(
-            "{} · {} pending · {} queued · {} working · {} done · {} stuck · {}",
+            "{} · {} pending · {} queued · {} starting · {} working · {} done · {} stuck · {}",
             rigs(self.rigs.len()),
             count(&self.counts, "Pending"),
-            self.queued,
-            count(&self.counts, "Working") - self.queued,
+            count(&self.counts, QUEUED),
+            self.starting,
+            count(&self.counts, "Working") - self.starting,
             count(&self.counts, "Done"),
             count(&self.counts, "Stuck"),
             dollars(self.micros),
@@ -235,8 +248,9 @@ impl Town {
                     name.clone(),
                     phase.to_owned(),
                     number("Pending"),
-                    rig.queued.to_string(),
-                    (count(&rig.counts, "Working") - rig.queued).to_string(),
+                    number(QUEUED),
+                    rig.starting.to_string(),
+                    (count(&rig.counts, "Working") - rig.starting).to_string(),
                     number("Done"),
                     number("Stuck"),
                     number("Idle"),
@@ -245,20 +259,31 @@ impl Town {
             })
             .collect();
         let titles = [
-            "rig", "phase", "pending", "queued", "working", "done", "stuck", "idle", "cost",
+            "rig", "phase", "pending", "queued", "starting", "working", "done", "stuck", "idle", "cost",
         ];
         TablePrinter::start(out, &titles).rows(&rows)?;
         for (title, list) in [
-            ("Pending (no operator has looked at them)", &self.pending),
-            ("At work", &self.working),
+            (
+                "Pending (no operator has looked at them)",
+                self.pending.iter().collect(),
+            ),
+            ("Queued (of each rig, the next one first)", self.queue()),
+            ("At work", self.working.iter().collect()),
             (
                 "Stuck (kubectl gt polecat describe RIG/NAME says what to do)",
-                &self.stuck,
+                self.stuck.iter().collect(),
             ),
         ] {
-            lines(out, title, list, most, namespaces)?;
+            lines(out, title, &list, most, namespaces)?;
         }
         Ok(())
+    }
+
+    /// Those that wait for a slot: of each rig, the next one first.
+    fn queue(&self) -> Vec<&Line> {
+        let mut queued: Vec<_> = self.queued.iter().collect();
+        queued.sort_by(|(a, _), (b, _)| a.cmp(b));
+        queued.into_iter().map(|(_, line)| line).collect()
     }
 
     fn value(&self) -> Value {
@@ -268,11 +293,12 @@ impl Town {
                 "name": name,
                 "phase": rig.phase,
                 "polecats": rig.counts,
-                "queued": rig.queued,
+                "starting": rig.starting,
                 "costMicros": rig.micros,
             })).collect::<Vec<_>>(),
             "polecats": self.counts,
-            "queued": self.queued,
+            "queued": self.queue().into_iter().map(line).collect::<Vec<_>>(),
+            "starting": self.starting,
             "noOperator": self.no_operator,
             "pending": self.pending.iter().map(line).collect::<Vec<_>>(),
             "working": self.working.iter().map(line).collect::<Vec<_>>(),
@@ -282,12 +308,20 @@ impl Town {
     }
 }
 
-/// Whether the polecat has its turn and waits for a pod whose agent runs.
-fn is_queued(polecat: &Polecat) -> bool {
-    polecat.phase() == "Working" && !polecat.status.pod_active
+/// Where a polecat stands among those of its rig that wait: a minute of waiting is worth a point of priority.
+fn rank(polecat: &Polecat) -> Rank {
+    let created: Option<Timestamp> = polecat.metadata.creation_timestamp.parse().ok();
+    let created = created.map_or(0, Timestamp::as_second);
+    let points = polecat
+        .spec
+        .priority
+        .unwrap_or(DEFAULT_PRIORITY)
+        .saturating_mul(60);
+    let place = created.saturating_sub(points);
+    (polecat.spec.rig.clone(), place, polecat.metadata.name.clone())
 }
 
-fn lines(out: &mut Out, title: &str, lines: &[Line], most: usize, namespaces: bool) -> Result<(), Output> {
+fn lines(out: &mut Out, title: &str, lines: &[&Line], most: usize, namespaces: bool) -> Result<(), Output> {
     if lines.is_empty() {
         return Ok(());
     }
@@ -369,13 +403,13 @@ mod tests {
         ];
         let (text, value) = shown(200, json!({"items": []}), &all).await;
         assert!(
-            text.contains("1 pending · 1 queued · 1 working · 1 done"),
+            text.contains("1 pending · 0 queued · 1 starting · 1 working · 1 done"),
             "{text}"
         );
         assert!(text.contains("no operator is installed: nothing"), "{text}");
         assert!(text.contains("NAMESPACE") && text.contains("town"), "{text}");
         assert_eq!(
-            (&value["queued"], &value["pending"][0]["polecat"]),
+            (&value["starting"], &value["pending"][0]["polecat"]),
             (&json!(1), &json!("demo/p0"))
         );
         let down = json!({"items": [{"status": {}}]});
@@ -392,6 +426,31 @@ mod tests {
         // Where nothing is Pending nobody asks.
         let (text, _) = shown(200, json!({"items": []}), &all[2..]).await;
         assert!(!text.contains("operator is"), "{text}");
+    }
+
+    #[test]
+    fn those_that_wait_for_a_slot_are_listed_in_the_order_in_which_they_start() {
+        let mut town = Town::default();
+        for (name, priority, minute, phase) in [
+            ("late", None, 30, "Idle"),
+            ("urgent", Some(900), 40, "Idle"),
+            ("early", None, 20, "Stuck"),
+            // 21 points less than `early` has, and 20 minutes older.
+            ("aged", Some(479), 0, "Idle"),
+        ] {
+            let queued = json!({"type": "Queued", "status": "True", "reason": "RigAtCapacity"});
+            town.add(
+                &Polecat::read(&json!({
+                    "metadata": {"name": name, "creationTimestamp": format!("2026-01-01T00:{minute:02}:00Z")},
+                    "spec": {"rig": "demo", "priority": priority},
+                    "status": {"phase": phase, "conditions": [queued]},
+                })),
+                Timestamp::now(),
+            );
+        }
+        let order: Vec<_> = town.queue().iter().map(|line| line.address.as_str()).collect();
+        assert_eq!(order, ["demo/urgent", "demo/early", "demo/aged", "demo/late"]);
+        assert!(town.stuck.is_empty(), "a retry that waits is not stuck");
     }
 
     /// How the second look ends, and how many lists it took, where the first list is answered by `code`.

@@ -25,6 +25,11 @@ fn rigs_are_created_listed_shown_checked_and_deleted() {
     t.run("rig doctor my-project -n town");
     world.rig("ready");
     t.run("rig status ready");
+    t.run("rig suspend ready");
+    t.run("rig suspend ready --all --dry-run");
+    t.run("rig suspend ready --all -o 'jsonpath={.spec.suspend}'");
+    t.run("rig resume ready");
+    t.run("rig suspend redy");
     world.polecat("ready", "furiosa", &phase("Working", "AgentRunning", "at work"));
     t.run("rig delete ready");
     world.status(

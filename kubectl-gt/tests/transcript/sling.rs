@@ -24,7 +24,7 @@ fn work_is_slung_at_a_rig() {
     t.run("sling mp-4 demo --name 'No Name' -n town");
     t.run("sling a..b demo --name toast -n town");
     t.run(&format!(
-        "sling demo --file {} --name dag --model claude-x --base-branch dev --branch fix/it --budget 5usd,2M --dry-run=server -n town -o 'jsonpath={{.spec}}'",
+        "sling demo --file {} --name dag --model claude-x --base-branch dev --branch fix/it --budget 5usd,2M --priority 900 --dry-run=server -n town -o 'jsonpath={{.spec}}'",
         task.path().display()
     ));
     t.run("sling mp-5 demo --name capable --agent of-the-future -n town");

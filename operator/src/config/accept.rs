@@ -265,6 +265,10 @@ fn numbers(config: &Config) -> Result<(), LoadConfig> {
             check(key, "0", Err("write a number above 0; a large one for never"))?;
         }
     }
+    if config.max_polecats == Some(0) {
+        let flaw = "write a number above 0, or null; a Rig's spec.suspend keeps its polecats from starting";
+        check("maxPolecats", "0", Err(flaw))?;
+    }
     if config.grace_seconds < LEAST_GRACE {
         let flaw = "write at least 30: the agent stops, its work is saved and pushed within it";
         check("graceSeconds", &config.grace_seconds.to_string(), Err(flaw))?;

@@ -2,6 +2,7 @@
 
 pub mod build;
 mod carry_out;
+mod dispatch;
 pub mod judge;
 mod object;
 mod observe;
@@ -18,6 +19,7 @@ use gastown_api::polecat::Polecat;
 use gastown_api::rig::Rig;
 use jiff::Timestamp;
 
+use self::dispatch::Dispatch;
 use self::plan::{Act, Observed, PlanPod, Step, next};
 use self::reports::ReportCache;
 use super::Caches;
@@ -38,8 +40,11 @@ pub fn register(roster: &mut Roster, caches: &Caches, settings: &Arc<Settings>) 
         pods: caches.pods.clone(),
         reports: ReportCache::default(),
         images: Images::new(settings.clone()),
+        dispatch: Dispatch::follow(caches, settings),
     };
+    let dispatch = polecats.dispatch.clone();
     let triggers = roster.drive(&caches.polecats, polecats);
+    dispatch.trigger(&triggers);
     triggers::on_pods(caches, &triggers);
     triggers::on_rigs(caches, triggers);
     let index = caches.polecats_by_rig.clone();
@@ -61,6 +66,7 @@ struct Polecats {
     pods: Arc<Reflected<Packed<PodView>>>,
     reports: ReportCache,
     images: Images,
+    dispatch: Arc<Dispatch>,
 }
 
 impl Controller for Polecats {
@@ -70,6 +76,10 @@ impl Controller for Polecats {
     type Flaw = PlanPod;
 
     const KIND: &'static str = "Polecat";
+
+    fn begin(&self) {
+        self.dispatch.begin();
+    }
 
     fn observe(&self, polecat: Arc<Polecat>) -> Result<Observed, Unreadable> {
         observe::observe(self, polecat)
@@ -89,6 +99,7 @@ impl Controller for Polecats {
 
     async fn gone(&self, key: &Key, writes: &Writes) {
         self.reports.forget(key);
+        self.dispatch.withdraw(key);
         carry_out::clear_orphan(self, key, writes).await;
     }
 }

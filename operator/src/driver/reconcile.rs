@@ -56,6 +56,7 @@ struct Term<C: Controller> {
 impl<C: Controller> Drive for Driver<C> {
     fn lead(self: Arc<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
+            self.controller.begin();
             let scopes = self.objects.scopes().iter();
             join_all(scopes.map(|scope| self.lead_scope(scope))).await;
         })

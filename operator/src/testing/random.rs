@@ -31,7 +31,12 @@ pub fn polecat(rng: &mut Rng) -> Value {
     maybe(rng, &mut spec, "agentConfig", agent_config);
     maybe(rng, &mut spec, "resources", resources);
     maybe(rng, &mut spec, "budget", |rng| json!({"tokens": rng.i64(1..)}));
-    for field in ["backoffLimit", "ttlSecondsAfterFinished", "maxIdleSeconds"] {
+    for field in [
+        "priority",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+        "maxIdleSeconds",
+    ] {
         maybe(rng, &mut spec, field, |rng| json!(rng.i32(0..=1000)));
     }
     json!({

@@ -81,6 +81,9 @@ pub fn of_the_options() -> Vec<Case> {
         polecat("/spec/timing", json!({"silenceSeconds": 1.5}), "spec.timing.silenceSeconds", "number", "must be of type integer"),
         polecat("/spec/backoffLimit", json!(-1), "spec.backoffLimit", "-1", "greater than or equal to 0"),
         polecat("/spec/backoffLimit", json!(1001), "spec.backoffLimit", "1001", "less than or equal to 1000"),
+        polecat("/spec/priority", json!(-1), "spec.priority", "-1", "greater than or equal to 0"),
+        polecat("/spec/priority", json!(1001), "spec.priority", "1001", "less than or equal to 1000"),
+        polecat("/spec/priority", json!("high"), "spec.priority", "string", "must be of type integer"),
         polecat("/spec/backoffLimit", json!("twice"), "spec.backoffLimit", "string", "must be of type integer"),
         polecat("/spec/kubernetes/nodeSelector", json!(["gpu"]), "spec.kubernetes.nodeSelector", "array", "must be of type object"),
         polecat("/spec/kubernetes/nodeSelector", json!({"pool": 7}), "spec.kubernetes.nodeSelector.pool", "integer", "must be of type string"),
@@ -134,6 +137,11 @@ pub fn of_the_rig() -> Vec<Case> {
         rig("/spec/imagePolicy", json!({"requireDigest": "yes"}), "spec.imagePolicy.requireDigest", "string", "must be of type boolean"),
         rig("/spec/imagePolicy", json!({"requireAttestations": ["https://slsa.dev/provenance/v1"]}), "spec.imagePolicy.requireAttestations", "https://slsa.dev/provenance/v1", "needs keys"),
         rig("/spec/imagePolicy", json!({"keys": ["-----BEGIN PUBLIC KEY-----"], "requireAttestations": ["slsa"]}), "spec.imagePolicy.requireAttestations", "slsa", "is no URI"),
+        rig("/spec/weight", json!(0), "spec.weight", "0", "greater than or equal to 1"),
+        rig("/spec/weight", json!(1001), "spec.weight", "1001", "less than or equal to 1000"),
+        rig("/spec/weight", json!("heavy"), "spec.weight", "string", "must be of type integer"),
+        rig("/spec/suspend", json!("Sometimes"), "spec.suspend", "\"Sometimes\"", "supported values: \"None\", \"Dispatch\", \"All\""),
+        rig("/spec/suspend", json!(true), "spec.suspend", "boolean", "must be of type string"),
         rig("/spec", Value::Null, "spec", "", "Required value"),
     ]
 }

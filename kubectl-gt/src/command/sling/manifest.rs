@@ -28,6 +28,8 @@ pub struct Manifest {
     pub model_secret: Option<SecretReference>,
     /// What may be spent.
     pub budget: Option<BudgetFlag>,
+    /// Who starts first.
+    pub priority: Option<i32>,
 }
 
 impl Manifest {
@@ -62,6 +64,7 @@ impl Manifest {
                 present(&[("usd", json!(budget.usd)), ("tokens", json!(budget.tokens))])
             }),
         );
+        set("priority", json!(self.priority));
         json!({
             "apiVersion": format!("{}/{}", gastown_api::GROUP, gastown_api::VERSION),
             "kind": "Polecat",
@@ -116,11 +119,12 @@ mod tests {
                 usd: Some(5.0),
                 tokens: None,
             }),
+            priority: Some(900),
         };
         let wanted = json!({
             "rig": "demo", "desiredState": "Working", "beadID": "gt-1",
             "kubernetes": {"gitSecretRef": {"name": "git-creds"}},
-            "budget": {"usd": 5.0},
+            "budget": {"usd": 5.0}, "priority": 900,
         });
         let object = manifest.object("furiosa", "town");
         assert_eq!(object["spec"], wanted);

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Resource as _;
 
 use super::Polecats;
+use super::dispatch::is_queued;
 use super::judge::evidence_in_log;
 use super::plan::{
     Act, BrokerReport, FIRST_ATTEMPT, Observed, PodLookup, StatusUpdate, Step, next_of_orphan,
@@ -52,6 +53,12 @@ impl Acting<'_> {
     async fn carry_out(&self, act: Act, observed: &mut Observed) -> Result<Then, Call> {
         let cluster = &self.writes.cluster;
         let (namespace, pod) = (&self.key.namespace, &self.pod);
+        if act.starts_an_attempt() {
+            observed.bound = self.polecats.dispatch.ask(&observed.polecat);
+            if observed.bound.is_some() {
+                return Ok(Then::Next);
+            }
+        }
         match act {
             Act::Claim { finalizers, labels } => {
                 let claimed = cluster.mark("claim", &*observed.polecat, &finalizers, &labels);
@@ -180,6 +187,9 @@ impl Acting<'_> {
     async fn write_status(&self, update: StatusUpdate, observed: &mut Observed) -> Result<(), Call> {
         let cluster = &self.writes.cluster;
         let applied = cluster.apply_status(&*observed.polecat, &update.status).await?;
+        if update.claims.is_none() && !is_queued(&update.status) {
+            self.polecats.dispatch.withdraw(&self.key);
+        }
         if let Some(ended) = update.ended {
             self.polecats.metrics.attempt_ended(&ended);
         }

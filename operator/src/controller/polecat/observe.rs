@@ -23,6 +23,7 @@ pub(super) fn observe(polecats: &Polecats, polecat: Arc<Polecat>) -> Result<Obse
     if is_ready {
         polecats.reports.forget(&key);
     }
+    let (bound, lends_at) = polecats.dispatch.standing(&key);
     Ok(Observed {
         rig: polecats.rigs.get(&Key::cluster(&polecat.spec.rig))?,
         pod: pod.map_or(PodLookup::NotCached, PodLookup::Found),
@@ -31,6 +32,8 @@ pub(super) fn observe(polecats: &Polecats, polecat: Arc<Polecat>) -> Result<Obse
         image: None,
         claimed: None,
         restored: false,
+        bound,
+        lends_at,
         polecat,
     })
 }

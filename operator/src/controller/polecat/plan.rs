@@ -15,6 +15,7 @@ mod stop;
 
 use gastown_api::polecat::{AttemptOutcome, DesiredState, Polecat, PolecatPhase, PolecatStatus};
 use gastown_api::reason::Reason;
+use gastown_api::rig::Suspend;
 use jiff::Timestamp;
 use kube::Resource as _;
 
@@ -40,10 +41,14 @@ pub fn next(observed: &Observed, settings: &Settings, now: Timestamp) -> Result<
             now,
         },
     };
-    match plan.open_attempt() {
-        Some(attempt) => plan.pursue(&attempt),
-        None => plan.rest(),
-    }
+    let step = match plan.open_attempt() {
+        Some(attempt) => plan.pursue(&attempt)?,
+        None => plan.rest()?,
+    };
+    Ok(match (step, observed.lends_at) {
+        (Step::Wait(wake), Some(at)) => Step::Wait(Some(wake.map_or(at, |wake| wake.min(at)))),
+        (step, _) => step,
+    })
 }
 
 /// The next step for a pod whose polecat is gone.
@@ -107,10 +112,17 @@ impl Plan<'_> {
             return Wanted::Stop(Reason::Terminated);
         }
         match self.polecat().spec.desired_state {
+            DesiredState::Working if self.rig_rests() => Wanted::Stop(Reason::RigSuspended),
             DesiredState::Working => Wanted::Work,
             DesiredState::Idle => Wanted::Stop(Reason::Idle),
             DesiredState::Terminated => Wanted::Stop(Reason::Terminated),
         }
+    }
+
+    /// Whether no polecat of its rig may work.
+    fn rig_rests(&self) -> bool {
+        let rig = self.observed.rig.as_ref();
+        rig.is_some_and(|rig| rig.spec.suspend == Suspend::All)
     }
 
     /// The attempt without an outcome. Between a pod's creation and the status that names it, the pod alone tells; one

@@ -68,6 +68,7 @@ pub fn retry(reason: Reason) -> Retry {
         // Who changed it may do so again.
         | Reason::WorkOrderChanged
         // No failure.
+        | Reason::RigAtCapacity | Reason::TownAtCapacity | Reason::RigSuspended
         | Reason::Idle | Reason::Terminated | Reason::RigReady | Reason::RigFound | Reason::FieldsIgnored
         | Reason::PodStarting | Reason::AgentRunning | Reason::Stopping | Reason::Retrying
         | Reason::Resumed | Reason::CheckpointFailed | Reason::Delivered => Retry::Never,

@@ -104,6 +104,23 @@ impl Canvas<'_> {
         self.finish(status, false, refusal.reason, &refusal.message, vec![parked])
     }
 
+    /// It waits for a slot. An attempt that failed stays what it was: the one that waits follows it.
+    #[must_use]
+    pub fn queued(&self, reason: Reason) -> PolecatStatus {
+        let mut status = self.before();
+        let message = with_remedy(false, reason, "");
+        let queued = vec![Assertion::new(condition::QUEUED, true, reason, message)];
+        let last = status.attempts.last();
+        let failed = last.and_then(|a| Some((reason_of(a)?, a.message.clone()?)));
+        if let Some((failed, message)) = failed.filter(|_| status.phase == Some(PolecatPhase::Stuck)) {
+            let message = self.with_outlook(&status, &message);
+            return self.finish(status, false, failed, &message, queued);
+        }
+        status.phase = Some(PolecatPhase::Idle);
+        status.pod_active = false;
+        self.finish(status, true, reason, reason.sentence(), queued)
+    }
+
     /// The last attempt failed; the message says whether another one follows by itself, and when.
     #[must_use]
     pub fn failed(&self) -> PolecatStatus {

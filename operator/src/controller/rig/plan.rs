@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
-use crate::types::{Step, fields_that_are_set, ignored_fields, later, whole_seconds};
+use crate::types::{Step, later, whole_seconds};
 
 /// What is known of a rig.
 #[derive(Clone, Debug)]
@@ -95,11 +95,10 @@ fn status(rig: &Rig, count: Count, now: Timestamp) -> RigStatus {
         Some(flaw) => (RigPhase::Degraded, Reason::SpecIncomplete, flaw.as_str()),
     };
     let degraded = Assertion::new(condition::DEGRADED, flaw.is_some(), reason, "");
-    let mut wanted = vec![
+    let wanted = [
         Assertion::new(condition::READY, flaw.is_none(), reason, message),
         degraded,
     ];
-    wanted.extend(ignored_fields(&fields_ignored(rig)));
     let generation = rig.metadata.generation;
     let now = Time(whole_seconds(now));
     status.conditions = condition::merge(&status.conditions, &wanted, generation, &now);
@@ -123,17 +122,6 @@ fn flaw(rig: &Rig) -> Option<String> {
     let policy = rig.spec.image_policy.as_ref();
     let error = Policy::read("spec.imagePolicy", policy?).err()?;
     Some(format!("spec.imagePolicy.{error}"))
-}
-
-/// Fields that the schema takes and nothing reads, as far as they are set.
-fn fields_ignored(rig: &Rig) -> Vec<&'static str> {
-    let settings = rig.spec.settings.as_ref();
-    // `namepoolTheme` is read by `kubectl gt sling`.
-    let table = [(
-        "spec.settings.maxPolecats",
-        settings.is_some_and(|s| s.max_polecats.is_some()),
-    )];
-    fields_that_are_set(table)
 }
 
 #[cfg(test)]
@@ -196,15 +184,6 @@ mod tests {
             has(&status, "Ready", "False", "spec.imagePolicy.keys[0]"),
             "{status:?}"
         );
-    }
-
-    #[test]
-    fn settings_without_effect_are_named() {
-        let spec = json!({"gitURL": "git@h:o/r", "beadsPrefix": "mp",
-            "settings": {"namepoolTheme": "mad-max", "maxPolecats": 8}});
-        let status = status(&rig(&spec), Count::default(), at(1));
-        let words = "spec.settings.maxPolecats";
-        assert!(has(&status, "FieldsIgnored", "True", words), "{status:?}");
     }
 
     fn observed(rig: Rig) -> Observed {

@@ -1,17 +1,19 @@
 //! No attempt is under way: what is left of the last one is cleared, and a new one starts where it is wanted.
 
-use gastown_api::labels;
 use gastown_api::polecat::{AttemptOutcome, DesiredState, PolecatPhase};
 use gastown_api::reason::Reason;
+use gastown_api::{condition, labels};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
 use super::image::Admission;
 use super::step::{Act, FIRST_ATTEMPT, PlanPod, StatusUpdate, Step};
 use super::{Open, Plan, clear, delete_or_wait, failed, name_taken, owner};
+use crate::controller::polecat::dispatch::is_queued;
 use crate::controller::polecat::retry::Coming;
 use crate::controller::polecat::validate::{Work, bead_of, labels_of, task_of, validate};
 use crate::pod_view::PodView;
+use crate::slots::Bound;
 use crate::types::{Refusal, Transition, later};
 
 impl Plan<'_> {
@@ -121,8 +123,7 @@ impl Plan<'_> {
     }
 
     fn release_polecat(&self) -> Step {
-        let mut finalizers = self.polecat().finalizers().iter();
-        if finalizers.any(|finalizer| finalizer == labels::POLECAT_FINALIZER) {
+        if self.has_finalizer() {
             Step::Act(Act::ReleasePolecat)
         } else {
             Step::Wait(None)
@@ -152,9 +153,7 @@ impl Plan<'_> {
 
     pub(super) fn reason_before(&self) -> Option<&str> {
         let conditions = self.status().map(|s| s.conditions.as_slice()).unwrap_or_default();
-        let ready = conditions
-            .iter()
-            .find(|c| c.type_ == gastown_api::condition::READY);
+        let ready = conditions.iter().find(|c| c.type_ == condition::READY);
         ready.map(|c| c.reason.as_str())
     }
 
@@ -186,18 +185,39 @@ impl Plan<'_> {
             Admission::Refused(refusal) => return Ok(self.stuck(&refusal)),
             Admission::Unreachable(refusal, again) => return Ok(self.wait_for_the_registry(&refusal, again)),
         };
+        if let Some(bound) = self.observed.bound {
+            return Ok(self.queued(bound));
+        }
         if number > FIRST_ATTEMPT {
             let transition = self.transition_of_retry(number, coming);
             return Ok(self.claim_by_status(number, coming.map(|c| c.retry), &work, transition));
         }
-        if !polecat
-            .finalizers()
-            .iter()
-            .any(|f| f == labels::POLECAT_FINALIZER)
-        {
-            return Ok(Step::Act(self.claim()));
+        if self.has_finalizer() {
+            self.without_pod(&open)
+        } else {
+            Ok(Step::Act(self.claim()))
         }
-        self.without_pod(&open)
+    }
+
+    fn has_finalizer(&self) -> bool {
+        let mut finalizers = self.polecat().finalizers().iter();
+        finalizers.any(|finalizer| finalizer == labels::POLECAT_FINALIZER)
+    }
+
+    /// It waits for a slot: said once, when the waiting begins or its reason changes.
+    fn queued(&self, bound: Bound) -> Step {
+        let reason = match bound {
+            Bound::Closed => Reason::RigSuspended,
+            Bound::Group => Reason::RigAtCapacity,
+            Bound::Total => Reason::TownAtCapacity,
+        };
+        let is_new = !self.status().is_some_and(is_queued);
+        let transition = is_new.then(|| Transition {
+            warning: false,
+            reason,
+            note: reason.sentence().to_owned(),
+        });
+        self.settle(self.canvas.queued(reason), transition, None)
     }
 
     /// A retry that waits for room is told of when the waiting begins, not each time.

@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::images::{Answer, Question};
 use crate::pod_view::PodView;
+use crate::slots::Bound;
 use crate::types::{self, EndedAttempt, Refusal, Transition};
 
 /// The number of the first attempt, which [`Act::Claim`] claims.
@@ -36,6 +37,10 @@ pub struct Observed {
     pub claimed: Option<i32>,
     /// Whether this look has put back what others took off.
     pub restored: bool,
+    /// Why no slot is free for it; none: it has one, or has not asked.
+    pub bound: Option<Bound>,
+    /// When the slot of a parked polecat is lent.
+    pub lends_at: Option<Timestamp>,
 }
 
 /// The pod of the polecat's name.
@@ -146,6 +151,16 @@ pub struct StatusUpdate {
 }
 
 impl Act {
+    /// Whether a slot is needed for it.
+    #[must_use]
+    pub fn starts_an_attempt(&self) -> bool {
+        match self {
+            Self::Claim { .. } => true,
+            Self::WriteStatus(update) => update.claims.is_some(),
+            _ => false,
+        }
+    }
+
     /// Its name in logs.
     #[must_use]
     pub fn name(&self) -> &'static str {

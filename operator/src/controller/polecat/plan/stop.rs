@@ -55,7 +55,7 @@ impl Plan<'_> {
     /// wants the same.
     pub(super) fn request(&self, stopped_for: Option<&Refusal>, is_going: bool) -> Wanted {
         match stopped_for.map(|why| why.reason) {
-            Some(reason @ (Reason::Idle | Reason::Terminated)) => Wanted::Stop(reason),
+            Some(reason @ (Reason::Idle | Reason::Terminated | Reason::RigSuspended)) => Wanted::Stop(reason),
             None if is_going => self.wanted(),
             Some(_) | None => Wanted::Work,
         }

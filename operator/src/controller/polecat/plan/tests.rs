@@ -10,6 +10,7 @@ mod manifest;
 mod marks;
 mod orders;
 mod others;
+mod queued;
 mod retry;
 mod stopped;
 mod trouble;
@@ -57,6 +58,8 @@ impl World {
                 image: None,
                 claimed: None,
                 restored: false,
+                bound: None,
+                lends_at: None,
             },
             settings: settings(),
             now: 1000,

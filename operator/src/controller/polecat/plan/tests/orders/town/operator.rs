@@ -41,6 +41,8 @@ impl Town {
             image: None,
             claimed: None,
             restored: false,
+            bound: None,
+            lends_at: None,
         };
         for _ in 0..12 {
             match next(&observed, self.settings, at(self.now)).unwrap() {

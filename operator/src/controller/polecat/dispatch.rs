@@ -1,0 +1,338 @@
+//! Which polecats may start: the slots are told what the caches hold of polecats and rigs, and whoever is given a slot is
+//! reconciled.
+//!
+//! Nothing of it is stored: who is at work and who waits is in the objects, so that another replica, or this one started
+//! anew, comes to the same.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use gastown_api::polecat::{DEFAULT_PRIORITY, DesiredState, Polecat, PolecatStatus};
+use gastown_api::rig::{Rig, Suspend};
+use gastown_api::{condition, labels};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
+use kube::runtime::watcher::Event;
+
+use super::object::is_settled;
+use crate::cache::{Indexed as _, ReconcileTriggers};
+use crate::controller::Caches;
+use crate::slots::{Bound, Limits, Rank, Seen, Slots, Standing};
+use crate::types::{Key, Settings, later};
+
+/// The slots, and whom to trigger.
+pub(super) struct Dispatch {
+    slots: Mutex<Slots>,
+    triggers: OnceLock<Arc<ReconcileTriggers>>,
+}
+
+impl Dispatch {
+    /// The slots of the polecats and rigs in the caches.
+    pub(super) fn follow(caches: &Caches, settings: &Settings) -> Arc<Self> {
+        let dispatch = Arc::new(Self {
+            slots: Mutex::new(Slots::new(settings.config.max_polecats)),
+            triggers: OnceLock::new(),
+        });
+        let held = SignedDuration::from_secs(settings.config.parking_holds_slot_seconds.into());
+        let follower = dispatch.clone();
+        caches.polecats.listen(move |delivery| {
+            match delivery.event {
+                Event::Apply(polecat) | Event::InitApply(polecat) => {
+                    let (key, seen) = (Key::of(polecat), seen(polecat, held));
+                    follower.change(|slots| slots.see(&key, &polecat.spec.rig, seen));
+                }
+                Event::Delete(polecat) => follower.change(|slots| slots.forget(&Key::of(polecat))),
+                Event::Init | Event::InitDone => {}
+            }
+            for key in delivery.gone {
+                follower.change(|slots| slots.forget(key));
+            }
+        });
+        let follower = dispatch.clone();
+        caches.rigs.listen(move |delivery| {
+            match delivery.event {
+                Event::Apply(rig) | Event::InitApply(rig) => {
+                    follower.change(|slots| slots.limit(&rig.name_any(), limits(rig)));
+                }
+                Event::Delete(rig) => {
+                    follower.change(|slots| slots.limit(&rig.name_any(), Limits::default()));
+                }
+                Event::Init | Event::InitDone => {}
+            }
+            for key in delivery.gone {
+                follower.change(|slots| slots.limit(&key.name, Limits::default()));
+            }
+        });
+        dispatch
+    }
+
+    /// Triggers whoever is given a slot from now on.
+    pub(super) fn trigger(&self, triggers: &Arc<ReconcileTriggers>) {
+        let _set_once = self.triggers.set(triggers.clone());
+    }
+
+    /// This replica leads from now on.
+    pub(super) fn begin(&self) {
+        self.change(Slots::begin);
+    }
+
+    /// Why a polecat that has asked waits, and when the slot of one that is parked is lent.
+    pub(super) fn standing(&self, key: &Key) -> (Option<Bound>, Option<Timestamp>) {
+        self.change(|slots| {
+            slots.lend(Timestamp::now());
+            (bound(slots.standing(key)), slots.lent_from(key))
+        })
+    }
+
+    /// Asks for a slot; none: it has one.
+    pub(super) fn ask(&self, polecat: &Polecat) -> Option<Bound> {
+        let key = Key::of(polecat);
+        bound(Some(
+            self.change(|slots| slots.ask(&key, &polecat.spec.rig, rank(polecat))),
+        ))
+    }
+
+    /// The polecat does not start after all.
+    pub(super) fn withdraw(&self, key: &Key) {
+        self.change(|slots| slots.withdraw(key));
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Slots) -> T) -> T {
+        let (outcome, given) = {
+            let mut slots = self.slots();
+            (change(&mut slots), slots.take_given())
+        };
+        if let Some(triggers) = self.triggers.get() {
+            triggers.send_all(given);
+        }
+        outcome
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn bound(standing: Option<Standing>) -> Option<Bound> {
+    match standing {
+        Some(Standing::Waits(bound)) => Some(bound),
+        Some(Standing::Holds) | None => None,
+    }
+}
+
+fn limits(rig: &Rig) -> Limits {
+    let most = rig.spec.settings.as_ref().and_then(|s| s.max_polecats);
+    Limits {
+        most: most.and_then(|most| u32::try_from(most).ok()),
+        weight: rig.spec.weight.and_then(|w| u32::try_from(w).ok()).unwrap_or(1),
+        open: rig.spec.suspend == Suspend::None,
+    }
+}
+
+fn rank(polecat: &Polecat) -> Rank {
+    let created = polecat.metadata.creation_timestamp.as_ref();
+    Rank::new(
+        polecat.spec.priority.map_or(DEFAULT_PRIORITY, i64::from),
+        created.map_or(Timestamp::UNIX_EPOCH, |created| created.0),
+    )
+}
+
+/// What an object says. One whose attempt is claimed is at work before it has a pod, and until its end is written down.
+fn seen(polecat: &Polecat, held: SignedDuration) -> Seen {
+    let status = polecat.status.as_ref();
+    let attempts = status.map(|s| s.attempts.as_slice()).unwrap_or_default();
+    let is_open = attempts.last().is_some_and(|last| last.outcome.is_none());
+    if is_open || (attempts.is_empty() && is_claimed(polecat)) {
+        let parked = status.and_then(|status| holds_since(status, condition::PARKED));
+        return Seen::AtWork {
+            lent_from: parked.map(|since| later(since, held)),
+        };
+    }
+    if !may_start(polecat) {
+        Seen::Resting
+    } else if status.is_some_and(is_queued) {
+        Seen::Waiting(rank(polecat))
+    } else {
+        Seen::Undecided
+    }
+}
+
+/// The first attempt is claimed by the finalizer, before a status tells of it.
+fn is_claimed(polecat: &Polecat) -> bool {
+    let mut finalizers = polecat.finalizers().iter();
+    polecat.phase().is_none() && finalizers.any(|finalizer| finalizer == labels::POLECAT_FINALIZER)
+}
+
+fn may_start(polecat: &Polecat) -> bool {
+    polecat.spec.desired_state == DesiredState::Working
+        && polecat.metadata.deletion_timestamp.is_none()
+        && !is_settled(polecat.phase())
+}
+
+/// Whether a status says that the polecat waits for a slot.
+pub(super) fn is_queued(status: &PolecatStatus) -> bool {
+    holds_since(status, condition::QUEUED).is_some()
+}
+
+/// Since when a condition is True.
+fn holds_since(status: &PolecatStatus, type_: &str) -> Option<Timestamp> {
+    let mut conditions = status.conditions.iter();
+    let condition = conditions.find(|c| c.type_ == type_ && c.status == "True")?;
+    Some(condition.last_transition_time.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::channel::mpsc::UnboundedReceiver;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cache::{Indexer, Reflected};
+    use crate::testing;
+
+    struct World {
+        caches: Caches,
+        dispatch: Arc<Dispatch>,
+        triggered: UnboundedReceiver<Key>,
+    }
+
+    impl World {
+        /// A town of one slot, in which a replica leads.
+        fn new() -> Self {
+            let polecats = Arc::new(Reflected::new(&[None]));
+            let caches = Caches {
+                rigs: Arc::new(Reflected::new(&[None])),
+                polecats_by_rig: Indexer::of(&polecats),
+                polecats,
+                pods: Arc::new(Reflected::new(&[None])),
+            };
+            let mut settings = testing::settings();
+            settings.config.max_polecats = Some(1);
+            let dispatch = Dispatch::follow(&caches, &settings);
+            let triggers = Arc::new(ReconcileTriggers::new(&[None]));
+            dispatch.trigger(&triggers);
+            let triggered = triggers.listen(None);
+            Self {
+                caches,
+                dispatch,
+                triggered,
+            }
+        }
+
+        fn deliver(&self, event: Event<Polecat>) {
+            self.caches
+                .polecats
+                .deliver(&self.caches.polecats.scopes()[0], event);
+        }
+
+        fn polecat(&self, name: &str, changes: Value) {
+            self.deliver(Event::Apply(Polecat::clone(&named(name, changes))));
+        }
+
+        fn triggered(&mut self) -> Vec<String> {
+            std::iter::from_fn(|| self.triggered.try_recv().ok())
+                .map(|key| key.name)
+                .collect()
+        }
+    }
+
+    fn named(name: &str, mut changes: Value) -> Arc<Polecat> {
+        testing::merge(&mut changes, json!({"metadata": {"name": name}}));
+        testing::polecat(changes)
+    }
+
+    fn status(phase: &str, attempts: Value, conditions: &[&str]) -> Value {
+        let conditions: Vec<_> = conditions
+            .iter()
+            .map(|type_| {
+                json!({"type": type_, "status": "True", "reason": "x", "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z"})
+            })
+            .collect();
+        json!({"status": {"phase": phase, "podActive": false, "attempts": attempts, "conditions": conditions}})
+    }
+
+    fn at_work() -> Value {
+        status("Working", json!([{"number": 1}]), &[])
+    }
+
+    fn done() -> Value {
+        status("Done", json!([{"number": 1, "outcome": "Delivered"}]), &[])
+    }
+
+    #[test]
+    fn a_replica_that_begins_to_lead_counts_who_is_at_work_and_starts_the_next_when_one_ends() {
+        let mut world = World::new();
+        world.polecat("waits", status("Idle", json!([]), &["Queued"]));
+        world.polecat("works", at_work());
+        world.dispatch.begin();
+        assert!(world.triggered().is_empty());
+        world.polecat("works", done());
+        assert_eq!(world.triggered(), ["waits"]);
+        assert_eq!(world.dispatch.standing(&Key::new("town", "waits")).0, None);
+    }
+
+    #[test]
+    fn an_attempt_that_is_claimed_has_its_slot_before_a_status_tells_of_it() {
+        let world = World::new();
+        let claimed = json!({"metadata": {"finalizers": [labels::POLECAT_FINALIZER]}});
+        world.polecat("claimed", claimed.clone());
+        world.dispatch.begin();
+        assert_eq!(world.dispatch.ask(&named("new", json!({}))), Some(Bound::Total));
+        assert_eq!(world.dispatch.ask(&named("claimed", claimed)), None);
+    }
+
+    #[test]
+    fn who_is_deleted_idle_or_gone_waits_no_more() {
+        for leave in [
+            |world: &World| world.polecat("first", json!({"spec": {"desiredState": "Idle"}})),
+            |world: &World| {
+                world.polecat(
+                    "first",
+                    json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
+                );
+            },
+            |world: &World| world.deliver(Event::Delete(Polecat::clone(&named("first", json!({}))))),
+            |world: &World| {
+                world.deliver(Event::Init);
+                let second = status("Idle", json!([]), &["Queued"]);
+                world.deliver(Event::InitApply(Polecat::clone(&named("second", second))));
+                world.deliver(Event::InitDone);
+            },
+        ] {
+            let mut world = World::new();
+            world.polecat("works", at_work());
+            world.dispatch.begin();
+            world.polecat("first", status("Idle", json!([]), &["Queued"]));
+            world.polecat("second", status("Idle", json!([]), &["Queued"]));
+            leave(&world);
+            world.deliver(Event::Delete(Polecat::clone(&named("works", json!({})))));
+            assert_eq!(world.triggered(), ["second"]);
+        }
+    }
+
+    #[test]
+    fn a_parked_polecat_lends_its_slot_and_one_whose_rig_says_so_waits() {
+        let mut world = World::new();
+        // It has been parked for months.
+        world.polecat("parked", status("Working", json!([{"number": 1}]), &["Parked"]));
+        world.dispatch.begin();
+        world.polecat("waits", status("Idle", json!([]), &["Queued"]));
+        assert!(world.triggered().is_empty());
+        world.dispatch.standing(&Key::new("town", "parked"));
+        assert_eq!(world.triggered(), ["waits"]);
+        let mut rig = Rig::clone(&testing::rig());
+        rig.spec.suspend = Suspend::Dispatch;
+        let rigs = world.caches.rigs.clone();
+        rigs.deliver(&rigs.scopes()[0], Event::Apply(rig.clone()));
+        assert_eq!(
+            world.dispatch.ask(&named("third", json!({}))),
+            Some(Bound::Closed)
+        );
+        world.polecat("waits", done());
+        assert!(world.triggered().is_empty());
+        rigs.deliver(&rigs.scopes()[0], Event::Delete(rig));
+        assert_eq!(world.triggered(), ["third"]);
+    }
+}
