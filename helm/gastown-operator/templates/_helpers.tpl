@@ -31,11 +31,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{/* The reference of an image: a digest goes before a tag, and a tag before the version. */}}
+{{/*
+The reference of an image: its digest, else that of its tag, else the tag. The chart of a release knows the digests of that
+release's tags (files/images.json), so that no tag which moves, in the registry or in a mirror, changes what runs. A tag of
+another release, or of an image of one's own, has none there.
+*/}}
 {{- define "gastown.image" -}}
-{{- if .image.digest -}}
-{{ .image.repository }}@{{ .image.digest }}
+{{- $tag := .image.tag | default .version -}}
+{{- $pinned := .files.Get "files/images.json" | default "{}" | fromJson -}}
+{{- with .image.digest | default (dig .name $tag "" $pinned) -}}
+{{ $.image.repository }}@{{ . }}
 {{- else -}}
-{{ .image.repository }}:{{ .image.tag | default .version }}
+{{ .image.repository }}:{{ $tag }}
 {{- end -}}
 {{- end -}}

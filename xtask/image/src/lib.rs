@@ -60,15 +60,20 @@ impl Name {
         }
     }
 
-    /// Registry and path under which the image is published, from `images/names.toml`.
+    /// Registry and path under which the image is published.
     pub fn repository(self) -> Result<String> {
-        let file = workspace::root().join("images/names.toml");
-        let mut names: std::collections::BTreeMap<String, String> =
-            toml::from_str(&fs_err::read_to_string(&file)?)?;
-        names
-            .remove(self.as_str())
-            .with_context(|| format!("{} names no {self:?}", file.display()))
+        repository(self.as_str())
     }
+}
+
+/// Registry and path under which an image, the chart or the definitions are published, from `images/names.toml`.
+pub fn repository(name: &str) -> Result<String> {
+    let file = workspace::root().join("images/names.toml");
+    let mut names: std::collections::BTreeMap<String, String> =
+        toml::from_str(&fs_err::read_to_string(&file)?)?;
+    names
+        .remove(name)
+        .with_context(|| format!("{} names no {name:?}", file.display()))
 }
 
 impl fmt::Display for Name {

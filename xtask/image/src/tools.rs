@@ -26,6 +26,7 @@ pub enum Tool {
     Kind,
     Helm,
     Cosign,
+    Registry,
     Pause,
 }
 
@@ -46,6 +47,7 @@ pub enum Module {
     Kind,
     Helm,
     Cosign,
+    Distribution,
 }
 
 impl Tool {
@@ -55,6 +57,7 @@ impl Tool {
             Self::Kind => Source::Go(Module::Kind),
             Self::Helm => Source::Go(Module::Helm),
             Self::Cosign => Source::Go(Module::Cosign),
+            Self::Registry => Source::Go(Module::Distribution),
             Self::Pause => Source::Pause,
             Self::KubeApiserver
             | Self::KubeControllerManager
@@ -82,6 +85,7 @@ impl Tool {
             Self::Kind => "kind",
             Self::Helm => "helm",
             Self::Cosign => "cosign",
+            Self::Registry => "registry",
             Self::Pause => "pause",
         }
     }
@@ -95,6 +99,7 @@ impl Module {
             Self::Kind => "kind",
             Self::Helm => "helm",
             Self::Cosign => "cosign",
+            Self::Distribution => "distribution",
         }
     }
 
@@ -106,6 +111,7 @@ impl Module {
             Self::Kind => "sigs.k8s.io/kind",
             Self::Helm => "helm.sh/helm/v4",
             Self::Cosign => "github.com/sigstore/cosign/v3",
+            Self::Distribution => "github.com/distribution/distribution/v3",
         }
     }
 
@@ -113,13 +119,13 @@ impl Module {
     fn packages(self) -> &'static str {
         match self {
             Self::Coredns => ".",
-            Self::Kubernetes | Self::Kind | Self::Helm | Self::Cosign => "tool",
+            Self::Kubernetes | Self::Kind | Self::Helm | Self::Cosign | Self::Distribution => "tool",
         }
     }
 
     fn folder(self) -> PathBuf {
         let parent = match self {
-            Self::Cosign => "release/tools",
+            Self::Cosign | Self::Distribution => "release/tools",
             Self::Kubernetes | Self::Coredns | Self::Kind | Self::Helm => "tests/cluster",
         };
         workspace::root().join(parent).join(self.name())
@@ -150,7 +156,7 @@ impl Module {
         let sums = fs_err::read_to_string(self.folder().join("go.sum"))?;
         let program = match self {
             Self::Coredns => fs_err::read_to_string(self.folder().join("main.go"))?,
-            Self::Kubernetes | Self::Kind | Self::Helm | Self::Cosign => String::new(),
+            Self::Kubernetes | Self::Kind | Self::Helm | Self::Cosign | Self::Distribution => String::new(),
         };
         Ok(key(&[
             &program,

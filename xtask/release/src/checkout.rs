@@ -12,10 +12,11 @@ pub struct Checkout {
     pub source: String,
     pub commit: String,
     pub epoch: u64,
-    /// Hashes of what is committed, with what is not: of the programs' sources, of the images', of this pipeline,
-    /// and of the changelog.
+    /// Hashes of what is committed, with what is not: of the programs' sources, of the images', of the chart and the
+    /// definitions, of this pipeline, and of the changelog.
     pub programs: String,
     pub images: String,
+    pub artefacts: String,
     pub pipeline: String,
     pub changelog: String,
     /// Whether something is not committed.
@@ -49,6 +50,7 @@ impl Checkout {
             commit,
             programs: state(&[&programs[..], &settings].concat())?,
             images: state(&["images", "LICENSE"])?,
+            artefacts: state(&["helm", "templates", "LICENSE"])?,
             pipeline: state(&["xtask", "release", "sbom"])?,
             changelog: state(&["CHANGELOG.md"])?,
             is_dirty: !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty(),

@@ -1,6 +1,7 @@
 //! Bills of materials, and beside each the materials that the provenance names.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -11,7 +12,7 @@ use crate::dependencies::Graph;
 use crate::layout::digest;
 use crate::pipeline::{Release, timestamp};
 use crate::plan::{IMAGES, PLUGIN, PROGRAMS, Target};
-use crate::sbom::{self, Artefact};
+use crate::sbom::{self, Artefact, Class};
 use crate::statement::Material;
 use crate::vex;
 
@@ -32,37 +33,39 @@ impl Release {
                 name,
                 version: version.clone(),
                 digest,
-                edition: target.edition,
-                is_image: false,
+                class: Class::Program,
+                edition: Some(target.edition),
                 created: created.clone(),
                 crates: graph.of(program)?,
-                debian: Vec::new(),
-                npm: Vec::new(),
+                ..Artefact::default()
             })
         };
         for name in IMAGES {
             let image = self.built(name, target)?;
             let definition = Definition::load(name)?;
             let mut artefact = artefact(image.name, image.digest, &definition.binary.package)?;
-            artefact.is_image = true;
+            artefact.class = Class::Image;
             artefact.debian = lock.packages_of(name)?;
             let npm = definition.npm.keys().map(|package| lock.npm_package(package));
             artefact.npm = npm.collect::<Result<_>>()?;
-            self.write_bom(target, name.as_str(), &artefact, &sums)?;
+            let materials = materials(&artefact, &sums);
+            self.write_bill(&target.boms(), name.as_str(), &artefact, &materials)?;
         }
         let plugin = fs_err::read(self.folder.join(target.programs()).join(PLUGIN))?;
         let artefact = artefact(target.plugin(), digest(&plugin), PLUGIN)?;
-        self.write_bom(target, PLUGIN, &artefact, &sums)
+        let materials = materials(&artefact, &sums);
+        self.write_bill(&target.boms(), PLUGIN, &artefact, &materials)
     }
 
-    fn write_bom(
+    /// Writes the bills of an artefact into `folder`, which is below that of the release, and what the provenance names.
+    pub fn write_bill(
         &self,
-        target: Target,
+        folder: &Path,
         name: &str,
         artefact: &Artefact<'_>,
-        sums: &BTreeMap<(String, String), String>,
+        materials: &[Material],
     ) -> Result<()> {
-        let folder = self.folder.join(target.boms());
+        let folder = self.folder.join(folder);
         let write = |end: &str, value: &Value| {
             let text = format!("{value:#}\n");
             workspace::write_whole(&folder.join(format!("{name}.{end}.json")), text.as_bytes())
@@ -73,11 +76,12 @@ impl Release {
         }
         write("cdx", &artefact.cyclonedx()?)?;
         write("spdx", &artefact.spdx())?;
-        write("materials", &json!(materials(artefact, sums)))
+        write("materials", &json!(materials))
     }
 
-    pub fn bom(&self, target: Target, name: &str, end: &str) -> Result<Value> {
-        let file = self.folder.join(target.boms()).join(format!("{name}.{end}.json"));
+    /// What [`Self::write_bill`] has written: `cdx`, `spdx`, `materials`.
+    pub fn bill(&self, folder: &Path, name: &str, end: &str) -> Result<Value> {
+        let file = self.folder.join(folder).join(format!("{name}.{end}.json"));
         serde_json::from_slice(&fs_err::read(&file)?).with_context(|| format!("{file:?} is damaged"))
     }
 }

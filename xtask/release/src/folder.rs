@@ -10,7 +10,7 @@ use crate::keys::Verifier;
 use crate::layout::Layout;
 use crate::verify;
 
-/// An image of the release, as `images.json` lists it.
+/// An image of the release as `images.json` lists it, or another artefact as `artefacts.json` does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shipped {
     /// Registry and path.
@@ -19,10 +19,20 @@ pub struct Shipped {
     pub name: String,
     /// Tags, the most precise first.
     pub tags: Vec<String>,
-    pub edition: String,
-    /// `sha256:…` of the index.
+    /// The cryptography of its programs, if it has any.
+    pub edition: Option<String>,
+    /// `sha256:…` of the index, or of the manifest where there is none.
     pub digest: String,
     pub platforms: Vec<Platform>,
+}
+
+impl Shipped {
+    /// Its package URL.
+    pub fn purl(&self) -> String {
+        let name = self.repository.rsplit('/').next().unwrap_or(&self.repository);
+        let digest = self.digest.replace(':', "%3A");
+        format!("pkg:oci/{name}@{digest}?repository_url={}", self.repository)
+    }
 }
 
 /// An image for one platform.
@@ -43,7 +53,7 @@ pub fn everything(folder: &Path, verifier: &Verifier) -> Result<Vec<String>> {
         for found in verify::image(&layout, &image.tags[0], verifier, verify::Depth::Layers)? {
             ensure!(
                 found.digest == image.digest || image.platforms.iter().any(|one| one.digest == found.digest),
-                "{} has manifest {}, which images.json does not list",
+                "{} has manifest {}, which neither images.json nor artefacts.json lists",
                 image.repository,
                 found.digest
             );
@@ -77,9 +87,20 @@ fn check_sums(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The images of a release.
+pub fn images(folder: &Path) -> Result<Vec<Shipped>> {
+    list(&folder.join("images.json"))
+}
+
+/// The images and the other artefacts of a release.
 pub fn shipped(folder: &Path) -> Result<Vec<Shipped>> {
-    let file = folder.join("images.json");
-    serde_json::from_slice(&fs_err::read(&file)?).with_context(|| format!("{file:?} is damaged"))
+    let mut all = images(folder)?;
+    all.extend(list(&folder.join("artefacts.json"))?);
+    Ok(all)
+}
+
+fn list(file: &Path) -> Result<Vec<Shipped>> {
+    serde_json::from_slice(&fs_err::read(file)?).with_context(|| format!("{file:?} is damaged"))
 }
 
 /// A copy of a layout.

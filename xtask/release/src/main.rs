@@ -1,5 +1,6 @@
 //! `cargo xtask release`: from a commit to signed images and files, and how anyone verifies them.
 
+mod artefacts;
 mod attach;
 mod bundle;
 mod checkout;

@@ -82,7 +82,7 @@ mod tests {
             repository: "x/operator".to_owned(),
             name: "operator".to_owned(),
             tags: vec!["0.6.0".to_owned(), "latest".to_owned()],
-            edition: "community".to_owned(),
+            edition: Some("community".to_owned()),
             digest: "sha256:ab".to_owned(),
             platforms: vec![Platform {
                 architecture: "amd64".to_owned(),

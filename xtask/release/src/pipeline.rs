@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use xtask_image::jobs::{self, Ended, Job};
 use xtask_image::{BuiltImage, Name, Profile, Variant, variant, workspace};
 
+use crate::artefacts::Kind;
 use crate::folder::{Platform, Shipped, everything, names, shipped};
 use crate::keys::{Signer, Verifier};
 use crate::layout::{INDEX, Layout, digest};
@@ -48,6 +49,7 @@ impl Release {
             Act::Images(target) => once(&step.key, &|| self.images(*target)),
             Act::Boms(target) => once(&step.key, &|| self.boms(*target)),
             Act::Indexes => once(&step.key, &|| self.indexes()),
+            Act::Artefacts => once(&step.key, &|| self.artefacts()),
             Act::Files => once(&step.key, &|| self.files()),
             Act::Notes => once(&step.key, &|| self.notes()),
             Act::Sign => {
@@ -130,7 +132,7 @@ impl Release {
                     repository: name.repository()?,
                     name: name.as_str().to_owned(),
                     tags,
-                    edition: edition.as_str().to_owned(),
+                    edition: Some(edition.as_str().to_owned()),
                     digest: index.digest,
                     platforms,
                 });
@@ -160,6 +162,10 @@ impl Release {
                     .join(format!("{PLUGIN}.{end}.json"));
                 fs_err::copy(from, folder.join(format!("{name}.{end}.json")))?;
             }
+        }
+        for kind in Kind::ALL {
+            let name = kind.archive(&self.plan.version);
+            fs_err::copy(self.folder.join("artefacts").join(&name), folder.join(&name))?;
         }
         let line = |name: &String| -> Result<String> {
             let hash = Sha256::digest(fs_err::read(folder.join(name))?);
@@ -191,17 +197,22 @@ impl Release {
             .registry
             .as_deref()
             .context("there is no registry to push to")?;
-        for name in IMAGES {
-            let layout = Layout::open(&self.folder.join("images").join(name.as_str()))?;
-            Repository::open(&pushed_name(registry, &name.repository()?))?.push(&layout)?;
+        let mut pushed = Vec::new();
+        for one in shipped(&self.folder)? {
+            if pushed.contains(&one.name) {
+                continue;
+            }
+            let layout = Layout::open(&self.folder.join("images").join(&one.name))?;
+            Repository::open(&pushed_name(registry, &one.repository))?.push(&layout)?;
+            pushed.push(one.name);
         }
         Ok(())
     }
 }
 
-/// `HOST/PATH/image` for an image whose own name is `elsewhere/image`.
+/// `HOST/PATH/NAME` for something that is published as `ghcr.io/OWNER/NAME`, where the name may have several parts.
 pub fn pushed_name(registry: &str, name: &str) -> String {
-    format!("{registry}/{}", name.rsplit('/').next().unwrap_or(name))
+    format!("{registry}/{}", name.splitn(3, '/').last().unwrap_or(name))
 }
 
 /// RFC 3339.
@@ -210,4 +221,22 @@ pub fn timestamp(epoch: u64) -> Result<String> {
     Ok(jiff::Timestamp::from_second(second)
         .context("the commit's time is out of range")?
         .to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chart_is_pushed_beside_the_image_of_the_same_name() {
+        let at = |name| pushed_name("localhost:5000/team", name);
+        assert_eq!(
+            at("ghcr.io/boshu2/gastown-operator"),
+            "localhost:5000/team/gastown-operator"
+        );
+        assert_eq!(
+            at("ghcr.io/boshu2/charts/gastown-operator"),
+            "localhost:5000/team/charts/gastown-operator"
+        );
+    }
 }

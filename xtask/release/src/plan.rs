@@ -87,15 +87,17 @@ pub enum Act {
     Boms(Target),
     /// One layout for each image, with an index for each edition.
     Indexes,
+    /// The chart and the definitions.
+    Artefacts,
     /// The files to download, with their checksums.
     Files,
     /// The release notes.
     Notes,
-    /// Sign and attest images and files. The only job that reads the key; it runs nothing that was built.
+    /// Sign and attest images, artefacts and files. The only job that reads the key; it runs nothing that was built.
     Sign,
     /// Verify everything in the folder.
     Verify,
-    /// Push images and what is attached to them.
+    /// Push images and artefacts, and what is attached to them.
     Push,
 }
 
@@ -245,8 +247,19 @@ impl Plan {
     fn add_release(&mut self, checkout: &Checkout, boms: &[&'static str]) {
         let outputs = vec!["unsigned".into(), "images.json".into()];
         self.add(checkout, "indexes", Act::Indexes, boms, &[], outputs);
-        self.add(checkout, "files", Act::Files, boms, &[], vec!["files".into()]);
-        let both = ["indexes", "files"];
+        let outputs = vec!["artefacts".into(), "artefacts.json".into()];
+        let inputs = ["artefacts", "commit"];
+        self.add(
+            checkout,
+            "artefacts",
+            Act::Artefacts,
+            &["indexes"],
+            &inputs,
+            outputs,
+        );
+        let needs: Vec<_> = boms.iter().copied().chain(["artefacts"]).collect();
+        self.add(checkout, "files", Act::Files, &needs, &[], vec!["files".into()]);
+        let both = ["indexes", "artefacts", "files"];
         let outputs = vec!["notes.md".into()];
         self.add(checkout, "notes", Act::Notes, &both, &["changelog"], outputs);
         let outputs = vec!["images".into(), "signatures".into(), "cosign.pub".into()];
@@ -269,6 +282,7 @@ impl Plan {
         let value = |input: &&'static str| match *input {
             "sources" => checkout.programs.clone(),
             "images" => checkout.images.clone(),
+            "artefacts" => checkout.artefacts.clone(),
             "changelog" => checkout.changelog.clone(),
             "commit" => checkout.commit.clone(),
             "profile" if self.is_dev => "dev".to_owned(),
@@ -334,6 +348,7 @@ mod tests {
             epoch: 1_700_000_000,
             programs: "p".to_owned(),
             images: "i".to_owned(),
+            artefacts: "a".to_owned(),
             pipeline: "x".to_owned(),
             changelog: "c".to_owned(),
             is_dirty: false,
@@ -375,8 +390,13 @@ mod tests {
             again.iter().all(|name| !name.starts_with("programs")),
             "{again:?}"
         );
-        // Images, bills, and the five jobs that need them.
-        assert_eq!(again.len(), 4 + 4 + 5, "{again:?}");
+        // Images, bills, and the six jobs that need them.
+        assert_eq!(again.len(), 4 + 4 + 6, "{again:?}");
+        let chart = Checkout {
+            artefacts: "other".to_owned(),
+            ..checkout()
+        };
+        assert_eq!(changed(&chart), ["artefacts", "files", "notes", "sign", "verify"]);
         let changelog = Checkout {
             changelog: "other".to_owned(),
             ..checkout()

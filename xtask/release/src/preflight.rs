@@ -187,6 +187,7 @@ mod tests {
             epoch: 0,
             programs: String::new(),
             images: String::new(),
+            artefacts: String::new(),
             pipeline: String::new(),
             changelog: String::new(),
             is_dirty: false,

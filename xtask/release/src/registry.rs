@@ -294,6 +294,8 @@ fn parse_credentials(config: &Value, host: &str) -> Result<RegistryAuth> {
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+pub mod real;
 
 #[cfg(test)]
 mod tests {

@@ -21,24 +21,39 @@ use serde_json::{Value, json};
 use xtask_image::{Edition, NpmPackage, Package};
 
 use crate::dependencies::{Graph, Id, is_linked};
+use crate::folder::Shipped;
+
+/// What kind of thing a bill of materials is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Class {
+    /// A container image.
+    #[default]
+    Image,
+    /// A program.
+    Program,
+    /// An archive of files in a registry: the chart, the definitions.
+    Archive,
+}
 
 /// What a bill of materials is of.
+#[derive(Default)]
 pub struct Artefact<'a> {
     /// Its name: a repository or a file.
     pub name: String,
     pub version: String,
     /// `sha256:…`
     pub digest: String,
-    /// The cryptography of its programs.
-    pub edition: Edition,
-    /// Whether it is a container image or a program.
-    pub is_image: bool,
+    pub class: Class,
+    /// The cryptography of its programs, if it has any.
+    pub edition: Option<Edition>,
     /// RFC 3339, of the commit.
     pub created: String,
     /// Its crates, those included of which nothing is linked.
     pub crates: Graph,
     pub debian: Vec<&'a Package>,
     pub npm: Vec<&'a NpmPackage>,
+    /// The images that it names by digest.
+    pub images: Vec<&'a Shipped>,
 }
 
 /// A component of an artefact, before either format.
@@ -95,7 +110,7 @@ impl Artefact<'_> {
             } else {
                 "crates.io"
             },
-            is_linked: is_linked(self.edition, &id.0),
+            is_linked: self.edition.is_none_or(|edition| is_linked(edition, &id.0)),
             uses: one.uses.iter().map(crate_purl).collect(),
         });
         let debian = self.debian.iter().map(|package| Part {
@@ -118,17 +133,26 @@ impl Artefact<'_> {
             is_linked: true,
             uses: Vec::new(),
         });
-        crates.chain(debian).chain(npm).collect()
+        let images = self.images.iter().map(|image| Part {
+            purl: image.purl(),
+            name: image.repository.clone(),
+            version: image.tags.first().cloned().unwrap_or_default(),
+            license: Some("Apache-2.0".to_owned()),
+            sha256: Some(image.digest.trim_start_matches("sha256:").to_owned()),
+            supplier: "gastown-operator",
+            is_linked: true,
+            uses: Vec::new(),
+        });
+        crates.chain(debian).chain(npm).chain(images).collect()
     }
 
     /// The artefact's package URL.
     pub fn purl(&self) -> String {
         let name = self.name.rsplit('/').next().unwrap_or(&self.name);
         let digest = self.digest.replace(':', "%3A");
-        if self.is_image {
-            format!("pkg:oci/{name}@{digest}?repository_url={}", self.name)
-        } else {
-            format!("pkg:generic/{name}@{}?checksum={}", self.version, self.digest)
+        match self.class {
+            Class::Image | Class::Archive => format!("pkg:oci/{name}@{digest}?repository_url={}", self.name),
+            Class::Program => format!("pkg:generic/{name}@{}?checksum={}", self.version, self.digest),
         }
     }
 
@@ -138,8 +162,8 @@ impl Artefact<'_> {
     }
 
     /// The module that does the cryptography, by name and version.
-    fn module(&self) -> Result<(&'static str, String)> {
-        let (name, package) = match self.edition {
+    fn module(&self, edition: Edition) -> Result<(&'static str, String)> {
+        let (name, package) = match edition {
             Edition::Community => ("AWS-LC", "aws-lc-sys"),
             Edition::Fips => ("AWS-LC FIPS", "aws-lc-fips-sys"),
         };
@@ -157,7 +181,10 @@ impl Artefact<'_> {
 
     /// The bill in `CycloneDX` 1.6.
     pub fn cyclonedx(&self) -> Result<Value> {
-        let module = self.module()?;
+        let module = self
+            .edition
+            .map(|edition| self.module_asset(edition))
+            .transpose()?;
         let bom = self.bom()?;
         let outcome = bom.validate_version(SpecVersion::V1_5);
         ensure!(
@@ -169,15 +196,15 @@ impl Artefact<'_> {
         bom.output_as_json_v1_5(&mut text)
             .with_context(|| format!("failed to write the bill of {}", self.name))?;
         let mut document: Value = serde_json::from_slice(&text)?;
-        self.lift(&mut document, module)?;
+        Self::lift(&mut document, module)?;
         Ok(document)
     }
 
     fn bom(&self) -> Result<Bom> {
-        let class = if self.is_image {
-            Classification::Container
-        } else {
-            Classification::Application
+        let class = match self.class {
+            Class::Image => Classification::Container,
+            Class::Program => Classification::Application,
+            Class::Archive => Classification::Data,
         };
         let reference = self.reference();
         let mut own = Component::new(class, &self.name, &self.version, Some(reference.clone()));
@@ -219,7 +246,7 @@ impl Artefact<'_> {
     }
 
     /// Adds what 1.6 has and 1.5 has not.
-    fn lift(&self, document: &mut Value, (name, version): (&str, String)) -> Result<()> {
+    fn lift(document: &mut Value, module: Option<Value>) -> Result<()> {
         document["specVersion"] = "1.6".into();
         document["$schema"] = "http://cyclonedx.org/schema/bom-1.6.schema.json".into();
         let components = document["components"]
@@ -232,6 +259,14 @@ impl Artefact<'_> {
                 license["acknowledgement"] = "declared".into();
             }
         }
+        components.extend(module);
+        document.sort_all_objects();
+        Ok(())
+    }
+
+    /// The component that stands for the module.
+    fn module_asset(&self, edition: Edition) -> Result<Value> {
+        let (name, version) = self.module(edition)?;
         let mut module = json!({
             "type": "cryptographic-asset", "bom-ref": "crypto-module", "name": name, "version": version,
             "cryptoProperties": { "assetType": "algorithm", "algorithmProperties": {
@@ -239,15 +274,13 @@ impl Artefact<'_> {
                 "implementationPlatform": "generic",
             } },
         });
-        if self.edition == Edition::Fips {
+        if edition == Edition::Fips {
             // The crate of version 0.13.11 is the module of this version, byte for byte.
             module["version"] = "3.1.0".into();
             module["cryptoProperties"]["algorithmProperties"]["certificationLevel"] = json!(["fips140-3-l1"]);
             module["properties"] = json!([{ "name": "gastown:cmvp-certificate", "value": "5314" }]);
         }
-        components.push(module);
-        document.sort_all_objects();
-        Ok(())
+        Ok(module)
     }
 
     /// The bill in SPDX 2.3.
@@ -407,12 +440,12 @@ mod tests {
             name: "x/operator".to_owned(),
             version: "0.5.0".to_owned(),
             digest: format!("sha256:{}", "0123456789abcdef".repeat(4)),
-            edition: Edition::Fips,
-            is_image: true,
+            class: Class::Image,
+            edition: Some(Edition::Fips),
             created: "2026-01-02T03:04:05Z".to_owned(),
             crates: graph(),
             debian: vec![package],
-            npm: Vec::new(),
+            ..Artefact::default()
         }
     }
 

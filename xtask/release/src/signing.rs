@@ -1,9 +1,12 @@
 //! The job that signs: it reads what other jobs have left, and runs nothing of it.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 use serde_json::json;
 use xtask_image::workspace;
 
+use crate::artefacts::{BILLS, Kind};
 use crate::folder::{self, Shipped, names};
 use crate::keys::Signer;
 use crate::layout::{Descriptor, Layout, digest};
@@ -15,17 +18,38 @@ use crate::{attach, bundle, statement, verify};
 impl Release {
     pub fn sign(&self, signer: &Signer) -> Result<()> {
         workspace::write_whole(&self.folder.join("cosign.pub"), signer.public().as_bytes())?;
-        let created = timestamp(self.plan.epoch)?;
+        let shipped = folder::shipped(&self.folder)?;
         for name in IMAGES {
-            let (from, to) = (self.folder.join("unsigned"), self.folder.join("images"));
-            let layout = folder::copy(&from.join(name.as_str()), &to.join(name.as_str()))?;
-            for image in folder::shipped(&self.folder)?
-                .iter()
-                .filter(|image| image.name == name.as_str())
-            {
-                self.sign_image(&layout, signer, image, &created)?;
+            let layout = self.copied("unsigned", name.as_str())?;
+            for image in shipped.iter().filter(|image| image.name == name.as_str()) {
+                self.sign_image(&layout, signer, image)?;
             }
         }
+        for kind in Kind::ALL {
+            let layout = self.copied("artefacts", kind.as_str())?;
+            for artefact in shipped.iter().filter(|one| one.name == kind.as_str()) {
+                let bills = Path::new(BILLS);
+                self.sign_manifest(
+                    &layout,
+                    signer,
+                    artefact,
+                    &tagged(&layout, artefact)?,
+                    bills,
+                    &self.plan.targets,
+                )?;
+            }
+        }
+        self.sign_files(signer)
+    }
+
+    fn copied(&self, from: &str, name: &str) -> Result<Layout> {
+        folder::copy(
+            &self.folder.join(from).join(name),
+            &self.folder.join("images").join(name),
+        )
+    }
+
+    fn sign_files(&self, signer: &Signer) -> Result<()> {
         let (from, to) = (self.folder.join("files"), self.folder.join("signatures"));
         if to.exists() {
             fs_err::remove_dir_all(&to)?;
@@ -34,66 +58,36 @@ impl Release {
             let bundle = bundle::of_blob(signer, &fs_err::read(from.join(&name))?)?;
             workspace::write_whole(&verify::bundle_of(&to.join(&name)), &serde_json::to_vec(&bundle)?)?;
         }
-        for target in &self.plan.targets {
-            let name = target.plugin();
+        let provenance = |name: String, bills: &Path, of: &str, targets: &[Target]| -> Result<()> {
             let subject = Subject {
                 digest: digest(&fs_err::read(from.join(&name))?),
                 name: name.clone(),
             };
-            let materials = self.materials(*target, PLUGIN)?;
-            let statement = statement::provenance(&subject, &self.build(&[*target], materials)?);
-            let bundle = bundle::of_statement(signer, &statement)?;
+            let build = self.build(targets, self.materials(bills, of)?)?;
+            let bundle = bundle::of_statement(signer, &statement::provenance(&subject, &build))?;
             let file = to.join(format!("{name}.provenance.sigstore.json"));
-            workspace::write_whole(&file, &serde_json::to_vec(&bundle)?)?;
+            workspace::write_whole(&file, &serde_json::to_vec(&bundle)?)
+        };
+        for target in &self.plan.targets {
+            provenance(target.plugin(), &target.boms(), PLUGIN, &[*target])?;
+        }
+        for kind in Kind::ALL {
+            let name = kind.archive(&self.plan.version);
+            provenance(name, BILLS.as_ref(), kind.as_str(), &self.plan.targets)?;
         }
         Ok(())
     }
 
-    fn sign_image(&self, layout: &Layout, signer: &Signer, image: &Shipped, created: &str) -> Result<()> {
-        let targets: Vec<_> = self
-            .plan
-            .targets
-            .iter()
-            .copied()
-            .filter(|target| target.edition.as_str() == image.edition)
-            .collect();
-        let index = layout
-            .tagged(&image.tags[0])?
-            .with_context(|| format!("the layout has no tag {:?}", image.tags[0]))?;
+    fn sign_image(&self, layout: &Layout, signer: &Signer, image: &Shipped) -> Result<()> {
+        let is_of = |target: &Target| image.edition.as_deref() == Some(target.edition.as_str());
+        let targets: Vec<_> = self.plan.targets.iter().copied().filter(is_of).collect();
+        let index = tagged(layout, image)?;
         let manifests: Vec<Descriptor> =
             serde_json::from_value(layout.manifest(&index.digest)?["manifests"].take())?;
         let mut all = Vec::new();
         for (target, manifest) in targets.iter().zip(&manifests) {
-            let materials = self.materials(*target, &image.name)?;
-            all.extend(materials.clone());
-            let subject = Subject {
-                name: image.repository.clone(),
-                digest: manifest.digest.clone(),
-            };
-            let mut statements = vec![
-                statement::new(&subject, statement::COSIGN_SIGN, &json!({})),
-                statement::provenance(&subject, &self.build(&[*target], materials)?),
-                statement::new(
-                    &subject,
-                    statement::CYCLONEDX,
-                    &self.bom(*target, &image.name, "cdx")?,
-                ),
-                statement::new(
-                    &subject,
-                    statement::SPDX,
-                    &self.bom(*target, &image.name, "spdx")?,
-                ),
-            ];
-            if self
-                .folder
-                .join(target.boms())
-                .join(format!("{}.vex.json", image.name))
-                .exists()
-            {
-                let vex = self.bom(*target, &image.name, "vex")?;
-                statements.push(statement::new(&subject, statement::OPENVEX, &vex));
-            }
-            attach::sign(layout, signer, &image.repository, manifest, &statements, created)?;
+            all.extend(self.materials(&target.boms(), &image.name)?);
+            self.sign_manifest(layout, signer, image, manifest, &target.boms(), &[*target])?;
         }
         all.sort();
         all.dedup();
@@ -105,11 +99,62 @@ impl Release {
             statement::new(&subject, statement::COSIGN_SIGN, &json!({})),
             statement::provenance(&subject, &self.build(&targets, all)?),
         ];
-        attach::sign(layout, signer, &image.repository, &index, &statements, created)
+        attach::sign(
+            layout,
+            signer,
+            &image.repository,
+            &index,
+            &statements,
+            &self.created()?,
+        )
     }
 
-    fn materials(&self, target: Target, name: &str) -> Result<Vec<Material>> {
-        serde_json::from_value(self.bom(target, name, "materials")?).context("a list of materials is damaged")
+    /// Signs the manifest of an image or of another artefact, and attests what is known of it.
+    fn sign_manifest(
+        &self,
+        layout: &Layout,
+        signer: &Signer,
+        shipped: &Shipped,
+        manifest: &Descriptor,
+        bills: &Path,
+        targets: &[Target],
+    ) -> Result<()> {
+        let subject = Subject {
+            name: shipped.repository.clone(),
+            digest: manifest.digest.clone(),
+        };
+        let bill = |end| self.bill(bills, &shipped.name, end);
+        let materials = self.materials(bills, &shipped.name)?;
+        let mut statements = vec![
+            statement::new(&subject, statement::COSIGN_SIGN, &json!({})),
+            statement::provenance(&subject, &self.build(targets, materials)?),
+            statement::new(&subject, statement::CYCLONEDX, &bill("cdx")?),
+            statement::new(&subject, statement::SPDX, &bill("spdx")?),
+        ];
+        if self
+            .folder
+            .join(bills)
+            .join(format!("{}.vex.json", shipped.name))
+            .exists()
+        {
+            statements.push(statement::new(&subject, statement::OPENVEX, &bill("vex")?));
+        }
+        attach::sign(
+            layout,
+            signer,
+            &shipped.repository,
+            manifest,
+            &statements,
+            &self.created()?,
+        )
+    }
+
+    fn created(&self) -> Result<String> {
+        timestamp(self.plan.epoch)
+    }
+
+    fn materials(&self, bills: &Path, name: &str) -> Result<Vec<Material>> {
+        serde_json::from_value(self.bill(bills, name, "materials")?).context("a list of materials is damaged")
     }
 
     fn build(&self, targets: &[Target], materials: Vec<Material>) -> Result<Build> {
@@ -129,6 +174,14 @@ impl Release {
             finished: jiff::Timestamp::now().to_string(),
         })
     }
+}
+
+/// The manifest or index that the first tag of what is shipped names.
+fn tagged(layout: &Layout, shipped: &Shipped) -> Result<Descriptor> {
+    let tag = &shipped.tags[0];
+    layout
+        .tagged(tag)?
+        .with_context(|| format!("the layout has no tag {tag:?}"))
 }
 
 fn toolchain() -> Result<String> {

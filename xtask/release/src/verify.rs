@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::artefacts;
 use crate::attach::{self, ENVELOPE, PREDICATE_TYPE, SIGNATURE, SIMPLE_SIGNING};
 use crate::bundle;
 use crate::keys::Verifier;
@@ -17,7 +18,7 @@ use crate::statement::{self, COSIGN_SIGN, CYCLONEDX, OPENVEX, PROVENANCE, SPDX};
 pub struct Verified {
     /// `sha256:…`
     pub digest: String,
-    /// `linux/amd64`, or `index`.
+    /// `linux/amd64`, `index`, `chart`, or the type of another artefact.
     pub platform: String,
     /// Types of its signed statements, sorted.
     pub statements: Vec<String>,
@@ -62,16 +63,17 @@ fn short(kind: &str) -> &str {
     }
 }
 
-/// Verifies the image with this tag: its index, and the manifest of each platform.
+/// Verifies what has this tag: the index of an image and the manifest of each platform, or the manifest of another artefact.
 pub fn image(layout: &Layout, tag: &str, verifier: &Verifier, depth: Depth) -> Result<Vec<Verified>> {
     let index = layout
         .tagged(tag)?
         .with_context(|| format!("there is no image with tag {tag:?}"))?;
-    ensure!(index.media_type == INDEX, "tag {tag:?} names no index");
-    let manifests: Vec<Descriptor> =
-        serde_json::from_value(layout.manifest(&index.digest)?["manifests"].take())
+    let mut manifests: Vec<Descriptor> = Vec::new();
+    if index.media_type == INDEX {
+        manifests = serde_json::from_value(layout.manifest(&index.digest)?["manifests"].take())
             .with_context(|| format!("index {} is damaged", index.digest))?;
-    ensure!(!manifests.is_empty(), "index {} lists no image", index.digest);
+        ensure!(!manifests.is_empty(), "index {} lists no image", index.digest);
+    }
     let mut found = Vec::new();
     for manifest in std::iter::once(&index).chain(&manifests) {
         let what = || format!("manifest {} of {tag}", manifest.digest);
@@ -95,17 +97,12 @@ fn blobs(layout: &Layout, digest: &str) -> Result<()> {
 
 fn one(layout: &Layout, manifest: &Descriptor, verifier: &Verifier) -> Result<Verified> {
     simple_signature(layout, &manifest.digest, verifier)?;
-    let platform = match &manifest.platform {
-        None => "index".to_owned(),
-        Some(platform) => [&platform["os"], &platform["architecture"]]
-            .map(|part| part.as_str().unwrap_or("?"))
-            .join("/"),
-    };
+    let platform = what(layout, manifest)?;
     let statements = statements(layout, &manifest.digest, verifier)?;
     let kinds = |statement: &Value| statement["predicateType"].as_str().map(str::to_owned);
     let mut has: Vec<_> = statements.iter().filter_map(kinds).collect();
     has.sort();
-    let wanted: &[&str] = if manifest.platform.is_none() {
+    let wanted: &[&str] = if manifest.media_type == INDEX {
         &[COSIGN_SIGN, PROVENANCE]
     } else {
         &[COSIGN_SIGN, PROVENANCE, CYCLONEDX, SPDX]
@@ -133,6 +130,23 @@ fn one(layout: &Layout, manifest: &Descriptor, verifier: &Verifier) -> Result<Ve
         commit: text("/predicate/buildDefinition/resolvedDependencies/0/digest/gitCommit")
             .context("the provenance names no commit")?,
         builder: text("/predicate/runDetails/builder/id").context("the provenance names no builder")?,
+    })
+}
+
+/// What a manifest is of: `linux/amd64`, `index`, `chart`, or the type of another artefact.
+fn what(layout: &Layout, descriptor: &Descriptor) -> Result<String> {
+    if descriptor.media_type == INDEX {
+        return Ok("index".to_owned());
+    }
+    if let Some(platform) = &descriptor.platform {
+        let parts = [&platform["os"], &platform["architecture"]];
+        return Ok(parts.map(|part| part.as_str().unwrap_or("?")).join("/"));
+    }
+    let manifest = layout.manifest(&descriptor.digest)?;
+    let kinds = [&manifest["artifactType"], &manifest["config"]["mediaType"]];
+    Ok(match kinds.into_iter().find_map(Value::as_str) {
+        Some(artefacts::CHART) => "chart".to_owned(),
+        kind => kind.unwrap_or("?").to_owned(),
     })
 }
 
