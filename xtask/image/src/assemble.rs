@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::definition::Definition;
+use crate::definition::{Definition, NpmFiles};
 use crate::lock::Lock;
 use crate::oci::{Image, Parts};
 use crate::recipe::layer::{self, Layer};
@@ -96,7 +96,7 @@ impl Context {
     /// The layers of packages, and what each holds.
     fn foreign_layers(&self) -> Result<Vec<(Layer, &'static str)>> {
         let mut layers = vec![(self.packages_layer()?, "Debian packages")];
-        if !self.definition.npm.is_empty() {
+        if self.npm().next().is_some() {
             layers.push((self.npm_layer()?, "npm packages"));
         }
         Ok(layers)
@@ -112,7 +112,7 @@ impl Context {
             source: &self.source,
             edition: self.variant.edition,
             revision: self.variant.revision.as_deref(),
-            architecture: &self.lock.architecture,
+            architecture: self.variant.architecture.as_str(),
             epoch: self.lock.epoch,
         })?;
         let built = BuiltImage {
@@ -159,8 +159,12 @@ impl Context {
         Ok(hash.finish())
     }
 
+    fn npm(&self) -> impl Iterator<Item = (&str, &NpmFiles)> {
+        self.definition.npm(self.variant.architecture)
+    }
+
     fn packages_layer(&self) -> Result<Layer> {
-        let packages = self.lock.packages_of(self.name)?;
+        let packages = self.lock.packages_of(self.name, self.variant.architecture)?;
         let mut hash = Hash::new(&self.recipe);
         hash.add(self.lock.epoch.to_string());
         hash.add(format!("{packages:?}"));
@@ -172,19 +176,19 @@ impl Context {
         } = &self.definition;
         hash.add(format!("{account:?} {links:?} {mount_points:?}"));
         self.cached(&hash.finish(), || {
-            packages::tree(&self.lock, &packages, &self.definition)
+            packages::tree(&self.lock, &packages, &self.definition, self.variant.architecture)
         })
     }
 
     fn npm_layer(&self) -> Result<Layer> {
         let mut hash = Hash::new(&self.recipe);
         hash.add(self.lock.epoch.to_string());
-        for (name, files) in &self.definition.npm {
+        for (name, files) in self.npm() {
             hash.add(format!("{:?} {files:?}", self.lock.npm_package(name)?));
         }
         self.cached(&hash.finish(), || {
             let mut tree = Tree::default();
-            for (name, files) in &self.definition.npm {
+            for (name, files) in self.npm() {
                 tree.merge(npm::tree(self.lock.npm_package(name)?, files)?)?;
             }
             Ok(tree)

@@ -68,23 +68,20 @@ pub fn compile_fips() -> Result<Programs> {
     executables_of(cargo)
 }
 
-/// Compiles `binaries` for release in one build, so that each has the same features in every build.
+/// Compiles `binaries` for an edition and a platform in one build, so that each has the same features in every build.
 ///
 /// The libraries of both editions are compiled side by side into one folder; the programs of each have one of their own.
 pub fn compile_edition(
     binaries: &[&Binary],
+    profile: Profile,
     edition: Edition,
     architecture: Architecture,
 ) -> Result<Programs> {
     let target = workspace::target();
     let cargo = Command::new("cargo").current_dir(workspace::root());
     let mut cargo = cargo
-        .args([
-            "build",
-            "--locked",
-            "--message-format=json-render-diagnostics",
-            "--release",
-        ])
+        .args(["build", "--locked", "--message-format=json-render-diagnostics"])
+        .args((profile == Profile::Release).then_some("--release"))
         .args(["--target", architecture.triple()])
         .args(["--no-default-features", "--features", edition.as_str()])
         .env("CARGO_ENCODED_RUSTFLAGS", remapping()?)

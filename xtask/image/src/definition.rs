@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use crate::Name;
 use crate::workspace;
+use crate::{Architecture, Name};
 
 /// The definition of an image, as its `image.toml` says it.
 #[derive(Debug, Clone, Deserialize)]
@@ -24,9 +24,9 @@ pub struct Definition {
     pub without: Vec<String>,
     /// The program that is compiled into the image.
     pub binary: Binary,
-    /// The npm packages, by name.
+    /// The npm packages on each architecture, by name: those with programs have one for each.
     #[serde(default)]
-    pub npm: BTreeMap<String, NpmFiles>,
+    npm: BTreeMap<Architecture, BTreeMap<String, NpmFiles>>,
     /// The user of UID 65532.
     pub account: Account,
     /// Environment variables.
@@ -78,6 +78,12 @@ impl Definition {
         }
     }
 
+    /// The npm packages on `architecture`, by name.
+    pub fn npm(&self, architecture: Architecture) -> impl Iterator<Item = (&str, &NpmFiles)> {
+        let packages = self.npm.get(&architecture).into_iter().flatten();
+        packages.map(|(name, files)| (name.as_str(), files))
+    }
+
     /// Reads the definition of `name`.
     pub fn load(name: Name) -> Result<Self> {
         let file = Self::folder(name).join("image.toml");
@@ -93,7 +99,15 @@ mod tests {
     #[test]
     fn every_image_has_a_definition() {
         for name in Name::ALL {
-            Definition::load(name).unwrap();
+            let definition = Definition::load(name).unwrap();
+            let agents = |architecture| {
+                let files = definition
+                    .npm(architecture)
+                    .flat_map(|(_, files)| files.values().cloned());
+                files.collect::<std::collections::BTreeSet<_>>()
+            };
+            let [amd64, arm64] = Architecture::ALL.map(agents);
+            assert_eq!(amd64, arm64, "{name} has the same agents everywhere");
         }
     }
 }

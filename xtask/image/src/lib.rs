@@ -166,6 +166,14 @@ impl Architecture {
         }
     }
 
+    /// The program of QEMU that runs programs of it elsewhere.
+    pub fn emulator(self) -> &'static str {
+        match self {
+            Self::Amd64 => "qemu-x86_64",
+            Self::Arm64 => "qemu-aarch64",
+        }
+    }
+
     /// Whether programs of it run on this machine.
     pub fn is_native(self) -> bool {
         self.triple().starts_with(std::env::consts::ARCH)

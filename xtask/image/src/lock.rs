@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::Name;
 use crate::workspace;
+use crate::{Architecture, Name};
 
 const HEADER: &str = "\
 # Every Debian and npm package of every image, by version and hash.
@@ -22,11 +22,9 @@ pub struct Lock {
     pub epoch: u64,
     /// The Debian release.
     pub suite: String,
-    /// Debian's name of the processor architecture.
-    pub architecture: String,
-    /// The Debian packages of each image, dependencies included, sorted.
-    pub images: BTreeMap<String, Vec<String>>,
-    /// The Debian packages, sorted by name.
+    /// The Debian packages of each image on each architecture, dependencies included, sorted.
+    pub images: BTreeMap<Architecture, BTreeMap<String, Vec<String>>>,
+    /// The Debian packages, sorted by name and architecture.
     #[serde(rename = "package", default)]
     pub packages: Vec<Package>,
     /// The npm packages, sorted by name.
@@ -40,7 +38,7 @@ pub struct Lock {
 pub struct Package {
     pub name: String,
     pub version: String,
-    /// The lock's architecture, or `all`.
+    /// `amd64`, `arm64`, or `all`.
     pub architecture: String,
     /// Path below the root of the Debian archive.
     pub path: String,
@@ -84,8 +82,10 @@ impl Lock {
                 package.name
             );
         }
-        for name in lock.images.values().flatten() {
-            lock.package(name)?;
+        for (architecture, images) in &lock.images {
+            for name in images.values().flatten() {
+                lock.package(name, *architecture)?;
+            }
         }
         Ok(lock)
     }
@@ -96,13 +96,16 @@ impl Lock {
     }
 
     /// The Debian packages of an image.
-    pub fn packages_of(&self, name: Name) -> Result<Vec<&Package>> {
-        let remedy = || format!("the lock knows no image {name}; `cargo xtask image lock` adds it");
-        self.images
-            .get(name.as_str())
-            .with_context(remedy)?
+    pub fn packages_of(&self, name: Name, architecture: Architecture) -> Result<Vec<&Package>> {
+        let remedy = || {
+            let architecture = architecture.as_str();
+            format!("the lock knows no image {name} on {architecture}; `cargo xtask image lock` adds it")
+        };
+        let images = self.images.get(&architecture).with_context(remedy)?;
+        let names = images.get(name.as_str()).with_context(remedy)?;
+        names
             .iter()
-            .map(|name| self.package(name))
+            .map(|name| self.package(name, architecture))
             .collect()
     }
 
@@ -131,16 +134,25 @@ impl Lock {
         names.into_iter().filter_map(line).collect()
     }
 
-    fn package(&self, name: &str) -> Result<&Package> {
-        let found = self.packages.iter().find(|package| package.name == name);
-        found.with_context(|| format!("package {name:?} is named by an image and not locked"))
+    fn package(&self, name: &str, architecture: Architecture) -> Result<&Package> {
+        let fits = |package: &&Package| {
+            package.name == name && ["all", architecture.as_str()].contains(&&*package.architecture)
+        };
+        self.packages.iter().find(fits).with_context(|| {
+            format!(
+                "package {name:?} is named by an image on {} and not locked",
+                architecture.as_str()
+            )
+        })
     }
 
     fn versions(&self) -> BTreeMap<String, (&str, &str)> {
-        let debian = self
-            .packages
-            .iter()
-            .map(|one| (one.name.clone(), (&*one.version, &*one.sha256)));
+        let debian = self.packages.iter().map(|one| {
+            (
+                format!("{} {}", one.name, one.architecture),
+                (&*one.version, &*one.sha256),
+            )
+        });
         let npm = self
             .npm_packages
             .iter()
@@ -165,8 +177,10 @@ mod tests {
         Lock {
             epoch: 1,
             suite: "trixie".to_owned(),
-            architecture: "amd64".to_owned(),
-            images: BTreeMap::from([("operator".to_owned(), vec!["libc6".to_owned()])]),
+            images: BTreeMap::from([(
+                Architecture::Amd64,
+                BTreeMap::from([("operator".to_owned(), vec!["libc6".to_owned()])]),
+            )]),
             packages: vec![package("libc6", version)],
             npm_packages: Vec::new(),
         }
@@ -187,8 +201,14 @@ mod tests {
         let error = Lock::parse(&text).unwrap_err();
         assert_eq!(
             error.to_string(),
-            r#"package "git" is named by an image and not locked"#
+            r#"package "git" is named by an image on amd64 and not locked"#
         );
+        let foreign = lock("1")
+            .render()
+            .unwrap()
+            .replace("[images.amd64]", "[images.arm64]");
+        let error = Lock::parse(&foreign).unwrap_err();
+        assert!(error.to_string().contains("on arm64 and not locked"), "{error}");
     }
 
     #[test]
@@ -203,13 +223,16 @@ mod tests {
 
     #[test]
     fn changes_name_the_old_and_the_new_version() {
-        assert_eq!(lock("1").changes(&lock("2")), ["libc6 1 → 2"]);
+        assert_eq!(lock("1").changes(&lock("2")), ["libc6 amd64 1 → 2"]);
         assert_eq!(lock("1").changes(&lock("1")), [""; 0]);
         let mut other = lock("1");
         other.packages[0].sha256 = "1".repeat(64);
-        assert_eq!(lock("1").changes(&other), ["libc6 1: another file, same version"]);
+        assert_eq!(
+            lock("1").changes(&other),
+            ["libc6 amd64 1: another file, same version"]
+        );
         other.packages.clear();
-        assert_eq!(lock("1").changes(&other), ["libc6 1: removed"]);
+        assert_eq!(lock("1").changes(&other), ["libc6 amd64 1: removed"]);
         assert_eq!(other.changes(&lock("1")), ["libc6 1: added"]);
     }
 }

@@ -5,25 +5,24 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::Name;
 use crate::apt::{Apt, Record};
 use crate::definition::Definition;
-use crate::lock::{Lock, Package};
+use crate::lock::{Lock, NpmPackage, Package};
 use crate::recipe::npm;
-use crate::{progress, workspace};
+use crate::{Architecture, Name, progress, workspace};
 
 const SUITE: &str = "trixie";
-const ARCHITECTURE: &str = "amd64";
 const DAY: u64 = 24 * 60 * 60;
 
-/// Writes the lock file anew.
-pub fn lock() -> Result<()> {
+/// Writes the lock file anew; with `keep_agents`, npm packages stay at the versions that are locked.
+pub fn lock(keep_agents: bool) -> Result<()> {
     let old = if Lock::file().exists() {
         Some(Lock::load()?)
     } else {
         None
     };
-    let mut new = resolve()?;
+    let kept = old.as_ref().filter(|_| keep_agents);
+    let mut new = resolve(kept.map_or(&[], |old| &old.npm_packages))?;
     let changes = match &old {
         Some(old) => old.changes(&new),
         None => vec![format!(
@@ -56,13 +55,42 @@ pub fn lock() -> Result<()> {
     Ok(())
 }
 
-fn resolve() -> Result<Lock> {
-    let apt = progress::step(format!("read the indexes of Debian {SUITE}"), || {
-        Apt::current(SUITE, ARCHITECTURE)
-    })?;
+fn resolve(agents: &[NpmPackage]) -> Result<Lock> {
+    let (mut images, mut packages) = (BTreeMap::new(), Vec::new());
+    let mut npm_names = BTreeSet::new();
+    for architecture in Architecture::ALL {
+        let (of_images, found) = of_architecture(architecture)?;
+        images.insert(architecture, of_images);
+        packages.extend(found);
+        for name in Name::ALL {
+            let definition = Definition::load(name)?;
+            npm_names.extend(definition.npm(architecture).map(|(name, _)| name.to_owned()));
+        }
+    }
+    packages.sort_by(|one, other| (&one.name, &one.architecture).cmp(&(&other.name, &other.architecture)));
+    // Packages of all architectures come once with each.
+    packages.dedup();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .context("the clock is before 1970")?;
+    Ok(Lock {
+        epoch: now.as_secs() / DAY * DAY,
+        suite: SUITE.to_owned(),
+        images,
+        packages,
+        npm_packages: npm::resolve(&npm_names, agents)?,
+    })
+}
+
+/// The names of the packages of each image.
+type Sets = BTreeMap<String, Vec<String>>;
+
+/// The names of each image's packages on an architecture, and these packages.
+fn of_architecture(architecture: Architecture) -> Result<(Sets, Vec<Package>)> {
+    let what = format!("read the indexes of Debian {SUITE} for {}", architecture.as_str());
+    let apt = progress::step(what, || Apt::current(SUITE, architecture.as_str()))?;
     let mut images = BTreeMap::new();
     let mut wanted = BTreeSet::new();
-    let mut npm_names = BTreeSet::new();
     for name in Name::ALL {
         let definition = Definition::load(name)?;
         let closure = apt.closure(&definition.packages, &definition.without);
@@ -74,27 +102,13 @@ fn resolve() -> Result<Lock> {
             closure.iter().map(|(name, _)| name.clone()).collect(),
         );
         wanted.extend(closure);
-        npm_names.extend(definition.npm.into_keys());
     }
     let names: Vec<_> = wanted.iter().map(|(name, _)| name.clone()).collect();
     let available = apt.versions(&names)?;
     let packages = wanted
         .iter()
         .map(|(name, version)| package(name, version, &available));
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .context("the clock is before 1970")?;
-    Ok(Lock {
-        epoch: now.as_secs() / DAY * DAY,
-        suite: SUITE.to_owned(),
-        architecture: ARCHITECTURE.to_owned(),
-        images,
-        packages: packages.collect::<Result<_>>()?,
-        npm_packages: npm_names
-            .iter()
-            .map(|name| npm::newest(name))
-            .collect::<Result<_>>()?,
-    })
+    Ok((images, packages.collect::<Result<_>>()?))
 }
 
 fn package(name: &str, version: &str, available: &[Record]) -> Result<Package> {

@@ -45,8 +45,10 @@ impl Release {
             let definition = Definition::load(name)?;
             let mut artefact = artefact(image.name, image.digest, &definition.binary.package)?;
             artefact.class = Class::Image;
-            artefact.debian = lock.packages_of(name)?;
-            let npm = definition.npm.keys().map(|package| lock.npm_package(package));
+            artefact.debian = lock.packages_of(name, target.architecture)?;
+            let npm = definition
+                .npm(target.architecture)
+                .map(|(package, _)| lock.npm_package(package));
             artefact.npm = npm.collect::<Result<_>>()?;
             let materials = materials(&artefact, &sums);
             self.write_bill(&target.boms(), name.as_str(), &artefact, &materials)?;
@@ -81,7 +83,12 @@ impl Release {
 
     /// What [`Self::write_bill`] has written: `cdx`, `spdx`, `materials`.
     pub fn bill(&self, folder: &Path, name: &str, end: &str) -> Result<Value> {
-        let file = self.folder.join(folder).join(format!("{name}.{end}.json"));
+        self.json(&folder.join(format!("{name}.{end}.json")))
+    }
+
+    /// The content of a file below the folder of the release.
+    pub fn json(&self, file: &Path) -> Result<Value> {
+        let file = self.folder.join(file);
         serde_json::from_slice(&fs_err::read(&file)?).with_context(|| format!("{file:?} is damaged"))
     }
 }

@@ -20,6 +20,7 @@ mod referee;
 mod registry;
 mod sbom;
 mod signing;
+mod smoke;
 mod statement;
 mod verify;
 mod vex;
@@ -72,7 +73,7 @@ struct Args {
     /// Editions to build; by default both.
     #[arg(long = "edition", value_name = "EDITION")]
     editions: Vec<Edition>,
-    /// Architectures to build; by default those that images/images.lock has packages for.
+    /// Architectures to build; by default those that images/images.lock has packages for, with --dev the machine's own.
     #[arg(long = "arch", value_name = "ARCH")]
     architectures: Vec<Architecture>,
     /// Run only these jobs and what they need.
@@ -137,7 +138,7 @@ fn release(args: &Args) -> Result<()> {
     let is_dry = args.dry_run.unwrap_or_else(|| std::env::var_os("CI").is_none());
     let wanted = Wanted {
         editions: or_all(&args.editions, &Edition::ALL),
-        architectures: or_all(&args.architectures, &preflight::locked()?),
+        architectures: or_all(&args.architectures, &architectures(args.dev)?),
         is_dev: args.dev,
         registry: args.registry.clone().filter(|_| !is_dry),
         only: args.only.clone(),
@@ -176,6 +177,13 @@ fn release(args: &Args) -> Result<()> {
     }
     ensure!(failed.is_empty(), "{}", failed.join("\n"));
     Ok(())
+}
+
+/// Those to build where none is named: all that the lock has packages for, or in a trial the machine's own.
+fn architectures(is_dev: bool) -> Result<Vec<Architecture>> {
+    let mut all = preflight::locked()?;
+    all.retain(|one| !is_dev || one.is_native());
+    Ok(all)
 }
 
 fn or_all<T: Copy + PartialEq>(chosen: &[T], all: &[T]) -> Vec<T> {

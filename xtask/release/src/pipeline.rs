@@ -48,6 +48,7 @@ impl Release {
             }),
             Act::Images(target) => once(&step.key, &|| self.images(*target)),
             Act::Boms(target) => once(&step.key, &|| self.boms(*target)),
+            Act::Smoke(target) => once(&step.key, &|| self.smoke(*target)),
             Act::Indexes => once(&step.key, &|| self.indexes()),
             Act::Artefacts => once(&step.key, &|| self.artefacts()),
             Act::Files => once(&step.key, &|| self.files()),

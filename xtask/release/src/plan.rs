@@ -30,6 +30,7 @@ struct Names {
     programs: &'static str,
     images: &'static str,
     boms: &'static str,
+    smoke: &'static str,
 }
 
 const NAMES: [Names; 4] = {
@@ -44,6 +45,7 @@ const NAMES: [Names; 4] = {
             programs: "programs-community-amd64",
             images: "images-community-amd64",
             boms: "boms-community-amd64",
+            smoke: "smoke-community-amd64",
         },
         Names {
             target: Target {
@@ -53,6 +55,7 @@ const NAMES: [Names; 4] = {
             programs: "programs-community-arm64",
             images: "images-community-arm64",
             boms: "boms-community-arm64",
+            smoke: "smoke-community-arm64",
         },
         Names {
             target: Target {
@@ -62,6 +65,7 @@ const NAMES: [Names; 4] = {
             programs: "programs-fips-amd64",
             images: "images-fips-amd64",
             boms: "boms-fips-amd64",
+            smoke: "smoke-fips-amd64",
         },
         Names {
             target: Target {
@@ -71,6 +75,7 @@ const NAMES: [Names; 4] = {
             programs: "programs-fips-arm64",
             images: "images-fips-arm64",
             boms: "boms-fips-arm64",
+            smoke: "smoke-fips-arm64",
         },
     ]
 };
@@ -85,6 +90,8 @@ pub enum Act {
     Images(Target),
     /// Write the bills of materials.
     Boms(Target),
+    /// Start the programs of the images.
+    Smoke(Target),
     /// One layout for each image, with an index for each edition.
     Indexes,
     /// The chart and the definitions.
@@ -159,6 +166,11 @@ impl Target {
         Path::new("boms").join(self.folder())
     }
 
+    /// What was seen of its programs.
+    pub fn smoke(self) -> PathBuf {
+        Path::new("tests").join(format!("{}.json", self.folder()))
+    }
+
     /// Its images, each in an archive.
     pub fn images(self) -> PathBuf {
         Path::new("archives").join(self.folder())
@@ -210,7 +222,8 @@ impl Plan {
             plan.add_target(checkout, names);
         }
         let boms: Vec<_> = chosen.iter().map(|names| names.boms).collect();
-        plan.add_release(checkout, &boms);
+        let tests: Vec<_> = chosen.iter().map(|names| names.smoke).collect();
+        plan.add_release(checkout, &boms, &tests);
         plan.keep_only(&wanted.only)?;
         Ok(plan)
     }
@@ -221,6 +234,7 @@ impl Plan {
             programs,
             images,
             boms,
+            smoke,
         } = *names;
         let is_compiler = |step: &&Step| matches!(step.act, Act::Programs(_));
         let before = self.jobs.iter().rev().find(is_compiler).map(|step| step.name);
@@ -242,9 +256,11 @@ impl Plan {
         );
         let outputs = vec![target.boms()];
         self.add(checkout, boms, Act::Boms(target), &[images], &["commit"], outputs);
+        let outputs = vec![target.smoke()];
+        self.add(checkout, smoke, Act::Smoke(target), &[images], &[], outputs);
     }
 
-    fn add_release(&mut self, checkout: &Checkout, boms: &[&'static str]) {
+    fn add_release(&mut self, checkout: &Checkout, boms: &[&'static str], tests: &[&'static str]) {
         let outputs = vec!["unsigned".into(), "images.json".into()];
         self.add(checkout, "indexes", Act::Indexes, boms, &[], outputs);
         let outputs = vec!["artefacts".into(), "artefacts.json".into()];
@@ -263,7 +279,8 @@ impl Plan {
         let outputs = vec!["notes.md".into()];
         self.add(checkout, "notes", Act::Notes, &both, &["changelog"], outputs);
         let outputs = vec!["images".into(), "signatures".into(), "cosign.pub".into()];
-        self.add(checkout, "sign", Act::Sign, &both, &["public key"], outputs);
+        let all = [&both[..], tests].concat();
+        self.add(checkout, "sign", Act::Sign, &all, &["public key"], outputs);
         self.add(checkout, "verify", Act::Verify, &["sign"], &[], Vec::new());
         if self.registry.is_some() {
             self.add(checkout, "push", Act::Push, &["verify"], &[], Vec::new());
@@ -390,8 +407,8 @@ mod tests {
             again.iter().all(|name| !name.starts_with("programs")),
             "{again:?}"
         );
-        // Images, bills, and the six jobs that need them.
-        assert_eq!(again.len(), 4 + 4 + 6, "{again:?}");
+        // Images, bills, tests, and the six jobs that need them.
+        assert_eq!(again.len(), 4 + 4 + 4 + 6, "{again:?}");
         let chart = Checkout {
             artefacts: "other".to_owned(),
             ..checkout()

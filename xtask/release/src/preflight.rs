@@ -76,7 +76,7 @@ impl Facts {
 /// The architectures that the lock of the images has packages for.
 pub fn locked() -> Result<Vec<Architecture>> {
     let lock = Lock::load()?;
-    let has = |one: &Architecture| lock.architecture == one.as_str();
+    let has = |one: &Architecture| lock.images.contains_key(one);
     Ok(Architecture::ALL.into_iter().filter(has).collect())
 }
 
@@ -85,6 +85,9 @@ fn tools(plan: &Plan) -> BTreeSet<String> {
     let mut tools = BTreeSet::from(["git".to_owned(), "cargo".to_owned()]);
     for target in &plan.targets {
         tools.extend(["strip", "objcopy", "objdump", "gcc"].map(|name| target.architecture.gnu(name)));
+        if !target.architecture.is_native() {
+            tools.insert(target.architecture.emulator().to_owned());
+        }
     }
     tools
 }
@@ -132,16 +135,11 @@ pub fn problems(plan: &Plan, facts: &Facts) -> Vec<Problem> {
                 "release with --arch for those that it has",
             );
         }
-        if !plan.is_dev && !facts.rust_targets.contains(architecture.triple()) {
+        let is_cross = !plan.is_dev || !architecture.is_native();
+        if is_cross && !facts.rust_targets.contains(architecture.triple()) {
             add(
                 format!("Rust cannot compile for {name}"),
                 &format!("`rustup target add {}`", architecture.triple()),
-            );
-        }
-        if plan.is_dev && !architecture.is_native() {
-            add(
-                format!("--dev compiles for this machine, not for {name}"),
-                "leave one out",
             );
         }
     }
@@ -167,6 +165,7 @@ fn remedy_of(tool: &str) -> &'static str {
     match tool {
         "git" => "`apt-get install git`",
         "cargo" => "install Rust with rustup",
+        _ if tool.starts_with("qemu-") => "`apt-get install qemu-user`",
         _ if tool.starts_with("aarch64-linux-gnu-") => "`apt-get install gcc-aarch64-linux-gnu`",
         _ if tool.starts_with("x86_64-linux-gnu-") => "`apt-get install gcc-x86-64-linux-gnu`",
         _ => "`apt-get install gcc binutils`",
@@ -236,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_is_of_the_machine_that_tests_compile_for() {
+    fn a_trial_needs_a_rust_target_for_other_machines_alone() {
         let foreign = Architecture::ALL
             .into_iter()
             .find(|one| !one.is_native())
@@ -250,8 +249,13 @@ mod tests {
             problems(&plan(true, &[Edition::Community], &[native]), &dirty),
             []
         );
+        let dirty = Facts {
+            rust_targets: BTreeSet::new(),
+            ..dirty
+        };
         let found = problems(&plan(true, &Edition::ALL, &[native, foreign]), &dirty);
         assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].what.contains(foreign.as_str()), "{found:?}");
     }
 
     #[test]

@@ -27,10 +27,13 @@ pub fn make(target: Target, is_dev: bool, folder: &Path) -> Result<()> {
         architecture,
     } = target;
     let binaries = binaries();
-    let compiled = progress::step("compile the programs", || match (is_dev, edition) {
-        (false, _) => compile_edition(&binaries.each_ref(), edition, architecture),
-        (true, Edition::Community) => compile(&[], Profile::Dev),
-        (true, Edition::Fips) => compile_fips(),
+    let compiled = progress::step("compile the programs", || match edition {
+        Edition::Community if is_dev && architecture.is_native() => compile(&[], Profile::Dev),
+        Edition::Fips if is_dev && architecture.is_native() => compile_fips(),
+        _ => {
+            let profile = if is_dev { Profile::Dev } else { Profile::Release };
+            compile_edition(&binaries.each_ref(), profile, edition, architecture)
+        }
     })?;
     let graph = Graph::resolve(&PROGRAMS, edition, architecture)?;
     for binary in &binaries {

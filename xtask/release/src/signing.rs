@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use xtask_image::workspace;
 
 use crate::artefacts::{BILLS, Kind};
@@ -28,14 +28,15 @@ impl Release {
         for kind in Kind::ALL {
             let layout = self.copied("artefacts", kind.as_str())?;
             for artefact in shipped.iter().filter(|one| one.name == kind.as_str()) {
-                let bills = Path::new(BILLS);
-                self.sign_manifest(
+                let manifest = tagged(&layout, artefact)?;
+                let statements = self.statements(artefact, &manifest, BILLS.as_ref(), &self.plan.targets)?;
+                attach::sign(
                     &layout,
                     signer,
-                    artefact,
-                    &tagged(&layout, artefact)?,
-                    bills,
-                    &self.plan.targets,
+                    &artefact.repository,
+                    &manifest,
+                    &statements,
+                    &self.created()?,
                 )?;
             }
         }
@@ -87,7 +88,15 @@ impl Release {
         let mut all = Vec::new();
         for (target, manifest) in targets.iter().zip(&manifests) {
             all.extend(self.materials(&target.boms(), &image.name)?);
-            self.sign_manifest(layout, signer, image, manifest, &target.boms(), &[*target])?;
+            let statements = self.statements(image, manifest, &target.boms(), &[*target])?;
+            attach::sign(
+                layout,
+                signer,
+                &image.repository,
+                manifest,
+                &statements,
+                &self.created()?,
+            )?;
         }
         all.sort();
         all.dedup();
@@ -109,16 +118,14 @@ impl Release {
         )
     }
 
-    /// Signs the manifest of an image or of another artefact, and attests what is known of it.
-    fn sign_manifest(
+    /// What is known of the manifest of an image or of another artefact, whose bills of materials are in `bills`.
+    fn statements(
         &self,
-        layout: &Layout,
-        signer: &Signer,
         shipped: &Shipped,
         manifest: &Descriptor,
         bills: &Path,
         targets: &[Target],
-    ) -> Result<()> {
+    ) -> Result<Vec<Value>> {
         let subject = Subject {
             name: shipped.repository.clone(),
             digest: manifest.digest.clone(),
@@ -139,14 +146,11 @@ impl Release {
         {
             statements.push(statement::new(&subject, statement::OPENVEX, &bill("vex")?));
         }
-        attach::sign(
-            layout,
-            signer,
-            &shipped.repository,
-            manifest,
-            &statements,
-            &self.created()?,
-        )
+        for target in targets.iter().filter(|_| manifest.platform.is_some()) {
+            let tests = self.json(&target.smoke())?;
+            statements.push(statement::new(&subject, statement::TEST_RESULT, &tests));
+        }
+        Ok(statements)
     }
 
     fn created(&self) -> Result<String> {

@@ -15,6 +15,9 @@ pub const SPDX: &str = "https://spdx.dev/Document";
 /// What known vulnerabilities mean for an artefact.
 pub const OPENVEX: &str = "https://openvex.dev/ns/v0.2.0";
 
+/// How tests of an artefact ended.
+pub const TEST_RESULT: &str = "https://in-toto.io/attestation/test-result/v0.1";
+
 /// What the fields of a provenance mean: `docs/release.md` says it.
 const BUILD_TYPE: &str = "https://github.com/boshu2/gastown-operator/blob/main/docs/release.md#build-type-v1";
 /// A build by hand or by a script: no service vouches for it, so it claims SLSA Build L1.

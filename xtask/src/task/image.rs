@@ -22,7 +22,11 @@ enum Command {
         dev: bool,
     },
     /// Take the newest Debian and npm packages into images/images.lock, and show what that changes.
-    Lock,
+    Lock {
+        /// Leave the npm packages, which are the agents, at the versions that are locked.
+        #[arg(long)]
+        keep_agents: bool,
+    },
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -40,7 +44,7 @@ pub fn run(args: Args) -> Result<()> {
             }
             Ok(())
         }
-        Command::Lock => xtask_image::renew_lock(),
+        Command::Lock { keep_agents } => xtask_image::renew_lock(keep_agents),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Brings the locked npm packages here, through the machine's npm.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -14,34 +15,69 @@ use crate::lock::NpmPackage;
 use crate::process::Command;
 use crate::{progress, workspace};
 
-/// The newest version of a package. Where a name ends with a platform, as in `@openai/codex@linux-x64`, each version of
+/// Platforms by which packages of one program are told apart, as in `@openai/codex@linux-x64` and `claude-code-linux-arm64`.
+const PLATFORMS: [&str; 2] = ["linux-x64", "linux-arm64"];
+
+/// Finds packages in the registry: of each program the version that `kept` has, else the newest, on every platform the same.
+pub fn resolve<'a>(
+    names: impl IntoIterator<Item = &'a String>,
+    kept: &[NpmPackage],
+) -> Result<Vec<NpmPackage>> {
+    ensure_npm()?;
+    let mut versions: BTreeMap<&str, String> = BTreeMap::new();
+    for package in kept {
+        versions.insert(program(&package.name), bare(&package.version).to_owned());
+    }
+    let mut found = Vec::new();
+    for name in names {
+        let program = program(name);
+        if !versions.contains_key(program) {
+            let newest = Command::new("npm")
+                .args(["view", split(name).0, "version"])
+                .text()?;
+            versions.insert(program, newest);
+        }
+        found.push(view(name, &versions[program])?);
+    }
+    Ok(found)
+}
+
+/// Describes a version of a package. Where a name ends with a platform, as in `@openai/codex@linux-x64`, each version of
 /// the package comes once more for each platform, by a version that ends with it.
-pub fn newest(name: &str) -> Result<NpmPackage> {
+fn view(name: &str, version: &str) -> Result<NpmPackage> {
     #[derive(Deserialize)]
     struct View {
         version: String,
         #[serde(rename = "dist.integrity")]
         integrity: String,
     }
-    ensure_npm()?;
-    let (package, platform) = split(name);
-    let exact = match platform {
-        None => package.to_owned(),
-        Some(platform) => {
-            let version = Command::new("npm").args(["view", package, "version"]).text()?;
-            format!("{package}@{}-{platform}", version.trim())
-        }
+    let exact = match split(name) {
+        (package, None) => format!("{package}@{version}"),
+        (package, Some(platform)) => format!("{package}@{version}-{platform}"),
     };
     let view = Command::new("npm")
         .args(["view", "--json", &exact, "version", "dist.integrity"])
         .text()?;
     let view: View =
-        serde_json::from_str(&view).with_context(|| format!("npm describes {name:?} as {view:?}"))?;
+        serde_json::from_str(&view).with_context(|| format!("npm describes {exact:?} as {view:?}"))?;
     Ok(NpmPackage {
         name: name.to_owned(),
         version: view.version,
         integrity: view.integrity,
     })
+}
+
+/// A package's name without its platform.
+fn program(name: &str) -> &str {
+    let mut ends = PLATFORMS
+        .iter()
+        .filter_map(|platform| name.strip_suffix(platform));
+    ends.next().map_or(name, |name| name.trim_end_matches(['-', '@']))
+}
+
+/// A version without its platform.
+fn bare(version: &str) -> &str {
+    program(version)
 }
 
 /// The package's own name, and the platform.
@@ -184,6 +220,27 @@ mod tests {
             ("@anthropic-ai/claude-code-linux-x64", None)
         );
         assert_eq!(split("plain"), ("plain", None));
+    }
+
+    #[test]
+    fn the_packages_of_one_program_are_those_that_differ_by_their_platform() {
+        for (x64, arm64) in [
+            ("@openai/codex@linux-x64", "@openai/codex@linux-arm64"),
+            (
+                "@anthropic-ai/claude-code-linux-x64",
+                "@anthropic-ai/claude-code-linux-arm64",
+            ),
+        ] {
+            assert_eq!(program(x64), program(arm64));
+        }
+        assert_ne!(
+            program("@openai/codex@linux-x64"),
+            program("@anthropic-ai/claude-code-linux-x64")
+        );
+        assert_eq!(
+            (bare("0.171.0-linux-x64"), bare("2.1.330")),
+            ("0.171.0", "2.1.330")
+        );
     }
 
     #[test]

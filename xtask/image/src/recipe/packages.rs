@@ -8,14 +8,20 @@ use sha2::{Digest as _, Sha256};
 
 use super::tree::{Tree, TreePath};
 use super::{deb, system};
+use crate::Architecture;
 use crate::apt::{Apt, Record};
 use crate::definition::Definition;
 use crate::lock::{Lock, Package};
 use crate::{progress, workspace};
 
 /// The tree of an image's packages, downloading what is not in the cache.
-pub fn tree(lock: &Lock, packages: &[&Package], definition: &Definition) -> Result<Tree> {
-    fetch(lock, packages)?;
+pub fn tree(
+    lock: &Lock,
+    packages: &[&Package],
+    definition: &Definition,
+    architecture: Architecture,
+) -> Result<Tree> {
+    fetch(lock, packages, architecture)?;
     let mut tree = Tree::default();
     for package in packages {
         let what = || format!("package {} {}", package.name, package.version);
@@ -26,7 +32,8 @@ pub fn tree(lock: &Lock, packages: &[&Package], definition: &Definition) -> Resu
         tree.merge(deb.files).with_context(what)?;
         system::record(&mut tree, &package.name, &deb.control, &deb.checksums).with_context(what)?;
     }
-    for root in ["bin", "sbin", "lib", "lib64"] {
+    let also = (architecture == Architecture::Amd64).then_some("lib64");
+    for root in ["bin", "sbin", "lib"].into_iter().chain(also) {
         ensure!(
             tree.get(&TreePath::parse(root)?).is_some(),
             "no package ships the link /{root}; add \"base-files\""
@@ -57,7 +64,7 @@ fn verify(package: &Package, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn fetch(lock: &Lock, packages: &[&Package]) -> Result<()> {
+fn fetch(lock: &Lock, packages: &[&Package], architecture: Architecture) -> Result<()> {
     let mut missing = Vec::new();
     for package in packages {
         if !cached(package)?.exists() {
@@ -68,12 +75,12 @@ fn fetch(lock: &Lock, packages: &[&Package]) -> Result<()> {
         return Ok(());
     }
     progress::step(format!("download {} Debian packages", missing.len()), || {
-        download(lock, &missing)
+        download(lock, &missing, architecture)
     })
 }
 
-fn download(lock: &Lock, missing: &[&Package]) -> Result<()> {
-    let apt = Apt::current(&lock.suite, &lock.architecture)?;
+fn download(lock: &Lock, missing: &[&Package], architecture: Architecture) -> Result<()> {
+    let apt = Apt::current(&lock.suite, architecture.as_str())?;
     let names: Vec<_> = missing.iter().map(|package| package.name.clone()).collect();
     check_availability(missing, &apt.versions(&names)?)?;
 

@@ -1,0 +1,243 @@
+//! Starts the programs of the images on the images' own libraries, on this processor or, for others, in QEMU's user mode.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use flate2::read::GzDecoder;
+use serde_json::{Value, json};
+use xtask_image::process::Command;
+use xtask_image::{Architecture, Definition, Edition, Name, progress, workspace};
+
+use crate::layout::Layout;
+use crate::pipeline::Release;
+use crate::plan::{IMAGES, Target};
+
+/// The roles of `polecat`, each a container of a pod.
+const ROLES: [&str; 4] = ["broker", "keeper", "clone", "run"];
+
+/// A program in an emulator that translates it first needs seconds to say its version.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+impl Release {
+    /// Tries the programs of a target's images, and writes what was seen as the predicate of a test result
+    /// (<https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md>).
+    pub fn smoke(&self, target: Target) -> Result<()> {
+        let mut passed = Vec::new();
+        for name in IMAGES {
+            let image = self.built(name, target)?;
+            let folder = tempfile::tempdir().context("failed to make a folder for an image")?;
+            let layout = Layout::create(&folder.path().join("layout"))?;
+            let manifest = layout.import(&image.archive, &image.digest)?;
+            let root = folder.path().join("root");
+            let agents = Definition::load(name)?;
+            let agents: Vec<_> = agents
+                .npm(target.architecture)
+                .flat_map(|(_, files)| files.values())
+                .collect();
+            unpack(&layout, &manifest.digest, &root, &agents)?;
+            let tried = Image {
+                root,
+                target,
+                version: &self.plan.version,
+            };
+            let found = match name {
+                Name::Operator => tried.operator(),
+                _ => tried.agent(),
+            };
+            passed
+                .extend(found.with_context(|| format!("image {name} for {}", target.architecture.as_str()))?);
+        }
+        for line in &passed {
+            progress::record(line);
+        }
+        let how = if target.architecture.is_native() {
+            "natively"
+        } else {
+            "in QEMU's user mode"
+        };
+        let result = json!({
+            "result": "PASSED",
+            "configuration": [{ "name": format!("programs of the images, {how}") }],
+            "passedTests": passed,
+        });
+        let file = self.folder.join(target.smoke());
+        workspace::write_whole(&file, format!("{result:#}\n").as_bytes())
+    }
+}
+
+/// Unpacks the layers of an image, but for the files `without`: an agent's hundreds of megabytes are not started.
+fn unpack(layout: &Layout, digest: &str, root: &Path, without: &[&String]) -> Result<()> {
+    fs_err::create_dir_all(root)?;
+    let manifest = layout.manifest(digest)?;
+    for layer in manifest["layers"].as_array().into_iter().flatten() {
+        let bytes = layout.read(layer["digest"].as_str().context("a layer has a digest")?)?;
+        let mut archive = tar::Archive::new(GzDecoder::new(&*bytes));
+        for entry in archive.entries().context("a layer is damaged")? {
+            let mut entry = entry.context("a layer is damaged")?;
+            let path = entry.path().context("a layer is damaged")?.into_owned();
+            if without
+                .iter()
+                .any(|file| Path::new(file.trim_start_matches('/')) == path)
+            {
+                continue;
+            }
+            entry
+                .unpack_in(root)
+                .with_context(|| format!("failed to unpack {path:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// An image whose files are in a folder.
+struct Image<'a> {
+    root: PathBuf,
+    target: Target,
+    version: &'a str,
+}
+
+impl Image<'_> {
+    fn operator(&self) -> Result<Vec<String>> {
+        let version = self.says_version("gastown-operator")?;
+        let bad = self.configured("noSuchKey: 1\n", "noSuchKey")?;
+        let good = self.configured("deadlineSeconds: 60\n", "starts")?;
+        Ok(vec![
+            version,
+            format!("a wrong configuration is refused: {bad}"),
+            format!("a right one is taken: {good}"),
+        ])
+    }
+
+    fn agent(&self) -> Result<Vec<String>> {
+        let mut passed = vec![self.says_version("polecat")?];
+        for role in ROLES {
+            let help = self.run("polecat", &[role, "--help"])?;
+            ensure!(help.contains("Usage:"), "`polecat {role} --help` says {help:?}");
+            passed.push(format!("polecat {role}"));
+        }
+        passed.push(self.run("git", &["--version"])?);
+        let repository = self.root.join("tmp/repository");
+        self.run("git", &["init", "--quiet", &repository.display().to_string()])?;
+        ensure!(repository.join(".git/HEAD").exists(), "git made no repository");
+        passed.push("git init".to_owned());
+        passed.push(self.run("ssh", &["-V"])?);
+        Ok(passed)
+    }
+
+    /// What a program says of itself; in the FIPS edition its module has passed its self-test before.
+    fn says_version(&self, program: &str) -> Result<String> {
+        let said = self.run(program, &["--version"])?;
+        ensure!(
+            said.contains(self.version),
+            "{program} says it is {said:?}, not {}",
+            self.version
+        );
+        if self.target.edition == Edition::Fips {
+            ensure!(
+                said.contains("fips"),
+                "{program} says it is {said:?}, not the FIPS edition"
+            );
+        }
+        Ok(said.lines().next().unwrap_or_default().to_owned())
+    }
+
+    /// The output of a program that must succeed, that on standard error after the other.
+    fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        let command = self.command(program).args(arguments);
+        let shown = command.to_string();
+        let output = command
+            .into_inner()
+            .output()
+            .with_context(|| format!("failed to start `{shown}`"))?;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).trim().to_owned();
+        ensure!(
+            output.status.success(),
+            "`{shown}` ended with {}: {text}",
+            output.status
+        );
+        Ok(text)
+    }
+
+    /// The line with `wanted` that the operator says with this configuration, where no cluster answers.
+    fn configured(&self, config: &str, wanted: &'static str) -> Result<String> {
+        let folder = tempfile::tempdir().context("failed to make a folder for a configuration")?;
+        let (file, cluster) = (
+            folder.path().join("config.yaml"),
+            folder.path().join("kubeconfig"),
+        );
+        fs_err::write(&file, config)?;
+        // JSON is YAML. Port 9, discard, is nobody's.
+        fs_err::write(&cluster, nobody().to_string())?;
+        let command = self
+            .command("gastown-operator")
+            .env("KUBECONFIG", &cluster)
+            .env("POD_NAMESPACE", "gastown-system")
+            .args(["--agent-image=none", "--listen=127.0.0.1:0", "--config"])
+            .arg(&file);
+        let mut operator = command.into_inner();
+        let mut operator = operator.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let (sender, receiver) = mpsc::channel();
+        if let Some(output) = operator.stdout.take() {
+            send_lines(output, sender.clone());
+        }
+        if let Some(output) = operator.stderr.take() {
+            send_lines(output, sender);
+        }
+        let mut lines = Vec::new();
+        while let Ok(line) = receiver.recv_timeout(PATIENCE) {
+            lines.push(line);
+            if lines.last().is_some_and(|line| line.contains(wanted)) {
+                break;
+            }
+        }
+        operator.kill().context("failed to end the operator")?;
+        operator.wait().context("failed to end the operator")?;
+        let said = lines.iter().find(|line| line.contains(wanted));
+        said.cloned()
+            .with_context(|| format!("the operator does not say {wanted:?}: {}", lines.join("\n")))
+    }
+
+    /// A program of the image, on the image's libraries, with nothing of this machine's environment.
+    fn command(&self, program: &str) -> Command {
+        let file = self.root.join("usr/bin").join(program);
+        let architecture = self.target.architecture;
+        let (loader, libraries) = match architecture {
+            Architecture::Amd64 => ("usr/lib64/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu"),
+            Architecture::Arm64 => ("usr/lib/ld-linux-aarch64.so.1", "usr/lib/aarch64-linux-gnu"),
+        };
+        let command = if architecture.is_native() {
+            let loader = Command::new(self.root.join(loader));
+            loader.arg("--library-path").arg(self.root.join(libraries))
+        } else {
+            Command::new(architecture.emulator()).arg("-L").arg(&self.root)
+        };
+        command
+            .arg(file)
+            .env("HOME", self.root.join("tmp"))
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+    }
+}
+
+fn nobody() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "none",
+        "clusters": [{ "name": "none", "cluster": { "server": "https://127.0.0.1:9" } }],
+        "users": [{ "name": "none", "user": {} }],
+        "contexts": [{ "name": "none", "context": { "cluster": "none", "user": "none" } }],
+    })
+}
+
+fn send_lines(output: impl std::io::Read + Send + 'static, to: mpsc::Sender<String>) {
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            // Nobody listens once the wanted line was seen.
+            let _heard = to.send(line);
+        }
+    });
+}
