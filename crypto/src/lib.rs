@@ -10,7 +10,7 @@ mod roots;
 mod signature;
 
 pub use digest::{Digest, ParseDigest, sha256};
-pub use provider::{EDITION, InstallProvider, client_config, install, module_version};
+pub use provider::{CERTIFICATE, EDITION, InstallProvider, client_config, install, module_version, version};
 pub use roots::{ReadRoots, roots};
 pub use signature::{PublicKey, ReadPublicKey};
 

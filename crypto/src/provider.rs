@@ -12,6 +12,9 @@ pub const EDITION: &str = if cfg!(feature = "fips") {
     "community"
 };
 
+/// The number of the module's certificate in NIST's list (CMVP), if it is validated.
+pub const CERTIFICATE: Option<u32> = if cfg!(feature = "fips") { Some(5314) } else { None };
+
 /// The exact module that certificate #5314 names; anything else is not validated.
 #[cfg(feature = "fips")]
 const VALIDATED_MODULE: &str = "AWS-LC FIPS 3.1.0";
@@ -74,6 +77,17 @@ pub fn module_version() -> String {
     }
 }
 
+/// What a program of version `number` says with `--version`: `0.5.0 (fips edition, AWS-LC FIPS 3.1.0, CMVP certificate 5314)`.
+#[must_use]
+pub fn version(number: &str) -> String {
+    let certificate = CERTIFICATE.map(|number| format!(", CMVP certificate {number}"));
+    format!(
+        "{number} ({EDITION} edition, {}{})",
+        module_version(),
+        certificate.unwrap_or_default()
+    )
+}
+
 /// A TLS client configuration of the edition that trusts `roots` and nothing else.
 pub fn client_config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
     let builder =
@@ -125,6 +139,16 @@ mod tests {
     fn the_provider_offers_no_ring_and_only_what_the_edition_allows() {
         let config = client_config(RootCertStore::empty()).unwrap();
         assert_eq!(config.fips(), cfg!(feature = "fips"));
+    }
+
+    #[test]
+    fn the_version_names_edition_module_and_certificate() {
+        let wanted = if cfg!(feature = "fips") {
+            "1.2.3 (fips edition, AWS-LC FIPS 3.1.0, CMVP certificate 5314)"
+        } else {
+            "1.2.3 (community edition, AWS-LC (not validated))"
+        };
+        assert_eq!(version("1.2.3"), wanted);
     }
 
     #[cfg(feature = "fips")]

@@ -2,10 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::LazyLock;
+
+/// With the edition and its module, which has passed its self-test when this is printed.
+static VERSION: LazyLock<String> = LazyLock::new(|| gastown_crypto::version(env!("CARGO_PKG_VERSION")));
 
 /// Runs Polecats as pods.
 #[derive(Clone, Debug, clap::Parser)]
-#[command(name = "gastown-operator", version)]
+#[command(name = "gastown-operator", version = VERSION.as_str())]
 pub struct Args {
     /// The image of broker, keeper and git-init, and of the agent where the polecat names none: by digest
     #[arg(long, value_name = "IMAGE", env = "GASTOWN_AGENT_IMAGE")]

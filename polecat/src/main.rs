@@ -1,12 +1,16 @@
 //! `polecat broker | keeper | clone | run`: the one program inside a polecat pod.
 
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand};
 
+/// With the edition and its module, which has passed its self-test when this is printed.
+static VERSION: LazyLock<String> = LazyLock::new(|| gastown_crypto::version(env!("CARGO_PKG_VERSION")));
+
 /// The one program inside a polecat pod.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version = VERSION.as_str())]
 struct Polecat {
     #[command(subcommand)]
     role: Role,
