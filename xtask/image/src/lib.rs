@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use self::binary::{Programs, compile, compile_edition, compile_fips, stripped};
 pub use self::definition::{Binary, Definition};
 pub use self::lock::{Lock, NpmPackage, Package};
+pub use self::recipe::npm::licence as npm_licence;
 pub use self::resolve::lock as renew_lock;
 
 /// An image of the project.

@@ -233,6 +233,6 @@ mod tests {
         );
         other.packages.clear();
         assert_eq!(lock("1").changes(&other), ["libc6 amd64 1: removed"]);
-        assert_eq!(other.changes(&lock("1")), ["libc6 1: added"]);
+        assert_eq!(other.changes(&lock("1")), ["libc6 amd64 1: added"]);
     }
 }

@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::progress;
 
-/// The password of the key that signs releases: no program that is started here needs it, least of all a build script.
-pub const SECRET: &str = "COSIGN_PASSWORD";
+/// The key that signs releases and its password: no program that is started here needs them, least of all a build script.
+pub const SECRETS: [&str; 2] = ["COSIGN_PRIVATE_KEY", "COSIGN_PASSWORD"];
 
 /// A program to run, with its arguments and environment.
 pub struct Command {
@@ -36,7 +36,7 @@ impl Command {
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut inner = std::process::Command::new(program);
         for (name, _) in std::env::vars_os() {
-            if describes_a_package(&name) || name == SECRET {
+            if describes_a_package(&name) || SECRETS.iter().any(|secret| name == *secret) {
                 inner.env_remove(name);
             }
         }
@@ -263,10 +263,12 @@ mod tests {
     #[test]
     fn no_program_is_told_the_password_of_the_signing_key() {
         // A program below this one, because a test must not change the environment of the others.
-        let Some(_) = std::env::var_os(SECRET) else {
+        let Some(_) = std::env::var_os(SECRETS[1]) else {
             let this = std::env::current_exe().unwrap();
             let name = "process::tests::no_program_is_told_the_password_of_the_signing_key";
-            let test = Command::new(this).args(["--exact", name]).env(SECRET, "chrome");
+            let test = Command::new(this)
+                .args(["--exact", name])
+                .env(SECRETS[1], "chrome");
             return test.output().map(drop).unwrap();
         };
         let environment = Command::new("env").text().unwrap();

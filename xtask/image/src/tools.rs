@@ -27,6 +27,7 @@ pub enum Tool {
     Helm,
     Cosign,
     Registry,
+    Actionlint,
     Pause,
 }
 
@@ -48,6 +49,7 @@ pub enum Module {
     Helm,
     Cosign,
     Distribution,
+    Actionlint,
 }
 
 impl Tool {
@@ -58,6 +60,7 @@ impl Tool {
             Self::Helm => Source::Go(Module::Helm),
             Self::Cosign => Source::Go(Module::Cosign),
             Self::Registry => Source::Go(Module::Distribution),
+            Self::Actionlint => Source::Go(Module::Actionlint),
             Self::Pause => Source::Pause,
             Self::KubeApiserver
             | Self::KubeControllerManager
@@ -86,6 +89,7 @@ impl Tool {
             Self::Helm => "helm",
             Self::Cosign => "cosign",
             Self::Registry => "registry",
+            Self::Actionlint => "actionlint",
             Self::Pause => "pause",
         }
     }
@@ -100,6 +104,7 @@ impl Module {
             Self::Helm => "helm",
             Self::Cosign => "cosign",
             Self::Distribution => "distribution",
+            Self::Actionlint => "actionlint",
         }
     }
 
@@ -112,6 +117,7 @@ impl Module {
             Self::Helm => "helm.sh/helm/v4",
             Self::Cosign => "github.com/sigstore/cosign/v3",
             Self::Distribution => "github.com/distribution/distribution/v3",
+            Self::Actionlint => "github.com/rhysd/actionlint",
         }
     }
 
@@ -119,13 +125,18 @@ impl Module {
     fn packages(self) -> &'static str {
         match self {
             Self::Coredns => ".",
-            Self::Kubernetes | Self::Kind | Self::Helm | Self::Cosign | Self::Distribution => "tool",
+            Self::Kubernetes
+            | Self::Kind
+            | Self::Helm
+            | Self::Cosign
+            | Self::Distribution
+            | Self::Actionlint => "tool",
         }
     }
 
     fn folder(self) -> PathBuf {
         let parent = match self {
-            Self::Cosign | Self::Distribution => "release/tools",
+            Self::Cosign | Self::Distribution | Self::Actionlint => "release/tools",
             Self::Kubernetes | Self::Coredns | Self::Kind | Self::Helm => "tests/cluster",
         };
         workspace::root().join(parent).join(self.name())
@@ -156,7 +167,12 @@ impl Module {
         let sums = fs_err::read_to_string(self.folder().join("go.sum"))?;
         let program = match self {
             Self::Coredns => fs_err::read_to_string(self.folder().join("main.go"))?,
-            Self::Kubernetes | Self::Kind | Self::Helm | Self::Cosign | Self::Distribution => String::new(),
+            Self::Kubernetes
+            | Self::Kind
+            | Self::Helm
+            | Self::Cosign
+            | Self::Distribution
+            | Self::Actionlint => String::new(),
         };
         Ok(key(&[
             &program,

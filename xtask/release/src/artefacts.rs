@@ -40,8 +40,8 @@ pub enum Kind {
     Definitions,
 }
 
-/// A file of an archive: its path and content.
-type File = (String, Vec<u8>);
+/// A file of an archive: its path, mode and content.
+type File = (String, u32, Vec<u8>);
 
 impl Kind {
     pub const ALL: [Self; 2] = [Self::Chart, Self::Definitions];
@@ -68,7 +68,7 @@ impl Kind {
             Self::Chart => {
                 let mut files = committed(CHART_FOLDER, "gastown-operator")?;
                 let pins = format!("{:#}\n", pins(images));
-                files.push((format!("gastown-operator/{PINS}"), pins.into_bytes()));
+                files.push((format!("gastown-operator/{PINS}"), 0o644, pins.into_bytes()));
                 files.sort();
                 Ok(files)
             }
@@ -77,6 +77,7 @@ impl Kind {
                 files.extend(committed("templates", "templates")?);
                 files.push((
                     "LICENSE".to_owned(),
+                    0o644,
                     fs_err::read(workspace::root().join("LICENSE"))?,
                 ));
                 Ok(files)
@@ -207,7 +208,7 @@ fn committed(folder: &str, prefix: &str) -> Result<Vec<File>> {
         .text()?;
     let read = |path: &str| {
         let name = path.trim_start_matches(folder).trim_start_matches('/');
-        Ok((format!("{prefix}/{name}"), fs_err::read(root.join(path))?))
+        Ok((format!("{prefix}/{name}"), 0o644, fs_err::read(root.join(path))?))
     };
     listed
         .split('\0')
@@ -217,12 +218,12 @@ fn committed(folder: &str, prefix: &str) -> Result<Vec<File>> {
 }
 
 /// A compressed archive of files: the same bytes for the same files, whoever makes it.
-fn archive(files: &[File], epoch: u64) -> Result<Vec<u8>> {
+pub fn archive(files: &[File], epoch: u64) -> Result<Vec<u8>> {
     let compressed = GzBuilder::new().write(Vec::new(), Compression::new(6));
     let mut builder = tar::Builder::new(compressed);
-    for (path, content) in files {
+    for (path, mode, content) in files {
         let mut header = tar::Header::new_gnu();
-        header.set_mode(0o644);
+        header.set_mode(*mode);
         header.set_mtime(epoch);
         header.set_size(content.len() as u64);
         builder

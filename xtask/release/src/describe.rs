@@ -1,15 +1,16 @@
 //! Bills of materials, and beside each the materials that the provenance names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use xtask_image::{Definition, Lock, workspace};
+use xtask_image::{Definition, Lock, Name, npm_licence, workspace};
 
 use crate::dependencies::Graph;
-use crate::layout::digest;
+use crate::layout::{Layout, digest};
+use crate::licences;
 use crate::pipeline::{Release, timestamp};
 use crate::plan::{IMAGES, PLUGIN, PROGRAMS, Target};
 use crate::sbom::{self, Artefact, Class};
@@ -50,6 +51,12 @@ impl Release {
                 .npm(target.architecture)
                 .map(|(package, _)| lock.npm_package(package));
             artefact.npm = npm.collect::<Result<_>>()?;
+            artefact.licences = self.licences(name, target)?;
+            for package in &artefact.npm {
+                artefact
+                    .licences
+                    .insert(package.name.clone(), npm_licence(package)?.into_iter().collect());
+            }
             let materials = materials(&artefact, &sums);
             self.write_bill(&target.boms(), name.as_str(), &artefact, &materials)?;
         }
@@ -57,6 +64,15 @@ impl Release {
         let artefact = artefact(target.plugin(), digest(&plugin), PLUGIN)?;
         let materials = materials(&artefact, &sums);
         self.write_bill(&target.boms(), PLUGIN, &artefact, &materials)
+    }
+
+    /// What the Debian packages of an image declare as their licences.
+    fn licences(&self, name: Name, target: Target) -> Result<BTreeMap<String, BTreeSet<String>>> {
+        let image = self.built(name, target)?;
+        let folder = tempfile::tempdir().context("failed to make a folder for an image")?;
+        let layout = Layout::create(folder.path())?;
+        layout.import(&image.archive, &image.digest)?;
+        licences::of_debian(&layout, &image.digest)
     }
 
     /// Writes the bills of an artefact into `folder`, which is below that of the release, and what the provenance names.

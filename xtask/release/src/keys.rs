@@ -10,7 +10,11 @@ use sigstore::crypto::signing_key::SigStoreKeyPair;
 use sigstore::crypto::{CosignVerificationKey, SigStoreSigner, Signature, SigningScheme};
 
 /// The environment variable with the password of an encrypted key; cosign reads it too.
-pub const PASSWORD: &str = xtask_image::process::SECRET;
+pub const PASSWORD: &str = xtask_image::process::SECRETS[1];
+
+/// In place of a file: the environment variable with the key, as cosign names it.
+const IN_ENVIRONMENT: &str = "env://";
+const KEY: &str = xtask_image::process::SECRETS[0];
 
 const SCHEME: SigningScheme = SigningScheme::ECDSA_P256_SHA256_ASN1;
 
@@ -58,11 +62,16 @@ impl Signer {
         })
     }
 
-    /// Reads the private key in a file; its password is that of the environment.
+    /// Reads the private key in a file, or `env://COSIGN_PRIVATE_KEY`; its password is that of the environment.
     pub fn read(file: &Path) -> Result<Self> {
         let password = std::env::var(PASSWORD).ok();
-        Self::from_pem(&fs_err::read_to_string(file)?, password.as_deref())
-            .with_context(|| format!("failed to read the key {file:?}"))
+        let pem = match file.to_str().and_then(|name| name.strip_prefix(IN_ENVIRONMENT)) {
+            // Of other variables nobody knows that programs must not get them.
+            Some(name) if name != KEY => bail!("a key is read from no variable but {KEY}, not from {name:?}"),
+            Some(_) => std::env::var(KEY).with_context(|| format!("{KEY} is not set"))?,
+            None => fs_err::read_to_string(file)?,
+        };
+        Self::from_pem(&pem, password.as_deref()).with_context(|| format!("failed to read the key {file:?}"))
     }
 
     /// A new key pair, for tests.
@@ -130,6 +139,15 @@ mod tests {
         verifier.verify("", b"witness me").unwrap_err();
         let other = other.sign(b"witness me").unwrap();
         verifier.verify(&other, b"witness me").unwrap_err();
+    }
+
+    #[test]
+    fn a_key_in_the_environment_is_in_the_one_variable_that_no_program_gets() {
+        let fails = |name: &str| Signer::read(Path::new(name)).err().map(|error| error.to_string());
+        assert!(
+            fails("env://HOME").is_some_and(|error| error.contains("no variable but COSIGN_PRIVATE_KEY"))
+        );
+        assert!(fails("env://COSIGN_PRIVATE_KEY").is_some_and(|error| error.contains("is not set")));
     }
 
     #[test]

@@ -1,20 +1,27 @@
 //! `cargo xtask release`: from a commit to signed images and files, and how anyone verifies them.
 
+mod advisories;
+mod airgap;
 mod artefacts;
 mod attach;
 mod bundle;
 mod checkout;
+mod cryptography;
 mod dependencies;
 mod describe;
+mod downloads;
+mod explain;
 mod folder;
 mod keys;
 mod layout;
+mod licences;
 mod notes;
 mod pipeline;
 mod plan;
 mod policy;
 mod preflight;
 mod programs;
+mod rebuild;
 mod receipt;
 mod referee;
 mod registry;
@@ -24,6 +31,8 @@ mod smoke;
 mod statement;
 mod verify;
 mod vex;
+#[cfg(test)]
+mod workflows;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -58,6 +67,8 @@ struct Cli {
 enum Command {
     /// Verify a release's folder, a file of it, or an image in a registry, offline but for that registry.
     Verify(VerifyArgs),
+    /// Pack a release's folder into one file for clusters that reach no registry.
+    Bundle(BundleArgs),
     /// Make a key pair: NAME.key, not encrypted, and NAME.pub.
     Key {
         /// Path of the files, without their ending.
@@ -79,9 +90,15 @@ struct Args {
     /// Run only these jobs and what they need.
     #[arg(long, value_name = "JOB")]
     only: Vec<String>,
-    /// Private key to sign with; the variable `COSIGN_PASSWORD` is its password if it is encrypted.
+    /// Private key to sign with, in a file or as `env://COSIGN_PRIVATE_KEY`; the variable `COSIGN_PASSWORD` is its password if it is encrypted.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// A copy of the advisory-db of `RustSec`: the release fails for what it says of crates and sbom/vex does not answer.
+    #[arg(long, value_name = "DIR")]
+    advisory_db: Option<PathBuf>,
+    /// Make everything that needs no key, and stop.
+    #[arg(long, conflicts_with = "key")]
+    unsigned: bool,
     /// Push the images there, under the last part of their names; credentials are those of `docker login`.
     #[arg(long, value_name = "HOST/PATH")]
     registry: Option<String>,
@@ -115,6 +132,30 @@ struct VerifyArgs {
     /// Ask cosign too, which is built from its pinned source.
     #[arg(long)]
     cosign: bool,
+    /// Build the release in the folder again from its commit, compare every byte, and sign a verification summary.
+    #[arg(long, requires = "rebuild_key")]
+    rebuild: bool,
+    /// Private key of whoever builds again, not that of the release.
+    #[arg(long, value_name = "FILE")]
+    rebuild_key: Option<PathBuf>,
+    /// Demand the verification summary of whoever has this public key.
+    #[arg(long, value_name = "FILE", conflicts_with = "rebuild")]
+    rebuilt_by: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct BundleArgs {
+    /// The folder that a release made.
+    folder: PathBuf,
+    /// The public key.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The registry that clusters will find the images in.
+    #[arg(long, value_name = "HOST/PATH")]
+    mirror: String,
+    /// The file to write.
+    #[arg(long, value_name = "FILE", default_value = "gastown-bundle.tar.zst")]
+    to: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -122,6 +163,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         None => release(&cli.release),
         Some(Command::Verify(args)) => verify(&args),
+        Some(Command::Bundle(args)) => bundle(&args),
         Some(Command::Key { name }) => make_key(&name),
     };
     match result {
@@ -141,6 +183,8 @@ fn release(args: &Args) -> Result<()> {
         architectures: or_all(&args.architectures, &architectures(args.dev)?),
         is_dev: args.dev,
         registry: args.registry.clone().filter(|_| !is_dry),
+        asks_advisories: args.advisory_db.is_some(),
+        is_unsigned: args.unsigned,
         only: args.only.clone(),
     };
     let plan = Plan::new(&checkout, &wanted)?;
@@ -153,6 +197,9 @@ fn release(args: &Args) -> Result<()> {
         .as_deref()
         .map(|file| Signer::read(file).map(drop).map_err(|error| format!("{error:#}")));
     preflight::check(&plan, &Facts::gather(&plan, &checkout, key)?)?;
+    if args.advisory_db.is_none() {
+        xtask_image::progress::say("known vulnerabilities are not looked for; `--advisory-db DIR` does");
+    }
     if is_dry && args.registry.is_some() {
         xtask_image::progress::say("nothing will be pushed; `--dry-run=false` pushes");
     }
@@ -160,6 +207,7 @@ fn release(args: &Args) -> Result<()> {
         plan,
         folder: workspace::root().join(&args.out),
         key: args.key.clone(),
+        advisories: args.advisory_db.clone(),
         started: jiff::Timestamp::now().to_string(),
     };
     fs_err::create_dir_all(&release.folder)?;
@@ -215,8 +263,18 @@ fn show(plan: &Plan, format: Format) -> Result<()> {
 fn verify(args: &VerifyArgs) -> Result<()> {
     let verifier = Verifier::read(&args.key)?;
     let path = Path::new(&args.target);
-    if path.is_dir() {
+    let of_folder = args.rebuild || args.rebuilt_by.is_some();
+    ensure!(
+        !of_folder || path.is_dir(),
+        "only the folder of a release is built again; {path:?} is none"
+    );
+    if let Some(key) = args.rebuild_key.as_deref().filter(|_| args.rebuild) {
+        print(&rebuild::rebuild(path, &verifier, key)?);
+    } else if path.is_dir() {
         print(&folder::everything(path, &verifier)?);
+        if let Some(key) = &args.rebuilt_by {
+            print(&[rebuild::verify(path, &Verifier::read(key)?)?]);
+        }
     } else if path.exists() {
         verify::file(path, &verifier)?;
         println!("{} signed", path.display());
@@ -226,6 +284,12 @@ fn verify(args: &VerifyArgs) -> Result<()> {
     if args.cosign {
         print(&referee::files(path, &args.key)?);
     }
+    Ok(())
+}
+
+fn bundle(args: &BundleArgs) -> Result<()> {
+    airgap::pack(&args.folder, &Verifier::read(&args.key)?, &args.mirror, &args.to)?;
+    println!("wrote {}", args.to.display());
     Ok(())
 }
 

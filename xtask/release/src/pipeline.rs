@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use xtask_image::jobs::{self, Ended, Job};
-use xtask_image::{BuiltImage, Name, Profile, Variant, variant, workspace};
+use xtask_image::{BuiltImage, Lock, Name, Profile, Variant, variant, workspace};
 
 use crate::artefacts::Kind;
 use crate::folder::{Platform, Shipped, everything, names, shipped};
@@ -14,7 +14,7 @@ use crate::keys::{Signer, Verifier};
 use crate::layout::{INDEX, Layout, digest};
 use crate::plan::{Act, IMAGES, PLUGIN, Plan, Step, Target};
 use crate::registry::Repository;
-use crate::{notes, policy, programs, receipt};
+use crate::{downloads, notes, policy, programs, receipt};
 
 /// What a release needs beside its plan.
 pub struct Release {
@@ -23,6 +23,8 @@ pub struct Release {
     pub folder: PathBuf,
     /// The file with the key; only the job that signs reads it.
     pub key: Option<PathBuf>,
+    /// A copy of a database of vulnerabilities.
+    pub advisories: Option<PathBuf>,
     /// RFC 3339.
     pub started: String,
 }
@@ -49,6 +51,12 @@ impl Release {
             Act::Images(target) => once(&step.key, &|| self.images(*target)),
             Act::Boms(target) => once(&step.key, &|| self.boms(*target)),
             Act::Smoke(target) => once(&step.key, &|| self.smoke(*target)),
+            // Not once: what it says depends on the database.
+            Act::Advisories => self.ask_advisories(
+                self.advisories
+                    .as_deref()
+                    .context("there is no database to ask")?,
+            ),
             Act::Indexes => once(&step.key, &|| self.indexes()),
             Act::Artefacts => once(&step.key, &|| self.artefacts()),
             Act::Files => once(&step.key, &|| self.files()),
@@ -150,12 +158,18 @@ impl Release {
             fs_err::remove_dir_all(&folder)?;
         }
         fs_err::create_dir_all(&folder)?;
+        let licence = fs_err::read(workspace::root().join("LICENSE"))?;
+        let (lock, mut sums) = (Lock::load()?, Vec::new());
         for target in &self.plan.targets {
             let name = target.plugin();
             fs_err::copy(
                 self.folder.join(target.programs()).join(PLUGIN),
                 folder.join(&name),
             )?;
+            let program = fs_err::read(folder.join(&name))?;
+            let packed = downloads::packed(&program, &licence, lock.epoch)?;
+            fs_err::write(folder.join(format!("{name}.tar.gz")), packed)?;
+            sums.push(format!("{:x}  {name}", Sha256::digest(&program)));
             for end in ["cdx", "spdx"] {
                 let from = self
                     .folder
@@ -164,6 +178,14 @@ impl Release {
                 fs_err::copy(from, folder.join(format!("{name}.{end}.json")))?;
             }
         }
+        let Plan {
+            source,
+            version,
+            targets,
+            ..
+        } = &self.plan;
+        let base = format!("{source}/releases/download/v{version}");
+        downloads::write(&folder, version, &base, targets, &sums.join("\n"))?;
         for kind in Kind::ALL {
             let name = kind.archive(&self.plan.version);
             fs_err::copy(self.folder.join("artefacts").join(&name), folder.join(&name))?;

@@ -92,6 +92,8 @@ pub enum Act {
     Boms(Target),
     /// Start the programs of the images.
     Smoke(Target),
+    /// Ask a database of vulnerabilities.
+    Advisories,
     /// One layout for each image, with an index for each edition.
     Indexes,
     /// The chart and the definitions.
@@ -151,6 +153,10 @@ pub struct Wanted {
     pub is_dev: bool,
     /// Where to push to.
     pub registry: Option<String>,
+    /// Whether there is a database of vulnerabilities to ask.
+    pub asks_advisories: bool,
+    /// Whether what needs a key is left out.
+    pub is_unsigned: bool,
     /// Names of jobs; what they need is run too.
     pub only: Vec<String>,
 }
@@ -221,9 +227,16 @@ impl Plan {
         for names in &chosen {
             plan.add_target(checkout, names);
         }
+        if wanted.asks_advisories {
+            plan.add(checkout, "advisories", Act::Advisories, &[], &[], Vec::new());
+        }
         let boms: Vec<_> = chosen.iter().map(|names| names.boms).collect();
         let tests: Vec<_> = chosen.iter().map(|names| names.smoke).collect();
         plan.add_release(checkout, &boms, &tests);
+        if wanted.is_unsigned {
+            let needs_key = |act: &Act| matches!(act, Act::Sign | Act::Verify | Act::Push);
+            plan.jobs.retain(|step| !needs_key(&step.act));
+        }
         plan.keep_only(&wanted.only)?;
         Ok(plan)
     }
@@ -279,7 +292,13 @@ impl Plan {
         let outputs = vec!["notes.md".into()];
         self.add(checkout, "notes", Act::Notes, &both, &["changelog"], outputs);
         let outputs = vec!["images".into(), "signatures".into(), "cosign.pub".into()];
-        let all = [&both[..], tests].concat();
+        let mut all = [&both[..], tests].concat();
+        all.extend(
+            self.jobs
+                .iter()
+                .map(|step| step.name)
+                .filter(|name| *name == "advisories"),
+        );
         self.add(checkout, "sign", Act::Sign, &all, &["public key"], outputs);
         self.add(checkout, "verify", Act::Verify, &["sign"], &[], Vec::new());
         if self.registry.is_some() {
@@ -378,6 +397,8 @@ mod tests {
             architectures: Architecture::ALL.to_vec(),
             is_dev: false,
             registry: None,
+            asks_advisories: false,
+            is_unsigned: false,
             only: Vec::new(),
         }
     }
@@ -447,6 +468,39 @@ mod tests {
             }
         }
         assert_eq!(plan.jobs.last().unwrap().name, "push");
+    }
+
+    #[test]
+    fn what_needs_no_key_is_made_without_one_and_found_by_whoever_signs() {
+        let unsigned = Wanted {
+            is_unsigned: true,
+            ..wanted()
+        };
+        let plan = Plan::new(&checkout(), &unsigned).unwrap();
+        let made: Vec<_> = plan
+            .jobs
+            .iter()
+            .map(|step| (step.name, step.key.clone()))
+            .collect();
+        let all = keys(&checkout());
+        assert_eq!(
+            all.iter()
+                .filter(|job| !made.contains(job))
+                .map(|job| job.0)
+                .collect::<Vec<_>>(),
+            ["sign", "verify"]
+        );
+    }
+
+    #[test]
+    fn nothing_is_signed_before_vulnerabilities_were_looked_for() {
+        let asks = Wanted {
+            asks_advisories: true,
+            ..wanted()
+        };
+        let plan = Plan::new(&checkout(), &asks).unwrap();
+        let sign = plan.jobs.iter().find(|step| step.act == Act::Sign).unwrap();
+        assert!(sign.needs.contains(&"advisories"), "{:?}", sign.needs);
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub fn locked() -> Result<Vec<Architecture>> {
 fn tools(plan: &Plan) -> BTreeSet<String> {
     let mut tools = BTreeSet::from(["git".to_owned(), "cargo".to_owned()]);
     for target in &plan.targets {
-        tools.extend(["strip", "objcopy", "objdump", "gcc"].map(|name| target.architecture.gnu(name)));
+        tools.extend(["strip", "objcopy", "objdump", "nm", "gcc"].map(|name| target.architecture.gnu(name)));
         if !target.architecture.is_native() {
             tools.insert(target.architecture.emulator().to_owned());
         }
@@ -196,6 +196,8 @@ mod tests {
             architectures: architectures.to_vec(),
             is_dev,
             registry: None,
+            asks_advisories: false,
+            is_unsigned: false,
             only: Vec::new(),
         };
         Plan::new(&checkout, &wanted).unwrap()

@@ -2,23 +2,41 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
+use serde::{Deserialize, Serialize};
 use xtask_image::process::Command;
 use xtask_image::{
     Architecture, Edition, Profile, Programs, compile, compile_edition, compile_fips, progress, stripped,
     workspace,
 };
 
+use crate::cryptography;
 use crate::dependencies::Graph;
 use crate::plan::{PROGRAMS, Target, binaries};
 
+/// The file with what was found in the programs of a folder.
+const FACTS: &str = "facts.json";
+
 /// The newest glibc that programs may need: that of UBI 9.
 const CEILING: (u32, u32) = (2, 34);
+
+/// What was found in a program: evidence for whoever asks what its cryptography is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Facts {
+    /// The newest glibc whose symbols it needs.
+    pub glibc: String,
+    /// How many symbols it has of the edition's module; of others it has none, or it would not have been made.
+    pub module_symbols: usize,
+    /// In the FIPS edition, the bytes of the file that the module's integrity test covers.
+    pub module_code: Option<Range<usize>>,
+}
 
 /// Makes the programs of `target` in `folder`.
 pub fn make(target: Target, is_dev: bool, folder: &Path) -> Result<()> {
@@ -36,8 +54,16 @@ pub fn make(target: Target, is_dev: bool, folder: &Path) -> Result<()> {
         }
     })?;
     let graph = Graph::resolve(&PROGRAMS, edition, architecture)?;
+    let denied = cryptography::denied()?;
+    let mut facts = BTreeMap::new();
     for binary in &binaries {
+        let what = || format!("program {:?}", binary.name);
         let crates = graph.of(&binary.package)?.linked(edition);
+        cryptography::check_crates(&crates, &denied).with_context(what)?;
+        let symbols = Command::new(architecture.gnu("nm"))
+            .arg(compiled.get(binary)?)
+            .text()?;
+        let count = cryptography::check_symbols(&symbols, edition, &denied).with_context(what)?;
         let program = with_audit_data(
             &stripped(compiled.get(binary)?, architecture)?,
             &crates.audit_data(&binary.package)?,
@@ -46,9 +72,53 @@ pub fn make(target: Target, is_dev: bool, folder: &Path) -> Result<()> {
         let file = folder.join(&binary.name);
         workspace::write_whole(&file, &program)?;
         fs_err::set_permissions(&file, std::fs::Permissions::from_mode(0o755))?;
-        check(&file, architecture).with_context(|| format!("program {:?}", binary.name))?;
+        let (major, minor) = check(&file, architecture).with_context(what)?;
+        let found = Facts {
+            glibc: format!("{major}.{minor}"),
+            module_symbols: count,
+            module_code: module_code(&symbols, &file, architecture).with_context(what)?,
+        };
+        progress::record(&format!(
+            "{} needs glibc {}, has {count} symbols of its module and none of another",
+            binary.name, found.glibc
+        ));
+        facts.insert(&binary.name, found);
     }
-    Ok(())
+    workspace::write_whole(&folder.join(FACTS), &serde_json::to_vec_pretty(&facts)?)
+}
+
+/// What [`make`] found in a program.
+pub fn facts(folder: &Path, program: &str) -> Result<Facts> {
+    let mut facts: BTreeMap<String, Facts> = serde_json::from_slice(&fs_err::read(folder.join(FACTS))?)
+        .with_context(|| format!("{FACTS} in {folder:?} is damaged"))?;
+    facts
+        .remove(program)
+        .with_context(|| format!("nothing is known of program {program:?}"))
+}
+
+/// Where the code of the validated module is in a file, by its symbols; the community edition has no such.
+fn module_code(symbols: &str, file: &Path, architecture: Architecture) -> Result<Option<Range<usize>>> {
+    let address = |name: &str| {
+        let line = symbols.lines().find(|line| line.ends_with(name))?;
+        usize::from_str_radix(line.split_whitespace().next()?, 16).ok()
+    };
+    let bounds = address("BORINGSSL_bcm_text_start").zip(address("BORINGSSL_bcm_text_end"));
+    let Some((start, end)) = bounds else {
+        return Ok(None);
+    };
+    let headers = Command::new(architecture.gnu("objdump"))
+        .args(["--section-headers", "--wide"])
+        .arg(file)
+        .text()?;
+    let moved = headers.lines().find_map(|line| {
+        // Number, name, size, address, load address, place in the file.
+        let words: Vec<_> = line.split_whitespace().collect();
+        let number = |at: usize| usize::from_str_radix(words.get(at)?, 16).ok();
+        let (size, section, place) = (number(2)?, number(3)?, number(5)?);
+        (section <= start && end <= section + size).then(|| start - section + place)
+    });
+    let start_in_file = moved.context("its module is in no section")?;
+    Ok(Some(start_in_file..start_in_file + (end - start)))
 }
 
 /// The programs that [`make`] left in `folder`.
@@ -80,12 +150,26 @@ fn with_audit_data(program: &[u8], data: &[u8], architecture: Architecture) -> R
     Ok(fs_err::read(input)?)
 }
 
-/// Fails unless the program is dynamic and runs with the oldest glibc that is promised.
-fn check(file: &Path, architecture: Architecture) -> Result<()> {
+/// Fails unless the program is dynamic and runs with the oldest glibc that is promised; says which it needs.
+fn check(file: &Path, architecture: Architecture) -> Result<(u32, u32)> {
     let symbols = Command::new(architecture.gnu("objdump"))
         .arg("--dynamic-syms")
         .arg(file)
         .text()?;
+    // By the rules of https://github.com/openshift/check-payload (internal/validations): an executable must be dynamic, and one
+    // that loads libcrypto is one with OpenSSL, whose provider the image would need.
+    let libraries = Command::new(architecture.gnu("objdump"))
+        .arg("--private-headers")
+        .arg(file)
+        .text()?;
+    let loads = |name: &str| {
+        libraries
+            .lines()
+            .any(|line| line.contains("NEEDED") && line.contains(name))
+    };
+    for name in ["libcrypto.so", "libssl.so"] {
+        ensure!(!loads(name), "it loads {name}, so it has OpenSSL");
+    }
     let newest = newest_glibc(&symbols)
         .context("it needs no glibc, so it is static; Red Hat's check-payload refuses it")?;
     ensure!(
@@ -96,7 +180,7 @@ fn check(file: &Path, architecture: Architecture) -> Result<()> {
         CEILING.0,
         CEILING.1
     );
-    Ok(())
+    Ok(newest)
 }
 
 /// The newest version that a table of dynamic symbols asks glibc for.

@@ -3,6 +3,8 @@
 //! The library writes and validates `CycloneDX` 1.5; what 1.6 adds (acknowledged licences, cryptographic assets) is added
 //! to its JSON. No vulnerability is in here: those are told apart from what a thing is made of.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::{Context as _, Result, anyhow, ensure};
 use cyclonedx_bom::external_models::date_time::DateTime;
 use cyclonedx_bom::external_models::spdx::SpdxExpression;
@@ -11,7 +13,7 @@ use cyclonedx_bom::models::bom::UrnUuid;
 use cyclonedx_bom::models::component::{Classification, Scope};
 use cyclonedx_bom::models::dependency::{Dependencies, Dependency};
 use cyclonedx_bom::models::hash::{Hash, HashAlgorithm, HashValue, Hashes};
-use cyclonedx_bom::models::license::{LicenseChoice, Licenses};
+use cyclonedx_bom::models::license::{License, LicenseChoice, Licenses};
 use cyclonedx_bom::models::lifecycle::{Lifecycle, Lifecycles, Phase};
 use cyclonedx_bom::models::metadata::Metadata;
 use cyclonedx_bom::models::organization::OrganizationalEntity;
@@ -22,6 +24,7 @@ use xtask_image::{Edition, NpmPackage, Package};
 
 use crate::dependencies::{Graph, Id, is_linked};
 use crate::folder::Shipped;
+use crate::licences;
 
 /// What kind of thing a bill of materials is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,6 +55,8 @@ pub struct Artefact<'a> {
     pub crates: Graph,
     pub debian: Vec<&'a Package>,
     pub npm: Vec<&'a NpmPackage>,
+    /// What Debian and npm packages declare as their licences, in words of their own, by package.
+    pub licences: BTreeMap<String, BTreeSet<String>>,
     /// The images that it names by digest.
     pub images: Vec<&'a Shipped>,
 }
@@ -63,10 +68,26 @@ struct Part {
     name: String,
     version: String,
     license: Option<String>,
+    /// Licences in other words than SPDX's.
+    named: BTreeSet<String>,
     sha256: Option<String>,
     supplier: &'static str,
     is_linked: bool,
     uses: Vec<String>,
+}
+
+impl Part {
+    /// What it declares, as an expression of SPDX.
+    fn spdx_licence(&self) -> String {
+        match &self.license {
+            Some(license) => license.clone(),
+            None if self.named.is_empty() => "NOASSERTION".to_owned(),
+            None => {
+                let names: Vec<_> = self.named.iter().map(|name| licences::reference(name)).collect();
+                names.join(" AND ")
+            }
+        }
+    }
 }
 
 /// A package URL of a crate.
@@ -104,6 +125,7 @@ impl Artefact<'_> {
             name: id.0.clone(),
             version: id.1.clone(),
             license: Some(one.license.replace('/', " OR ")).filter(|license| !license.is_empty()),
+            named: BTreeSet::new(),
             sha256: None,
             supplier: if one.is_ours {
                 "gastown-operator"
@@ -118,6 +140,7 @@ impl Artefact<'_> {
             name: package.name.clone(),
             version: package.version.clone(),
             license: None,
+            named: self.declared(&package.name),
             sha256: Some(package.sha256.clone()),
             supplier: "Debian",
             is_linked: true,
@@ -128,6 +151,7 @@ impl Artefact<'_> {
             name: package.name.clone(),
             version: package.version.clone(),
             license: None,
+            named: self.declared(&package.name),
             sha256: None,
             supplier: "npm",
             is_linked: true,
@@ -138,12 +162,17 @@ impl Artefact<'_> {
             name: image.repository.clone(),
             version: image.tags.first().cloned().unwrap_or_default(),
             license: Some("Apache-2.0".to_owned()),
+            named: BTreeSet::new(),
             sha256: Some(image.digest.trim_start_matches("sha256:").to_owned()),
             supplier: "gastown-operator",
             is_linked: true,
             uses: Vec::new(),
         });
         crates.chain(debian).chain(npm).chain(images).collect()
+    }
+
+    fn declared(&self, package: &str) -> BTreeSet<String> {
+        self.licences.get(package).cloned().unwrap_or_default()
     }
 
     /// The artefact's package URL.
@@ -256,7 +285,11 @@ impl Artefact<'_> {
             let licenses = component.get_mut("licenses").and_then(Value::as_array_mut);
             for license in licenses.into_iter().flatten() {
                 // As the package's own manifest says it; nobody has read its files for it.
-                license["acknowledgement"] = "declared".into();
+                let place = match license.get_mut("license") {
+                    Some(named) => named,
+                    None => license,
+                };
+                place["acknowledgement"] = "declared".into();
             }
         }
         components.extend(module);
@@ -316,10 +349,27 @@ impl Artefact<'_> {
                 "created": self.created,
                 "creators": ["Organization: gastown-operator", format!("Tool: cargo-xtask-release-{}", self.version)],
             },
+            "hasExtractedLicensingInfos": extracted(&parts),
             "packages": packages,
             "relationships": relationships,
         })
     }
+}
+
+/// The licences that parts declare in words of their own; their texts are in the image.
+fn extracted(parts: &[Part]) -> Vec<Value> {
+    let mut found = BTreeMap::new();
+    for name in parts.iter().flat_map(|part| &part.named) {
+        // Two spellings of one licence may have one identifier.
+        found.entry(licences::reference(name)).or_insert(name);
+    }
+    let one = |(id, name): (String, &String)| {
+        json!({
+            "licenseId": id, "name": name,
+            "extractedText": "The text is in the image, below /usr/share/doc or /licenses.",
+        })
+    };
+    found.into_iter().map(one).collect()
 }
 
 fn spdx_package(at: usize, part: &Part) -> Value {
@@ -327,7 +377,7 @@ fn spdx_package(at: usize, part: &Part) -> Value {
         "SPDXID": format!("SPDXRef-{at}"), "name": part.name, "versionInfo": part.version,
         "supplier": format!("Organization: {}", part.supplier), "downloadLocation": "NOASSERTION",
         "filesAnalyzed": false, "licenseConcluded": "NOASSERTION", "copyrightText": "NOASSERTION",
-        "licenseDeclared": part.license.as_deref().unwrap_or("NOASSERTION"),
+        "licenseDeclared": part.spdx_licence(),
         "externalRefs": [{
             "referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": part.purl,
         }],
@@ -372,6 +422,12 @@ fn component(part: &Part) -> Result<Component> {
             )
         })?;
         component.licenses = Some(Licenses(vec![LicenseChoice::Expression(expression)]));
+    } else if !part.named.is_empty() {
+        let names = part
+            .named
+            .iter()
+            .map(|name| LicenseChoice::License(License::named_license(name)));
+        component.licenses = Some(Licenses(names.collect()));
     }
     Ok(component)
 }
@@ -445,6 +501,11 @@ mod tests {
             created: "2026-01-02T03:04:05Z".to_owned(),
             crates: graph(),
             debian: vec![package],
+            licences: [(
+                "libstdc++6".to_owned(),
+                ["GPL-3+".to_owned(), "GFDL-1.2".to_owned()].into(),
+            )]
+            .into(),
             ..Artefact::default()
         }
     }
@@ -485,6 +546,11 @@ mod tests {
         assert_eq!(fips["licenses"][0]["acknowledgement"], "declared");
         assert_eq!(named("AWS-LC FIPS")["properties"][0]["value"], "5314");
         assert_eq!(named("libstdc++6")["hashes"][0]["alg"], "SHA-256");
+        let declared = &named("libstdc++6")["licenses"][1]["license"];
+        assert_eq!(
+            (&declared["name"], &declared["acknowledgement"]),
+            (&json!("GPL-3+"), &json!("declared"))
+        );
         // The schema has no null: what is not known is left out.
         assert!(!document.to_string().contains("null"), "{document}");
         let own = document["dependencies"].as_array().unwrap().last().unwrap();
@@ -507,6 +573,12 @@ mod tests {
             .collect();
         assert_eq!(names, ["x/operator", "aws-lc-fips-sys", "operator", "libstdc++6"]);
         assert_eq!(document["relationships"].as_array().unwrap().len(), 4);
+        let declared = "LicenseRef-GFDL-1.2 AND LicenseRef-GPL-3-or-later";
+        assert_eq!(document["packages"][3]["licenseDeclared"], declared);
+        assert_eq!(
+            document["hasExtractedLicensingInfos"][0]["licenseId"],
+            "LicenseRef-GFDL-1.2"
+        );
     }
 
     #[test]

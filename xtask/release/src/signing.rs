@@ -148,7 +148,11 @@ impl Release {
         }
         for target in targets.iter().filter(|_| manifest.platform.is_some()) {
             let tests = self.json(&target.smoke())?;
-            statements.push(statement::new(&subject, statement::TEST_RESULT, &tests));
+            statements.push(statement::new(&subject, statement::TEST_RESULT, &tests["result"]));
+            let evidence = &tests["fips"][&shipped.name];
+            if !evidence.is_null() {
+                statements.push(statement::new(&subject, statement::FIPS_EVIDENCE, evidence));
+            }
         }
         Ok(statements)
     }

@@ -1,6 +1,8 @@
 //! Starts the programs of the images on the images' own libraries, on this processor or, for others, in QEMU's user mode.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::mpsc;
@@ -16,6 +18,7 @@ use xtask_image::{Architecture, Definition, Edition, Name, progress, workspace};
 use crate::layout::Layout;
 use crate::pipeline::Release;
 use crate::plan::{IMAGES, Target};
+use crate::programs::{self, Facts};
 
 /// The roles of `polecat`, each a container of a pod.
 const ROLES: [&str; 4] = ["broker", "keeper", "clone", "run"];
@@ -24,10 +27,10 @@ const ROLES: [&str; 4] = ["broker", "keeper", "clone", "run"];
 const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Release {
-    /// Tries the programs of a target's images, and writes what was seen as the predicate of a test result
-    /// (<https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md>).
+    /// Tries the programs of a target's images, and writes what was seen: evidence of the FIPS edition by image, and the
+    /// predicate of a test result (<https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md>).
     pub fn smoke(&self, target: Target) -> Result<()> {
-        let mut passed = Vec::new();
+        let (mut passed, mut evidence) = (Vec::new(), BTreeMap::new());
         for name in IMAGES {
             let image = self.built(name, target)?;
             let folder = tempfile::tempdir().context("failed to make a folder for an image")?;
@@ -45,6 +48,11 @@ impl Release {
                 target,
                 version: &self.plan.version,
             };
+            if target.edition == Edition::Fips {
+                let program = Definition::load(name)?.binary.name;
+                let facts = programs::facts(&self.folder.join(target.programs()), &program)?;
+                evidence.insert(name.as_str(), tried.evidence(&program, &facts)?);
+            }
             let found = match name {
                 Name::Operator => tried.operator(),
                 _ => tried.agent(),
@@ -60,11 +68,11 @@ impl Release {
         } else {
             "in QEMU's user mode"
         };
-        let result = json!({
+        let result = json!({ "fips": evidence, "result": {
             "result": "PASSED",
             "configuration": [{ "name": format!("programs of the images, {how}") }],
             "passedTests": passed,
-        });
+        } });
         let file = self.folder.join(target.smoke());
         workspace::write_whole(&file, format!("{result:#}\n").as_bytes())
     }
@@ -127,6 +135,34 @@ impl Image<'_> {
         passed.push("git init".to_owned());
         passed.push(self.run("ssh", &["-V"])?);
         Ok(passed)
+    }
+
+    /// What was seen of the validated module in a program: `docs/release.md` says what each field means.
+    fn evidence(&self, program: &str, facts: &Facts) -> Result<Value> {
+        let said = self.says_version(program)?;
+        let code = facts
+            .module_code
+            .clone()
+            .with_context(|| format!("{program} has no validated module"))?;
+        let altered = format!("{program}-altered");
+        let mut bytes = fs_err::read(self.file(program))?;
+        let at = code.start + code.len() / 2;
+        *bytes
+            .get_mut(at)
+            .context("the module is beyond the end of its program")? ^= 1;
+        fs_err::write(self.file(&altered), &bytes)?;
+        fs_err::set_permissions(self.file(&altered), std::fs::Permissions::from_mode(0o755))?;
+        let refused = refusal(self.command(&altered).arg("--version"))?;
+        fs_err::remove_file(self.file(&altered))?;
+        Ok(json!({
+            "program": program,
+            "version": said,
+            "module": { "name": "AWS-LC FIPS", "version": "3.1.0", "cmvpCertificate": "5314" },
+            "selfTest": "passed: the program enters FIPS mode before it says its version",
+            "altered": { "byte": at, "of": [code.start, code.end], "said": refused },
+            "glibc": facts.glibc,
+            "symbols": { "module": facts.module_symbols, "otherImplementations": 0 },
+        }))
     }
 
     /// What a program says of itself; in the FIPS edition its module has passed its self-test before.
@@ -203,9 +239,13 @@ impl Image<'_> {
             .with_context(|| format!("the operator does not say {wanted:?}: {}", lines.join("\n")))
     }
 
+    fn file(&self, program: &str) -> PathBuf {
+        self.root.join("usr/bin").join(program)
+    }
+
     /// A program of the image, on the image's libraries, with nothing of this machine's environment.
     fn command(&self, program: &str) -> Command {
-        let file = self.root.join("usr/bin").join(program);
+        let file = self.file(program);
         let architecture = self.target.architecture;
         let (loader, libraries) = match architecture {
             Architecture::Amd64 => ("usr/lib64/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu"),
@@ -222,6 +262,24 @@ impl Image<'_> {
             .env("HOME", self.root.join("tmp"))
             .env("GIT_CONFIG_NOSYSTEM", "1")
     }
+}
+
+/// What a program says whose module was altered; it must not run.
+fn refusal(command: Command) -> Result<String> {
+    let shown = command.to_string();
+    let output = command
+        .into_inner()
+        .output()
+        .with_context(|| format!("failed to start `{shown}`"))?;
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    ensure!(
+        !output.status.success(),
+        "`{shown}` runs although its module was altered"
+    );
+    let line = said.lines().find(|line| line.contains("integrity test failed"));
+    Ok(line
+        .with_context(|| format!("`{shown}` does not say that its module was altered: {said}"))?
+        .to_owned())
 }
 
 fn nobody() -> Value {

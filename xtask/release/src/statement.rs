@@ -18,6 +18,10 @@ pub const OPENVEX: &str = "https://openvex.dev/ns/v0.2.0";
 /// How tests of an artefact ended.
 pub const TEST_RESULT: &str = "https://in-toto.io/attestation/test-result/v0.1";
 
+/// What was seen of the validated module in the programs of an image.
+pub const FIPS_EVIDENCE: &str =
+    "https://github.com/boshu2/gastown-operator/blob/main/docs/release.md#fips-evidence-v1";
+
 /// What the fields of a provenance mean: `docs/release.md` says it.
 const BUILD_TYPE: &str = "https://github.com/boshu2/gastown-operator/blob/main/docs/release.md#build-type-v1";
 /// A build by hand or by a script: no service vouches for it, so it claims SLSA Build L1.

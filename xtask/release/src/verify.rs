@@ -11,7 +11,7 @@ use crate::attach::{self, ENVELOPE, PREDICATE_TYPE, SIGNATURE, SIMPLE_SIGNING};
 use crate::bundle;
 use crate::keys::Verifier;
 use crate::layout::{Descriptor, INDEX, Layout};
-use crate::statement::{self, COSIGN_SIGN, CYCLONEDX, OPENVEX, PROVENANCE, SPDX, TEST_RESULT};
+use crate::statement::{self, COSIGN_SIGN, CYCLONEDX, FIPS_EVIDENCE, OPENVEX, PROVENANCE, SPDX, TEST_RESULT};
 
 /// What a signed manifest was found to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +59,7 @@ fn short(kind: &str) -> &str {
         CYCLONEDX => "CycloneDX",
         SPDX => "SPDX",
         OPENVEX => "OpenVEX",
+        FIPS_EVIDENCE => "FIPS evidence",
         TEST_RESULT => "test result",
         other => other,
     }

@@ -65,6 +65,12 @@ impl Statement {
         (expires.as_str() < today).then(|| format!("the statement on {} expired on {expires}", self.name))
     }
 
+    /// Whether it is about the vulnerability that has these names, in this crate.
+    pub fn answers(&self, names: &[String], id: &Id) -> bool {
+        let mut own = std::iter::once(&self.name).chain(&self.aliases);
+        self.id() == *id && own.any(|name| names.contains(name))
+    }
+
     fn id(&self) -> Id {
         (self.component.clone(), self.version.clone())
     }

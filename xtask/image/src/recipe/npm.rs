@@ -90,6 +90,31 @@ fn split(name: &str) -> (&str, Option<&str>) {
 
 /// The wanted files of a package, downloading it unless it is in the cache.
 pub fn tree(package: &NpmPackage, wanted: &NpmFiles) -> Result<Tree> {
+    let bytes = tarball(package)?;
+    unpack(&bytes, wanted).with_context(|| format!("npm package {} {}", package.name, package.version))
+}
+
+/// The licence that a package's manifest declares, if it declares one.
+pub fn licence(package: &NpmPackage) -> Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        license: Option<String>,
+    }
+    let bytes = tarball(package)?;
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&*bytes));
+    for entry in archive.entries().context("the tarball is damaged")? {
+        let entry = entry.context("the tarball is damaged")?;
+        if entry.path().context("the tarball is damaged")? == Path::new("package/package.json") {
+            let manifest: Manifest = serde_json::from_reader(entry)
+                .with_context(|| format!("the manifest of npm package {} is wrong", package.name))?;
+            return Ok(manifest.license);
+        }
+    }
+    Ok(None)
+}
+
+/// The package as npm packed it.
+fn tarball(package: &NpmPackage) -> Result<Vec<u8>> {
     let NpmPackage { name, version, .. } = package;
     let folder = workspace::cache()?.join("npm");
     fs_err::create_dir_all(&folder)?;
@@ -101,7 +126,7 @@ pub fn tree(package: &NpmPackage, wanted: &NpmFiles) -> Result<Tree> {
     }
     let bytes = fs_err::read(&file)?;
     verify(package, &bytes).with_context(|| format!("{} is damaged; remove it", file.display()))?;
-    unpack(&bytes, wanted).with_context(|| format!("npm package {name} {version}"))
+    Ok(bytes)
 }
 
 fn download(package: &NpmPackage, folder: &Path, file: &Path) -> Result<()> {

@@ -44,6 +44,8 @@ fn release(folder: &Path) -> Release {
         architectures: vec![Architecture::Amd64],
         is_dev: true,
         registry: None,
+        asks_advisories: false,
+        is_unsigned: false,
         only: Vec::new(),
     };
     let checkout = Checkout {
@@ -55,6 +57,7 @@ fn release(folder: &Path) -> Release {
         plan,
         folder: folder.to_owned(),
         key: None,
+        advisories: None,
         started: "2026-01-01T00:00:00Z".to_owned(),
     };
     fs_err::write(folder.join("images.json"), serde_json::to_vec(&four()).unwrap()).unwrap();
@@ -64,7 +67,7 @@ fn release(folder: &Path) -> Release {
 
 #[test]
 fn an_archive_depends_on_its_files_alone() {
-    let files = [("a/b".to_owned(), b"c".to_vec())];
+    let files = [("a/b".to_owned(), 0o644, b"c".to_vec())];
     assert_eq!(archive(&files, 7).unwrap(), archive(&files, 7).unwrap());
     assert_ne!(archive(&files, 7).unwrap(), archive(&files, 8).unwrap());
 }
@@ -88,7 +91,7 @@ fn the_definitions_are_those_that_the_chart_installs() {
         kind.files(&[])
             .unwrap()
             .into_iter()
-            .map(|(name, _)| name)
+            .map(|(name, _, _)| name)
             .collect()
     };
     let chart = names(Kind::Chart);
