@@ -110,12 +110,12 @@ fn serve(stream: &TcpStream, held: &Mutex<Held>) {
             held.asked.push((path.clone(), authorization.clone()));
             held.answer(&path, &authorization)
         };
-        let mut head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
+        let mut answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
         if !header.is_empty() {
-            write!(head, "{header}\r\n").unwrap();
+            write!(answer, "{header}\r\n").unwrap();
         }
         let mut stream = stream;
-        if stream.write_all(format!("{head}\r\n").as_bytes()).is_err() || stream.write_all(&body).is_err() {
+        if stream.write_all(format!("{answer}\r\n").as_bytes()).is_err() || stream.write_all(&body).is_err() {
             return;
         }
     }
@@ -134,10 +134,10 @@ impl Held {
                 nothing(401)
             };
         }
-        if let Some((wanted, challenge)) = &self.wants {
-            if wanted != authorization {
-                return (401, format!("WWW-Authenticate: {challenge}"), Vec::new());
-            }
+        if let Some((wanted, challenge)) = &self.wants
+            && wanted != authorization
+        {
+            return (401, format!("WWW-Authenticate: {challenge}"), Vec::new());
         }
         let last = path.rsplit('/').next().unwrap_or_default();
         let found = match path {

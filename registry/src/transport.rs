@@ -8,7 +8,7 @@ use bytes::Bytes;
 use gastown_api::text::chain;
 use gastown_crypto::Digest;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Collected, Empty, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -117,16 +117,16 @@ impl Transport {
             .cloned();
         let mut answer = self.send(at, get, &at.url(&get.path), known.as_deref()).await?;
         let mut how = "no credential";
-        if answer.status() == StatusCode::UNAUTHORIZED {
-            if let Some(authorization) = self.authorization(at, answer.headers()).await? {
-                answer = self
-                    .send(at, get, &at.url(&get.path), Some(&authorization))
-                    .await?;
-                self.shown
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(key, authorization);
-            }
+        if answer.status() == StatusCode::UNAUTHORIZED
+            && let Some(authorization) = self.authorization(at, answer.headers()).await?
+        {
+            answer = self
+                .send(at, get, &at.url(&get.path), Some(&authorization))
+                .await?;
+            self.shown
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(key, authorization);
         }
         if self.credentials.basic(at.host(), at.path()).is_some() {
             how = "the credential for it";
@@ -264,7 +264,7 @@ fn may_be_asked(at: &Location, uri: &Uri) -> bool {
 
 async fn read(at: &Location, get: &Get, answer: Response<Incoming>) -> Result<Bytes, Ask> {
     let body = Limited::new(answer.into_body(), get.limit).collect().await;
-    body.map(|body| body.to_bytes()).map_err(|error| {
+    body.map(Collected::to_bytes).map_err(|error| {
         if error.is::<LengthLimitError>() {
             Ask::TooLarge {
                 host: at.host().to_owned(),

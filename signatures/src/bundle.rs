@@ -37,5 +37,5 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Envelope, Flaw> {
     let envelope = bundle
         .dsse_envelope
         .ok_or(Flaw::Read("the bundle signs a file, not an image"))?;
-    Envelope::of(envelope)
+    Envelope::of(&envelope)
 }

@@ -36,10 +36,10 @@ impl Envelope {
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, Flaw> {
         let written: Written =
             serde_json::from_slice(bytes).map_err(|_| Flaw::Read("it is no DSSE envelope"))?;
-        Self::of(written)
+        Self::of(&written)
     }
 
-    pub(crate) fn of(written: Written) -> Result<Self, Flaw> {
+    pub(crate) fn of(written: &Written) -> Result<Self, Flaw> {
         if written.payload_type != IN_TOTO {
             return Err(Flaw::Read("the envelope holds no in-toto statement"));
         }

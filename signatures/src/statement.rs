@@ -12,7 +12,7 @@ use crate::attached::Flaw;
 pub const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
 /// SLSA provenance.
 pub const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
-/// A bill of materials as CycloneDX.
+/// A bill of materials as `CycloneDX`.
 pub const CYCLONEDX: &str = "https://cyclonedx.org/bom";
 /// A bill of materials as SPDX.
 pub const SPDX: &str = "https://spdx.dev/Document";
