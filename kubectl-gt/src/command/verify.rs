@@ -91,7 +91,7 @@ impl Args {
         let read = |path: &PathBuf| {
             let text = String::from_utf8_lossy(&file(path)?).into_owned();
             PublicKey::from_pem(&text).map_err(|error| {
-                CommandError::Invalid(format!("{path:?} holds no key to verify with: {error}"))
+                CommandError::Invalid(format!("{:?} holds no key to verify with: {error}", shown(path)))
             })
         };
         self.key.iter().map(read).collect()
@@ -133,7 +133,7 @@ impl Args {
         let config = docker_config().map(|path| (std::fs::read(&path), path));
         let credentials = match config {
             Some((Ok(json), path)) => Credentials::read(&json).map_err(|error| {
-                CommandError::Invalid(format!("{error}; correct {path:?}, or log in again"))
+                CommandError::Invalid(format!("{error}; correct {:?}, or log in again", shown(&path)))
             })?,
             // Public images need none.
             Some((Err(_), _)) | None => Credentials::default(),
@@ -155,9 +155,13 @@ impl Args {
 
 fn file(path: &Path) -> Result<Vec<u8>, CommandError> {
     std::fs::read(path).map_err(|source| CommandError::ReadFile {
-        path: path.display().to_string(),
+        path: shown(path),
         source,
     })
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
 }
 
 /// Where `docker login`, or else podman, keeps credentials.

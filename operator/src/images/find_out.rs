@@ -14,7 +14,7 @@ use super::question::Question;
 use crate::types::{Refusal, Settings};
 
 /// The longest that all of it may take.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 /// The certificates of the image.
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// The most bundles that are read: what a ConfigMap can hold.
@@ -56,7 +56,7 @@ async fn find(settings: &Settings, question: &Question, is_allowed: impl Fn(&str
     };
     let digest = match registries.digest_of(image).await {
         Ok(digest) => digest,
-        Err(error) => return unanswered(question, error, None),
+        Err(error) => return unanswered(question, &error, None),
     };
     let pinned = image.pinned(&digest.to_string());
     if is_allowed(&pinned) {
@@ -65,7 +65,7 @@ async fn find(settings: &Settings, question: &Question, is_allowed: impl Fn(&str
     let wanted = |kind: &str| question.policies().iter().any(|policy| policy.asks_for(kind));
     let mut attached = match registries.attached_to(image, &digest, &wanted).await {
         Ok(attached) => attached,
-        Err(error) => return unanswered(question, error, Some(allows(question, &digest, &bundles))),
+        Err(error) => return unanswered(question, &error, Some(allows(question, &digest, &bundles))),
     };
     attached.extend(bundles);
     match allows(question, &digest, &attached) {
@@ -76,28 +76,27 @@ async fn find(settings: &Settings, question: &Question, is_allowed: impl Fn(&str
 
 /// Every policy must allow it.
 fn allows(question: &Question, digest: &Digest, attached: &[Attached]) -> Result<(), Refused> {
-    let policies = question.policies().iter();
-    policies.map(|policy| decide(policy, digest, attached)).collect()
+    let mut policies = question.policies().iter();
+    policies.try_for_each(|policy| decide(policy, digest, attached))
 }
 
 /// What an image is refused for when its registry gave no answer; `bundles` is what they alone decide.
-fn unanswered(question: &Question, error: Ask, bundles: Option<Result<(), Refused>>) -> Found {
+fn unanswered(question: &Question, error: &Ask, bundles: Option<Result<(), Refused>>) -> Found {
     let mut why = error.to_string();
     let (found, reason): (fn(Refusal) -> Found, _) = match error {
         Ask::Unreachable { .. } | Ask::Refused { .. } => (Found::Unreachable, Reason::RegistryUnreachable),
         Ask::NoImage { .. } => (Found::Refused, Reason::ImagePullFailed),
         Ask::Damaged { .. } | Ask::TooLarge { .. } => (Found::Refused, Reason::ImageSignatureInvalid),
-        Ask::NotListed { .. } => match bundles {
-            Some(Err(refused)) => {
+        Ask::NotListed { .. } => {
+            if let Some(Err(refused)) = bundles {
                 why = format!("{}; {why} (the chart's value registries)", refused.message);
                 (Found::Refused, refused.reason)
-            }
-            _ => {
+            } else {
                 // A tag means nothing that a bundle could be of.
                 why += " (the chart's value registries); name the image by its digest, or have the registry listed";
                 (Found::Refused, Reason::ImageNotPinned)
             }
-        },
+        }
     };
     found(question.refuse(reason, &why))
 }
@@ -135,7 +134,10 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("failed to read {path:?}: {error}")),
+        Err(error) => Err(format!(
+            "failed to read {:?}: {error}",
+            path.display().to_string()
+        )),
     }
 }
 
