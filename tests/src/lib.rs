@@ -8,6 +8,8 @@ pub mod client;
 mod fuzz;
 pub mod harness;
 pub mod manifests;
+#[cfg(test)]
+mod messages;
 pub mod model;
 #[cfg(test)]
 mod reasons;

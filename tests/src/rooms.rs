@@ -6,6 +6,7 @@ mod sources;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+pub use self::sources::files;
 use self::sources::{Module, Sources};
 
 fn root() -> PathBuf {

@@ -117,10 +117,10 @@ pub(super) fn secret_of(order: &ModelOrder) -> String {
 fn keys_of(order: &ModelOrder) -> String {
     let names = order.provider.credential_keys();
     match &order.api_key {
-        Some(alone) => format!("{:?}", alone.key),
+        Some(alone) => format!("\"{}\"", alone.key),
         None => names
             .iter()
-            .map(|name| format!("{name:?}"))
+            .map(|name| format!("\"{name}\""))
             .collect::<Vec<_>>()
             .join(" or "),
     }

@@ -57,7 +57,10 @@ impl TryFrom<serde_yaml_ng::Value> for Size {
         let text = match value {
             serde_yaml_ng::Value::String(text) => text,
             serde_yaml_ng::Value::Number(number) => number.to_string(),
-            other => format!("{other:?}"),
+            other => serde_yaml_ng::to_string(&other)
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
         };
         match bytes(&text) {
             Some(bytes) if bytes > 0 => Ok(Self { text, bytes }),

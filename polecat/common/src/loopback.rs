@@ -82,7 +82,7 @@ pub enum Call {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// It took too long.
-    #[error("failed to get an answer of 127.0.0.1:{port} within {ANSWER_WITHIN:?}")]
+    #[error("failed to get an answer of 127.0.0.1:{port} within {} s", ANSWER_WITHIN.as_secs())]
     Await {
         /// The port.
         port: u16,

@@ -17,7 +17,7 @@ use super::plan::cannot_start;
 use crate::pod_view::{ContainerView, PodView, TerminatedView};
 use crate::types::Refusal;
 use confirmed::{
-    base_of, delivered, parse, refusal_reason, report, unconfirmed, unconfirmed_work, with_what_is_left,
+    base_of, delivered, parse, refusal_reason, report, unconfirmed, unconfirmed_work, with_what_the_run_said,
 };
 use lost::{agent_may_have_run, keeper_failed, keeper_saved, may_be_lost, where_to_look};
 
@@ -297,9 +297,12 @@ fn agent_end(pod: &PodView, evidence: Option<&Evidence>, question: &Question<'_>
     let Some(evidence) = evidence else {
         return (
             Reason::EvidenceMissing,
-            format!(
-                "the agent exited with 0, but the broker left no evidence; {}",
-                where_to_look(pod)
+            with_what_the_run_said(
+                format!(
+                    "the agent exited with 0, but the broker left no evidence; {}",
+                    where_to_look(pod)
+                ),
+                &report,
             ),
         );
     };
@@ -312,7 +315,10 @@ fn agent_end(pod: &PodView, evidence: Option<&Evidence>, question: &Question<'_>
     if evidence.is_unmetered() {
         return (
             Reason::NothingMetered,
-            "the agent exited with 0 without a single model call through the broker".to_owned(),
+            with_what_the_run_said(
+                "the agent exited with 0 without a single model call through the broker".to_owned(),
+                &report,
+            ),
         );
     }
     let remote = evidence
@@ -335,7 +341,7 @@ fn agent_end(pod: &PodView, evidence: Option<&Evidence>, question: &Question<'_>
         }
         None => (
             Reason::NothingChanged,
-            with_what_is_left(
+            with_what_the_run_said(
                 "the agent exited with 0, and the branch is as it was".to_owned(),
                 &report,
             ),

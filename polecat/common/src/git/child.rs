@@ -50,7 +50,7 @@ pub enum RunGit {
         words: String,
     },
     /// It took too long.
-    #[error("failed to run `{command}`: it did not end within {limit:?} and was killed: {words}")]
+    #[error("failed to run `{command}`: it did not end within {} s and was killed: {words}", .limit.as_secs())]
     TimeOut {
         /// The command line.
         command: String,

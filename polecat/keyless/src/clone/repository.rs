@@ -57,14 +57,14 @@ pub enum PrepareRepository {
         source: RunGit,
     },
     /// The branch to start from is not there.
-    #[error("failed to find branch {branch:?}; set spec.kubernetes.gitBranch to a branch that exists")]
+    #[error("failed to find branch \"{branch}\"; set spec.kubernetes.gitBranch to a branch that exists")]
     FindBranch {
         /// Its name.
         branch: BranchName,
     },
     /// What the first attempt found is gone from the repository.
     #[error(
-        "failed to find the base {base} of the first attempt; its commit is no longer on branch {branch:?}"
+        "failed to find the base {base} of the first attempt; its commit is no longer on branch \"{branch}\""
     )]
     FindBase {
         /// The commit.
@@ -148,7 +148,8 @@ fn clone(url: &str, partial: &Path) -> Result<(), PrepareRepository> {
             Err(source) if tries == TRIES => return Err(PrepareRepository::Clone { source }),
             Err(error) => {
                 say(&format!(
-                    "polecat clone: trying again in {PAUSE:?}: {}",
+                    "polecat clone: trying again in {} s: {}",
+                    PAUSE.as_secs(),
                     explain(&error)
                 ));
                 thread::sleep(PAUSE);

@@ -54,7 +54,7 @@ pub async fn fetch(port: u16) -> Result<Option<Vec<u8>>, FetchSettings> {
     let ask = |why: String| FetchSettings::Ask { why };
     let answer = tokio::time::timeout(ANSWER_WITHIN, get(port)).await;
     let (status, body) = answer
-        .map_err(|_| ask(format!("no answer within {ANSWER_WITHIN:?}")))?
+        .map_err(|_| ask(format!("no answer within {} s", ANSWER_WITHIN.as_secs())))?
         .map_err(|error| ask(error.to_string()))?;
     match status {
         StatusCode::OK => Ok(Some(body)),

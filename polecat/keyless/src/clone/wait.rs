@@ -36,7 +36,8 @@ pub enum AwaitBroker {
     },
     /// It did not serve in time.
     #[error(
-        "failed to reach the broker's git host within {patience:?}: {last}; read `kubectl logs -c broker`"
+        "failed to reach the broker's git host within {} s: {last}; read `kubectl logs -c broker`",
+        .patience.as_secs()
     )]
     LoseSilence {
         /// How long was waited.

@@ -225,7 +225,7 @@ impl Keeper {
         let words = match tokio::time::timeout(share, loopback::reread(self.port)).await {
             Ok(Ok(())) => return,
             Ok(Err(words)) => words,
-            Err(_) => format!("it took longer than {share:?}"),
+            Err(_) => format!("it took longer than {} s", share.as_secs()),
         };
         say(&format!(
             "polecat keeper: going by what the broker read before: {words}"

@@ -62,11 +62,24 @@ pub(super) fn report(pod: &PodView) -> RunReport {
     message.and_then(parse).unwrap_or_default()
 }
 
-pub(super) fn with_what_is_left(message: String, report: &RunReport) -> String {
+fn with_what_is_left(message: String, report: &RunReport) -> String {
     if report.not_delivered.is_empty() {
         message
     } else {
         format!("{message}; {}", report.not_delivered)
+    }
+}
+
+/// Everything that `polecat run` said: where nothing was delivered, its words are the only explanation. Its message is cut
+/// and may have lost what is in `not_delivered`.
+pub(super) fn with_what_the_run_said(mut message: String, report: &RunReport) -> String {
+    if !report.message.is_empty() {
+        message = format!("{message}; {}", report.message);
+    }
+    if message.contains(&report.not_delivered) {
+        message
+    } else {
+        with_what_is_left(message, report)
     }
 }
 

@@ -151,6 +151,33 @@ fn exit_0_without_a_change_is_not_done() {
 }
 
 #[test]
+fn an_end_without_a_delivery_says_all_that_the_run_said() {
+    let note = "the agent's other branches could not be read: fatal: bad object";
+    let left = "the agent's uncommitted changes could not be committed: index.lock exists";
+    let both = json!({"message": format!("{note}; {left}"), "notDelivered": left});
+    let cut = json!({"message": note, "notDelivered": left});
+    for said in [both, cut] {
+        let missing = {
+            let mut status = ended(0, &json!("none"));
+            let claude = &mut status["containerStatuses"][0]["state"]["terminated"];
+            merge(claude, report(said.clone()));
+            status
+        };
+        let unmetered = {
+            let mut status = ended(0, &evidence(json!({"head": BASE, "callsExpected": true})));
+            let claude = &mut status["containerStatuses"][0]["state"]["terminated"];
+            merge(claude, report(said.clone()));
+            status
+        };
+        for status in [unchanged(0, report(said.clone())), missing, unmetered] {
+            let message = of(&status).message;
+            assert_eq!(message.matches(note).count(), 1, "{message}");
+            assert_eq!(message.matches(left).count(), 1, "{message}");
+        }
+    }
+}
+
+#[test]
 fn a_commit_that_did_not_reach_the_remote_is_a_refused_push() {
     let local = of(&unchanged(
         0,

@@ -158,8 +158,8 @@ pub fn model(agent: &AgentConfig, config: &Config) -> Result<Option<String>, Ref
         Err(Refusal::new(
             Reason::ModelNotAllowed,
             format!(
-                "spec.agentConfig.model {model:?} is not among allowedModels {:?}",
-                config.allowed_models
+                "spec.agentConfig.model {model:?} is not among allowedModels: {}",
+                config.allowed_models.join(", ")
             ),
         ))
     }
@@ -206,8 +206,8 @@ fn listed_endpoint(agent: &AgentConfig, provider: Provider, config: &Config) -> 
         Err(Refusal::new(
             Reason::EndpointNotAllowed,
             format!(
-                "endpoint {endpoint:?} is not among modelEndpoints {:?}",
-                config.model_endpoints
+                "endpoint {endpoint:?} is not among modelEndpoints: {}",
+                config.model_endpoints.join(", ")
             ),
         ))
     }
@@ -222,11 +222,13 @@ pub fn budget_left(
     let budget = polecat.spec.budget.unwrap_or_default();
     let priced = model.is_some_and(|m| price_of(&config.prices, m).is_some());
     if budget.usd.is_some() && !priced {
+        let words = model.map_or_else(
+            || "it is not set, and the agent chooses a model itself".to_owned(),
+            |model| format!("{model:?} has none in the chart's value prices"),
+        );
         return Err(Refusal::new(
             Reason::PriceMissing,
-            format!(
-                "spec.budget.usd needs spec.agentConfig.model to be a model with a price; it is {model:?}"
-            ),
+            format!("spec.budget.usd needs spec.agentConfig.model to be a model with a price: {words}"),
         ));
     }
     let status = polecat.status.as_ref();
