@@ -3,19 +3,24 @@
 //!
 //! Nothing here talks to anything: no client, no runtime, no input or output.
 
+pub mod agent_environment;
 pub mod budget;
 pub mod condition;
 pub mod evidence;
+pub mod exposed;
 pub mod git;
 pub mod git_secret;
 pub mod image;
 pub mod image_policy;
+pub mod key_like;
 pub mod known_hosts;
 pub mod labels;
 pub mod model_secret;
 pub mod money;
+pub mod person;
 pub mod placement;
 pub mod pod;
+pub mod pod_metadata;
 pub mod pod_overrides;
 pub mod polecat;
 pub mod reason;

@@ -1,14 +1,17 @@
 //! What polecats and rigs may say of a pod.
 
-use schemars::JsonSchema;
+use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::person::Person;
 use crate::placement::Placement;
+use crate::pod_metadata::Table;
 use crate::reference::SecretReference;
 use crate::resources::ResourceRequirements;
+use crate::rules;
 
 /// What polecats and rigs may say of a pod: the polecat's word goes before the Rig's, and the Rig's before the chart's.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodOverrides {
     /// Requests and limits of the agent's container.
@@ -22,6 +25,22 @@ pub struct PodOverrides {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub image_pull_secrets: Option<Vec<SecretReference>>,
+    /// Author of commits, by default NAME <NAME@RIG.gastown.invalid> with the names of polecat and Rig.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_author: Option<Person>,
+    /// Committer of commits; the same default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_committer: Option<Person>,
+    /// Further labels of the pod; those of polecat, Rig and chart add up, and of one key the polecat's value counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 32))]
+    #[x_kube(validation = rules::no_key_of_ours())]
+    pub pod_labels: Option<Table>,
+    /// Further annotations of the pod; they add up in the same way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 32))]
+    #[x_kube(validation = rules::no_key_of_ours())]
+    pub pod_annotations: Option<Table>,
     /// Where the pod may run.
     #[serde(flatten)]
     pub placement: Placement,

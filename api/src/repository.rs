@@ -148,16 +148,38 @@ fn is_user(user: &str) -> bool {
 /// A leading `-` in a host or path would be read as an option by git or ssh.
 fn check_host_and_path(host: &str, path: &str) -> Result<(), &'static str> {
     let host_chars = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    let path_chars = |b: u8| b.is_ascii_alphanumeric() || b"._~/-".contains(&b);
     if !host.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()) || !host.bytes().all(host_chars) {
         Err("its host is no host name")
-    } else if path.is_empty() || path == "/" || path.starts_with('-') || !path.bytes().all(path_chars) {
+    } else if path.is_empty() || path == "/" || path.starts_with(['-', '%', '+']) || !is_path(path) {
         Err(
-            "its path is empty, starts with \"-\", or has characters other than letters, digits and . _ ~ / -",
+            "its path is empty, starts with \"-\", \"+\" or \"%\", or has characters other than letters, digits and . _ ~ / + -; write others as %XX, such as %20",
         )
     } else {
         Ok(())
     }
+}
+
+/// Plain characters and `%` escapes, of which none stands for a control character.
+fn is_path(path: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._~/+-".contains(&b);
+    let escape = |digits: &[u8]| {
+        let text = str::from_utf8(digits).ok()?;
+        let byte = digits
+            .iter()
+            .all(u8::is_ascii_hexdigit)
+            .then(|| u8::from_str_radix(text, 16));
+        byte?.ok().filter(|byte| !byte.is_ascii_control())
+    };
+    let mut rest = path.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = match (first, after.split_at_checked(2)) {
+            (b'%', Some((digits, after))) if escape(digits).is_some() => after,
+            (b'%', _) => return false,
+            (first, _) if plain(*first) => after,
+            _ => return false,
+        };
+    }
+    true
 }
 
 impl TryFrom<String> for RepositoryUrl {
@@ -208,6 +230,20 @@ mod tests {
                 Some(8443),
             ),
             (
+                "https://dev.azure.com/org/My%20Project/_git/My%20Repo",
+                Transport::Https,
+                "dev.azure.com",
+                None,
+            ),
+            (
+                "git@ssh.dev.azure.com:v3/org/My%20Project/repo",
+                Transport::Ssh,
+                "ssh.dev.azure.com",
+                None,
+            ),
+            ("git@h:gcc/libstdc++.git", Transport::Ssh, "h", None),
+            ("https://h/a/%C3%BCber", Transport::Https, "h", None),
+            (
                 "http://localhost:3000/a",
                 Transport::Http,
                 "localhost",
@@ -245,6 +281,14 @@ mod tests {
             "ext::sh -c x",
             "https://host/a b",
             "https://host/a?b",
+            "https://host/a%0ab",
+            "https://host/a%00",
+            "https://host/a%7F",
+            "https://host/a%2",
+            "https://host/a%zz",
+            "https://host/a%+1",
+            "ssh://host/%2DoProxyCommand",
+            "git@host:+x",
         ] {
             assert!(text.parse::<RepositoryUrl>().is_err(), "{text:?}");
         }

@@ -166,10 +166,31 @@ pub struct RigStatus {
     /// Polecats of the rig that are Working.
     #[serde(default)]
     pub working_polecats: i32,
+    /// The counts by operator; `polecatCount` and `workingPolecats` are their sums.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub operators: Vec<RigOperator>,
     /// The conditions.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// The polecats of a rig that one operator runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RigOperator {
+    /// The operator, as NAMESPACE/LEASE of its leader election.
+    pub name: String,
+    /// The namespaces whose polecats it runs; all when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+    /// Polecats that are not Terminated.
+    #[serde(default)]
+    pub polecat_count: i32,
+    /// Polecats that are Working.
+    #[serde(default)]
+    pub working_polecats: i32,
 }
 
 /// The aggregate state of a rig.

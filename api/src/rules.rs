@@ -6,7 +6,7 @@ use kube::core::{Message, Rule};
 /// A repository as [`crate::repository`] takes it: no password, no option, no local path.
 pub(crate) fn repository() -> Rule {
     Rule::new(
-        "self.matches('^([A-Za-z0-9][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9._-]*:|ssh://([A-Za-z0-9][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]{1,5})?/|https?://[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]{1,5})?/)[A-Za-z0-9._~/][A-Za-z0-9._~/-]*$')",
+        "self.matches('^([A-Za-z0-9][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9._-]*:|ssh://([A-Za-z0-9][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]{1,5})?/|https?://[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]{1,5})?/)[A-Za-z0-9._~/]([A-Za-z0-9._~/+-]|%([2-6][0-9A-Fa-f]|7[0-9A-Ea-e]|[89A-Fa-f][0-9A-Fa-f]))*$')",
     )
     .message(expression(
         r#"'repository "' + self + '" must be git@HOST:PATH, ssh://[USER@]HOST[:PORT]/PATH or https://HOST[:PORT]/PATH, without a password'"#,
@@ -78,6 +78,17 @@ pub(crate) fn no_secret_in_environment() -> Rule {
     .message(expression(
         "'env ' + self.name + ' must not take a value from a Secret (secretKeyRef) or another container\\'s volume (fileKeyRef): the agent holds no keys; use claudeCredsSecretRef or gitSecretRef'",
     ))
+}
+
+/// Keys that the operator sets and reads on pods, as `crate::pod_metadata::is_ours` has them. A rule of one map; its cost
+/// leaves no room for the key in the message.
+pub(crate) fn no_key_of_ours() -> Rule {
+    Rule::new(
+        "self.all(k, !k.startsWith('gastown.io/') && !k.contains('.gastown.io/') && k != 'app.kubernetes.io/managed-by' && k != 'kubectl.kubernetes.io/default-container')",
+    )
+    .message(
+        "keys below gastown.io/, app.kubernetes.io/managed-by and kubectl.kubernetes.io/default-container are the operator's own: leave them out",
+    )
 }
 
 /// As the API server asks of pods, but at the polecat, where the user sees it. `resource` is one of [`NAMED`]: the

@@ -7,9 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::Share;
 use crate::git::{BranchName, Sha};
+use crate::person::Person;
 use crate::polecat::{AgentKind, Provider};
 use crate::repository::RepositoryUrl;
 use crate::usage::Price;
+
+/// The domain of polecats' mail addresses.
+pub const MAIL_DOMAIN: &str = "gastown.invalid";
 
 /// Everything a pod has to know about its attempt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,6 +119,12 @@ pub struct GitOrder {
     /// What an earlier attempt left unfinished; this one starts from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<ResumeOrder>,
+    /// Author of commits, if not the polecat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<Person>,
+    /// Committer of commits, if not the polecat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committer: Option<Person>,
     /// The name of the git secret, for messages.
     pub secret: String,
     /// Hosts that may be sent the token besides those in the secret's key `hosts`: the Rig's own and the chart's list.
@@ -232,6 +242,28 @@ impl WorkOrder {
     #[must_use]
     pub fn expects_calls(&self) -> bool {
         !self.agent.is_custom() && self.model.has_budget()
+    }
+}
+
+impl WorkOrder {
+    /// Author of commits.
+    #[must_use]
+    pub fn author(&self) -> Person {
+        self.git.author.clone().unwrap_or_else(|| self.own_person())
+    }
+
+    /// Committer of commits.
+    #[must_use]
+    pub fn committer(&self) -> Person {
+        self.git.committer.clone().unwrap_or_else(|| self.own_person())
+    }
+
+    /// The polecat itself. A name below `.invalid` receives no mail (RFC 2606).
+    fn own_person(&self) -> Person {
+        Person {
+            name: self.polecat.clone(),
+            email: format!("{}@{}.{MAIL_DOMAIN}", self.polecat, self.rig),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod cel;
 mod metadata;
+mod open;
 mod schema;
 mod secret;
 mod unknown;
@@ -144,6 +145,9 @@ fn custom(object: &Value, singular: &str) -> Vec<Problem> {
     // The API server too evaluates rules only on what has the right types and sizes.
     if !problems.iter().any(Problem::blocks_rules) {
         problems.extend(cel::check(&object, schema));
+    }
+    if problems.is_empty() {
+        problems.extend(open::check(&object, singular));
     }
     problems
 }

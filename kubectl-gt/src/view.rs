@@ -230,8 +230,24 @@ pub struct RigStatus {
     pub polecat_count: i64,
     /// Polecats at work.
     pub working_polecats: i64,
+    /// The same by operator.
+    pub operators: Vec<RigOperator>,
     /// Its conditions.
     pub conditions: Vec<Condition>,
+}
+
+/// The polecats of a rig that one operator runs.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RigOperator {
+    /// The operator, as NAMESPACE/LEASE.
+    pub name: String,
+    /// Its namespaces; all when empty.
+    pub namespaces: Vec<String>,
+    /// Polecats that are not Terminated.
+    pub polecat_count: i64,
+    /// Polecats at work.
+    pub working_polecats: i64,
 }
 
 impl Polecat {

@@ -8,11 +8,13 @@ mod quantity;
 mod refused;
 mod size;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use gastown_api::image_policy::ImagePolicy;
 use gastown_api::placement::Placement;
+use gastown_api::pod_metadata::Table;
 use gastown_api::resources::ResourceRequirements;
 use gastown_api::usage::Price;
 use gastown_api::work_order::ProxyOrder;
@@ -78,6 +80,10 @@ pub struct Config {
     pub registries: Vec<String>,
     /// Mirrors that are asked first, by what stands at the beginning of an image's name in their place.
     pub registry_mirrors: BTreeMap<String, Vec<String>>,
+    /// Further labels of every pod.
+    pub pod_labels: Table,
+    /// Further annotations of every pod.
+    pub pod_annotations: Table,
     /// Where polecats run that say nothing else.
     pub placement: Placement,
     /// Requests and limits.
@@ -159,7 +165,7 @@ pub enum LoadConfig {
         /// Its value.
         value: String,
         /// What is wrong, with the remedy.
-        flaw: &'static str,
+        flaw: Cow<'static, str>,
     },
 }
 

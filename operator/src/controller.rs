@@ -36,5 +36,5 @@ pub fn register(roster: &mut Roster, settings: &Arc<Settings>) {
         pods: roster.pods(labels::POLECAT),
     };
     polecat::register(roster, &caches, settings);
-    rig::register(roster, &caches);
+    rig::register(roster, &caches, settings);
 }

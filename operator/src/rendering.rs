@@ -1,5 +1,7 @@
 //! The pod of a polecat, as the admission tests put it to a real API server.
 
+use std::sync::Arc;
+
 use gastown_api::polecat::Polecat;
 use gastown_api::rig::Rig;
 use k8s_openapi::api::core::v1::Pod;
@@ -17,6 +19,7 @@ pub fn pod(polecat: &Polecat, rig: Option<&Rig>, agent_image: &str) -> Result<Po
         registry_secret: None,
         image_bundles: None,
         config,
+        operator: Arc::default(),
     };
     let work = validate(polecat, rig, &settings).map_err(|refusal| refusal.message)?;
     build::pod::pod(polecat, &work, 1, &settings).map_err(|error| error.to_string())

@@ -17,7 +17,7 @@ use crate::controller;
 use crate::driver::Roster;
 use crate::metrics::Metrics;
 use crate::server::{self, Facts, Serve};
-use crate::types::Settings;
+use crate::types::{OperatorIdentity, Settings};
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +74,10 @@ pub async fn run_until(
         registry_secret: args.registry_secret.clone(),
         image_bundles: args.image_bundles.clone(),
         config,
+        operator: Arc::new(OperatorIdentity {
+            name: format!("{}/{}", args.leader_election_namespace, args.lease_name),
+            namespaces: args.namespaces.clone(),
+        }),
     });
     let metrics = Arc::new(Metrics::new());
     let mut roster = Roster::new(cluster.clone(), metrics.clone(), &args.namespaces);

@@ -25,6 +25,7 @@ pub fn settings() -> Settings {
         registry_secret: None,
         image_bundles: None,
         config: Config::parse("").unwrap(),
+        operator: Arc::default(),
     }
 }
 

@@ -14,7 +14,7 @@ pub use self::ended_attempt::EndedAttempt;
 pub use self::ignored_fields::{fields_that_are_set, ignored_fields};
 pub use self::key::Key;
 pub use self::refusal::Refusal;
-pub use self::settings::Settings;
+pub use self::settings::{OperatorIdentity, Settings};
 pub use self::step::Step;
 pub use self::time::{later, time_until, whole_seconds};
 pub use self::transition::Transition;

@@ -48,6 +48,9 @@ impl Args {
         } else {
             Vec::new()
         };
+        if !operators.is_empty() {
+            operators::left_behind(&rigs, &operators, &mut findings);
+        }
         of_the_namespace(&cluster, &rigs, &flag, &mut findings).await;
         pods::check(&cluster, &operators, &mut findings).await;
         findings.print(session, &self.output.output)?;

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap_complete::ArgValueCompleter;
+use gastown_api::key_like;
 use gastown_api::reference::SecretReference;
 use serde_json::Value;
 
@@ -112,6 +113,14 @@ impl Args {
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
         self.check()?;
         let task = self.task.read()?;
+        if task
+            .as_ref()
+            .is_some_and(|task| key_like::found_in(task.as_bytes()))
+        {
+            session.talk.warn(
+                "the task holds what looks like a key, and the model will read it: name the secret's place instead, and revoke the key",
+            );
+        }
         let (bead, target) = self.bead_and_target(task.is_some())?;
         let cluster = session.cluster().await?;
         let target = match (target, &bead) {

@@ -4,6 +4,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gastown_api::image::ImageReference;
+use gastown_api::key_like;
+use gastown_api::pod_metadata::{Table, flaw_of_annotations, flaw_of_labels};
 use gastown_api::resources::ResourceRequirements;
 use gastown_api::usage::Price;
 use gastown_signatures::Policy;
@@ -31,6 +33,10 @@ pub(super) fn accept(config: &mut Config) -> Result<(), LoadConfig> {
     each("deniedPaths", &config.denied_paths, denied_path)?;
     each("imagePullSecrets", &config.image_pull_secrets, secret)?;
     images(config)?;
+    table("podLabels", flaw_of_labels(&config.pod_labels))?;
+    table("podAnnotations", flaw_of_annotations(&config.pod_annotations))?;
+    keys("podLabels", &config.pod_labels)?;
+    keys("podAnnotations", &config.pod_annotations)?;
     numbers(config)?;
     let resources = &config.resources;
     for (part, resources) in [
@@ -48,8 +54,28 @@ fn check(key: &str, value: &str, outcome: Result<(), &'static str>) -> Result<()
     outcome.map_err(|flaw| LoadConfig::AcceptValue {
         key: key.to_owned(),
         value: value.to_owned(),
-        flaw,
+        flaw: flaw.into(),
     })
+}
+
+fn table(key: &str, flaw: Option<String>) -> Result<(), LoadConfig> {
+    flaw.map_or(Ok(()), |flaw| {
+        Err(LoadConfig::AcceptValue {
+            key: key.to_owned(),
+            value: "{…}".to_owned(),
+            flaw: flaw.into(),
+        })
+    })
+}
+
+/// Whoever may look at a pod reads these.
+fn keys(key: &str, values: &Table) -> Result<(), LoadConfig> {
+    let found = values
+        .iter()
+        .find(|(_, value)| key_like::found_in(value.as_bytes()));
+    let flaw =
+        found.map(|(name, _)| format!("{name:?} holds what looks like a key; revoke it and take it out"));
+    table(key, flaw)
 }
 
 fn each(

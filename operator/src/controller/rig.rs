@@ -18,16 +18,18 @@ use super::Caches;
 use crate::cache::{Indexer, Unreadable};
 use crate::cluster::Call;
 use crate::driver::{Controller, Roster, Then, Writes};
-use crate::types::{Key, Step};
+use crate::types::{Key, OperatorIdentity, Settings, Step};
 
 /// A rig's counts change with every polecat; its status is written no more often than this.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Registers the kind. A rig is reconciled when the counts of its polecats change, too.
-pub fn register(roster: &mut Roster, caches: &Caches) {
+pub fn register(roster: &mut Roster, caches: &Caches, settings: &Settings) {
     let rigs = Rigs {
         polecats: caches.polecats_by_rig.clone(),
+        operator: settings.operator.clone(),
         last_writes: Mutex::default(),
+        known: Mutex::default(),
     };
     let triggers = roster.drive(&caches.rigs, rigs);
     caches
@@ -38,6 +40,9 @@ pub fn register(roster: &mut Roster, caches: &Caches) {
 /// The controller of rigs.
 struct Rigs {
     polecats: Arc<Indexer<Polecat>>,
+    operator: Arc<OperatorIdentity>,
+    /// The generation of each rig, and since when it is known.
+    known: Mutex<HashMap<Key, (Option<i64>, Instant)>>,
     /// When the status of a rig was last written.
     last_writes: Mutex<HashMap<Key, Instant>>,
 }
@@ -45,6 +50,19 @@ struct Rigs {
 impl Rigs {
     fn last_writes(&self) -> MutexGuard<'_, HashMap<Key, Instant>> {
         self.last_writes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rigs {
+    /// How long the rig's generation has been known.
+    fn known_for(&self, key: &Key, generation: Option<i64>) -> Duration {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let entry = known.entry(key.clone()).or_insert((generation, now));
+        if entry.0 != generation {
+            *entry = (generation, now);
+        }
+        entry.1.elapsed()
     }
 }
 
@@ -62,6 +80,8 @@ impl Controller for Rigs {
         let last = self.last_writes().get(&key).map(Instant::elapsed);
         Ok(Observed {
             count: Count::of(self.polecats.phases_of(&key.name)),
+            known_for: self.known_for(&key, rig.metadata.generation),
+            operator: self.operator.clone(),
             pause: last.map_or(Duration::ZERO, |last| PAUSE.saturating_sub(last)),
             rig,
         })
@@ -96,5 +116,9 @@ impl Controller for Rigs {
 
     async fn gone(&self, key: &Key, _writes: &Writes) {
         self.last_writes().remove(key);
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
     }
 }

@@ -1,6 +1,7 @@
 //! What the administrator decided.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::config::Config;
 
@@ -15,4 +16,15 @@ pub struct Settings {
     pub image_bundles: Option<PathBuf>,
     /// The configuration.
     pub config: Config,
+    /// This operator, which may not be the only one of the cluster.
+    pub operator: Arc<OperatorIdentity>,
+}
+
+/// How an operator is told from the others of a cluster. Its replicas have one identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OperatorIdentity {
+    /// NAMESPACE/LEASE of its leader election.
+    pub name: String,
+    /// The namespaces whose polecats it runs; all when empty.
+    pub namespaces: Vec<String>,
 }

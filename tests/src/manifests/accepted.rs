@@ -38,7 +38,7 @@ pub const SAMPLES: [(&str, &str); 7] = [
 
 /// The repositories, branches and names that sections 1 and 4 of the predecessor's reference accept, and what the
 /// design adds to them.
-pub const REPOSITORIES: [&str; 8] = [
+pub const REPOSITORIES: [&str; 11] = [
     "git@github.com:org/repo.git",
     "git@git.example.com:group/sub.group/my_repo",
     "https://github.com/org/repo.git",
@@ -47,6 +47,9 @@ pub const REPOSITORIES: [&str; 8] = [
     "ssh://git@git.internal:2222/org/repo.git",
     "ssh://git.internal/~user/repo.git",
     "git@testbed:/srv/git/calculator.git",
+    "https://dev.azure.com/org/My%20Project/_git/My%20Repo",
+    "git@ssh.dev.azure.com:v3/org/My%20Project/repo",
+    "https://git.internal/gcc/libstdc++.git",
 ];
 
 /// See [`REPOSITORIES`].

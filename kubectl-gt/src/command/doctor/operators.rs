@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::findings::Findings;
 use crate::cluster::{Call, Cluster};
+use crate::view::Rig;
 
 /// The version of the operator that runs, by the label of its deployment.
 pub async fn operator_version(cluster: &Cluster) -> Result<Option<String>, Call> {
@@ -150,10 +151,32 @@ fn several(found: &[Value], findings: &mut Findings) {
             "uninstall all but one (`helm list -A` names the releases), or give each namespaces of its own",
         );
     } else {
-        findings.careful(
+        findings.good(
             "operator",
-            &what,
-            "each writes the counts of every rig: keep one, or rigs whose polecats are in one of them",
+            &format!("{what}; a rig's status has the counts of each"),
+        );
+    }
+}
+
+/// Counts of operators that are in none of the namespaces `places` any more: nobody corrects them, and the sums hold them.
+pub fn left_behind(rigs: &[Rig], places: &[String], findings: &mut Findings) {
+    for rig in rigs {
+        let is_gone = |name: &str| !places.iter().any(|place| name.split('/').next() == Some(place));
+        let gone = rig
+            .status
+            .operators
+            .iter()
+            .position(|operator| is_gone(&operator.name));
+        let Some(at) = gone else { continue };
+        let (name, operator) = (&rig.metadata.name, &rig.status.operators[at]);
+        let patch = format!(r#"[{{"op":"remove","path":"/status/operators/{at}"}}]"#);
+        findings.bad(
+            "rigs",
+            &format!(
+                "rig {name:?} counts {} polecats of the operator {:?}, which is not installed any more",
+                operator.polecat_count, operator.name
+            ),
+            &format!("`kubectl patch rig {name} --subresource=status --type=json -p '{patch}'`"),
         );
     }
 }
@@ -194,12 +217,30 @@ mod tests {
             (&[][..], &[][..], "problem"),
             (&[], &["--namespaces=b"], "problem"),
             (&["--namespaces=a,b"], &["--namespaces", "b"], "problem"),
-            (&["--namespaces=a"], &["--namespaces", "b"], "warning"),
+            (&["--namespaces=a"], &["--namespaces", "b"], "ok"),
         ] {
             let two = vec![operator("one", first, 1), operator("two", second, 1)];
             let (levels, words) = checked(two).await;
             assert_eq!(levels, ["ok", "ok", level], "{words}");
             assert!(words.contains("\"one\"") && words.contains("\"two\""), "{words}");
+        }
+    }
+
+    #[test]
+    fn counts_of_an_operator_that_is_gone_are_named_with_the_patch_that_removes_them() {
+        let rig = |operators: Value| {
+            Rig::read(&json!({"metadata": {"name": "demo"}, "status": {"operators": operators}}))
+        };
+        let here = json!({"name": "here/gastown-operator", "polecatCount": 1});
+        let gone = json!({"name": "gone/gastown-operator", "polecatCount": 7});
+        let places = ["here".to_owned()];
+        let mut findings = Findings::default();
+        left_behind(&[rig(json!([here])), rig(json!([]))], &places, &mut findings);
+        assert_eq!(findings.words().len(), 0);
+        left_behind(&[rig(json!([here, gone]))], &places, &mut findings);
+        let words = findings.words().join("\n");
+        for part in ["\"demo\" counts 7 polecats", "gone/gastown-operator"] {
+            assert!(words.contains(part), "{words}");
         }
     }
 }

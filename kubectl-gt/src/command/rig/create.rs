@@ -1,5 +1,6 @@
 //! `kubectl gt rig create`.
 
+use gastown_api::person::Person;
 use serde_json::{Map, Value, json};
 
 use crate::cluster::{DryRun, Resource};
@@ -39,6 +40,12 @@ pub struct Args {
     /// The model credentials of polecats that name none.
     #[arg(long, value_name = "SECRET")]
     claude_secret: Option<String>,
+    /// Author of commits; by default the polecat.
+    #[arg(long, value_name = "'NAME <MAIL>'", value_parser = person)]
+    git_author: Option<Person>,
+    /// Committer of commits; by default the polecat.
+    #[arg(long, value_name = "'NAME <MAIL>'", value_parser = person)]
+    git_committer: Option<Person>,
     /// Where names of polecats come from.
     #[arg(long, value_enum)]
     theme: Option<Theme>,
@@ -134,6 +141,19 @@ impl Args {
             "claudeCredsSecretRef",
             self.claude_secret.as_ref().map(|name| json!({"name": name})),
         );
+        let mut people = Map::new();
+        for (field, person) in [
+            ("gitAuthor", &self.git_author),
+            ("gitCommitter", &self.git_committer),
+        ] {
+            if let Some(person) = person {
+                people.insert(field.to_owned(), json!(person));
+            }
+        }
+        set(
+            "polecatDefaults",
+            (!people.is_empty()).then(|| json!({"kubernetes": people})),
+        );
         let mut settings = Map::new();
         if let Some(theme) = self.theme.and_then(|theme| theme.to_possible_value()) {
             settings.insert("namepoolTheme".to_owned(), json!(theme.get_name()));
@@ -152,6 +172,19 @@ impl Args {
             "spec": spec,
         })
     }
+}
+
+/// `NAME <MAIL>`, as git writes it.
+fn person(text: &str) -> Result<Person, String> {
+    let parts = text
+        .trim()
+        .strip_suffix('>')
+        .and_then(|text| text.split_once('<'));
+    let (name, email) = parts.ok_or_else(|| format!("{text:?} is no author; write 'NAME <MAIL>'"))?;
+    Ok(Person {
+        name: name.trim().to_owned(),
+        email: email.trim().to_owned(),
+    })
 }
 
 /// The prefix that Gas Town makes of a rig's name: the first letters of its parts, of a short name itself, else its first two

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::output::detail::Detail;
 use crate::output::{OutputArgs, name_of};
 use crate::session::Session;
-use crate::view::{Condition, Rig, remedy};
+use crate::view::{Condition, Rig, RigOperator, remedy};
 
 /// Flags of `rig status`.
 #[derive(Debug, clap::Args)]
@@ -65,8 +65,28 @@ fn detail(rig: &Rig, now: Timestamp) -> Detail {
             ),
         )
         .field("Age", age::since(&rig.metadata.creation_timestamp, now));
+    by_operator(&mut detail, &rig.status.operators);
     conditions(&mut detail, &rig.status.conditions, now);
     detail
+}
+
+/// The counts of each operator, where there is more than one.
+fn by_operator(detail: &mut Detail, operators: &[RigOperator]) {
+    if operators.len() < 2 {
+        return;
+    }
+    detail.section("Operators");
+    for operator in operators {
+        let scope = if operator.namespaces.is_empty() {
+            "every namespace".to_owned()
+        } else {
+            operator.namespaces.join(", ")
+        };
+        detail.text(format!(
+            "{}: {} ({} working), of {scope}",
+            operator.name, operator.polecat_count, operator.working_polecats
+        ));
+    }
 }
 
 /// The conditions of an object, with what to do about those that say something is wrong.

@@ -55,6 +55,12 @@ pub const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("graceSeconds: soon", "graceSeconds", "soon", KEYS),
     ("graceSeconds: 5", "graceSeconds", "\"5\"", "at least 30"),
     ("graceSeconds: -1", "graceSeconds", "-1", KEYS),
+    // Labels and annotations of pods.
+    ("podLabels: {team: [a]}", "podLabels.team", "sequence", KEYS),
+    ("podLabels: {gastown.io/polecat: x}", "podLabels", "gastown.io/polecat", "leave it out"),
+    ("podLabels: {team: 'a b'}", "podLabels", "a b", "63 letters"),
+    ("podAnnotations: {'a b': x}", "podAnnotations", "a b", "DOMAIN/NAME"),
+    ("podAnnotations: {note: 'ghp_aaaaaaaaaaaaaaaaaaaaaaaa'}", "podAnnotations", "note", "revoke"),
     // Endpoints.
     ("modelEndpoints: []", "modelEndpoints", "[]", "at least one"),
     ("modelEndpoints: ['']", "modelEndpoints", "\"\"", "https://HOST"),

@@ -6,13 +6,16 @@ pub mod timing;
 
 use gastown_api::git::BranchName;
 use gastown_api::image::ImageReference;
-use gastown_api::labels;
+use gastown_api::person::Person;
+use gastown_api::pod_overrides::PodOverrides;
 use gastown_api::polecat::{AgentConfig, KubernetesSpec, Polecat, Provider};
 use gastown_api::reason::Reason;
 use gastown_api::repository::RepositoryUrl;
 use gastown_api::resources::ResourceRequirements;
 use gastown_api::rig::Rig;
+use gastown_api::text::escape;
 use gastown_api::work_order::{AgentOrder, Limits, ModelApi};
+use gastown_api::{agent_environment, exposed, labels};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -38,6 +41,10 @@ pub struct Work {
     pub base_branch: BranchName,
     /// Where it goes.
     pub head_branch: BranchName,
+    /// Author of commits, if not the polecat.
+    pub author: Option<Person>,
+    /// Committer of commits, if not the polecat.
+    pub committer: Option<Person>,
     /// The git secret's name.
     pub git_secret: String,
     /// The ConfigMap with `known_hosts`, if one is named.
@@ -96,6 +103,7 @@ pub fn validate(polecat: &Polecat, rig: Option<&Rig>, settings: &Settings) -> Re
     let agent = polecat.spec.agent_config.as_ref().unwrap_or(&no_config);
     let config = &settings.config;
 
+    no_keys(polecat, rig)?;
     let repository = repository(polecat, kubernetes, rig)?;
     let order = model::agent(polecat, agent);
     let provider = model::provider(&order, kubernetes, agent);
@@ -107,6 +115,8 @@ pub fn validate(polecat: &Polecat, rig: Option<&Rig>, settings: &Settings) -> Re
     Ok(Work {
         base_branch: base_branch(kubernetes, rig)?,
         head_branch: work_branch(polecat, kubernetes)?,
+        author: person(kubernetes, rig, |pod| pod.git_author.as_ref()),
+        committer: person(kubernetes, rig, |pod| pod.git_committer.as_ref()),
         git_secret: git_secret(kubernetes, rig)?,
         known_hosts_config_map: known_hosts_config_map(kubernetes),
         trusted_hosts: trusted_hosts(rig, config),
@@ -126,6 +136,23 @@ pub fn validate(polecat: &Polecat, rig: Option<&Rig>, settings: &Settings) -> Re
         tokens_left,
         micros_left,
     })
+}
+
+/// Everybody who may look at the polecat or its pod would read them, and the agent too.
+fn no_keys(polecat: &Polecat, rig: Option<&Rig>) -> Result<(), Refusal> {
+    let found = exposed::key_in_polecat(polecat).or_else(|| {
+        rig.and_then(exposed::key_in_rig)
+            .map(|path| format!("{path} of the Rig"))
+    });
+    match found {
+        None => Ok(()),
+        Some(path) => Err(Refusal::new(
+            Reason::SpecNotAllowed,
+            format!(
+                "{path} holds what looks like a key: revoke it, and put the new one into the secret of claudeCredsSecretRef or gitSecretRef"
+            ),
+        )),
+    }
 }
 
 /// The work order stands in an annotation, and the API server takes no more of these than 256 KiB: the schema bounds
@@ -245,6 +272,15 @@ fn git_secret(kubernetes: &KubernetesSpec, rig: Option<&Rig>) -> Result<String, 
     })
 }
 
+fn person(
+    kubernetes: &KubernetesSpec,
+    rig: Option<&Rig>,
+    of: fn(&PodOverrides) -> Option<&Person>,
+) -> Option<Person> {
+    let of_rig = options::pod_defaults(rig).and_then(|defaults| of(&defaults.pod));
+    of(&kubernetes.pod).or(of_rig).cloned()
+}
+
 fn known_hosts_config_map(kubernetes: &KubernetesSpec) -> Option<String> {
     let reference = kubernetes.ssh_known_hosts_config_map_ref.as_ref()?;
     text(Some(&reference.name)).map(str::to_owned)
@@ -262,7 +298,7 @@ fn trusted_hosts(rig: Option<&Rig>, config: &Config) -> Vec<String> {
 
 /// Fields that the schema takes and nothing reads, as far as they are set.
 #[must_use]
-pub fn fields_ignored(polecat: &Polecat) -> Vec<&'static str> {
+pub fn fields_ignored(polecat: &Polecat) -> Vec<String> {
     let spec = &polecat.spec;
     let agent = spec.agent_config.as_ref();
     let claims = |r: &ResourceRequirements| r.claims.as_ref().is_some_and(|c| !c.is_empty());
@@ -283,7 +319,10 @@ pub fn fields_ignored(polecat: &Polecat) -> Vec<&'static str> {
                 .is_some_and(claims),
         ),
     ];
-    fields_that_are_set(table)
+    let variables = agent.into_iter().flat_map(|agent| agent.env.iter().flatten());
+    let dropped = variables.filter(|variable| !agent_environment::has_effect(&variable.name));
+    let dropped = dropped.map(|variable| format!("spec.agentConfig.env {}", escape(&variable.name)));
+    fields_that_are_set(table).into_iter().chain(dropped).collect()
 }
 
 /// The labels of a polecat and its pod, as far as the values fit a label.

@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gastown_api::condition::{self, Assertion};
+use gastown_api::exposed::key_in_rig;
 use gastown_api::git::BranchName;
 use gastown_api::labels::PREDECESSOR_RIG_FINALIZER;
+use gastown_api::pod_metadata::flaw_of;
 use gastown_api::polecat::PolecatPhase;
 use gastown_api::reason::Reason;
 use gastown_api::repository::RepositoryUrl;
-use gastown_api::rig::{Rig, RigPhase, RigStatus};
+use gastown_api::rig::{Rig, RigOperator, RigPhase, RigStatus};
 use gastown_signatures::Policy;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
-use crate::types::{Step, later, whole_seconds};
+use crate::types::{OperatorIdentity, Step, later, whole_seconds};
 
 /// What is known of a rig.
 #[derive(Clone, Debug)]
@@ -26,7 +28,14 @@ pub struct Observed {
     pub count: Count,
     /// How long its status must not be written yet.
     pub pause: Duration,
+    /// This operator.
+    pub operator: Arc<OperatorIdentity>,
+    /// How long this operator has known of this generation of the rig.
+    pub known_for: Duration,
 }
+
+/// How long the first operator of a rig may take to write its conditions, before another one does.
+const FIRST_WRITES_WITHIN: Duration = Duration::from_secs(10);
 
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,9 +82,10 @@ pub fn next(observed: &Observed, now: Timestamp) -> Step<Act> {
     if rig.metadata.deletion_timestamp.is_some() {
         return Step::Wait(None);
     }
-    let status = status(rig, observed.count, now);
+    let (status, later_for) = status(observed, now);
     if rig.status.as_ref() == Some(&status) {
-        return Step::Wait(None);
+        let wake = later_for.map(|pause| later(now, SignedDuration::try_from(pause).unwrap_or_default()));
+        return Step::Wait(wake);
     }
     if observed.pause.is_zero() {
         Step::Act(Act::WriteStatus(Box::new(status)))
@@ -85,10 +95,47 @@ pub fn next(observed: &Observed, now: Timestamp) -> Step<Act> {
     }
 }
 
-/// What the rig's status says.
-#[must_use]
-fn status(rig: &Rig, count: Count, now: Timestamp) -> RigStatus {
+/// What the rig's status says, and after how long it may say more.
+///
+/// Each operator of the cluster writes the counts of its own polecats, and the sums. Only the first of them, by name, writes
+/// the rest: two versions may have different words for the same thing, and would else write for ever. If the first one is
+/// gone, another one writes.
+fn status(observed: &Observed, now: Timestamp) -> (RigStatus, Option<Duration>) {
+    let rig = &observed.rig;
     let mut status = rig.status.clone().unwrap_or_default();
+    count(&mut status, observed);
+    let is_first = status
+        .operators
+        .first()
+        .is_none_or(|first| first.name == observed.operator.name);
+    let is_current = status.observed_generation == rig.metadata.generation;
+    let patience = FIRST_WRITES_WITHIN.saturating_sub(observed.known_for);
+    if is_first || (!is_current && patience.is_zero()) {
+        (describe(status, rig, now), None)
+    } else {
+        (status, Some(patience).filter(|_| !is_current))
+    }
+}
+
+/// Sets the counts of this operator; entries of others stay as they are.
+fn count(status: &mut RigStatus, observed: &Observed) {
+    let OperatorIdentity { name, namespaces } = &*observed.operator;
+    let own = RigOperator {
+        name: name.clone(),
+        namespaces: namespaces.clone(),
+        polecat_count: observed.count.polecats,
+        working_polecats: observed.count.working,
+    };
+    status.operators.retain(|operator| operator.name != *name);
+    status.operators.push(own);
+    status.operators.sort_by(|a, b| a.name.cmp(&b.name));
+    let sum = |of: fn(&RigOperator) -> i32| status.operators.iter().map(of).fold(0, i32::saturating_add);
+    let sums = (sum(|o| o.polecat_count), sum(|o| o.working_polecats));
+    (status.polecat_count, status.working_polecats) = sums;
+}
+
+/// Phase and conditions.
+fn describe(mut status: RigStatus, rig: &Rig, now: Timestamp) -> RigStatus {
     let flaw = flaw(rig);
     let (phase, reason, message) = match &flaw {
         None => (RigPhase::Ready, Reason::RigReady, Reason::RigReady.sentence()),
@@ -104,8 +151,6 @@ fn status(rig: &Rig, count: Count, now: Timestamp) -> RigStatus {
     status.conditions = condition::merge(&status.conditions, &wanted, generation, &now);
     status.phase = Some(phase);
     status.observed_generation = generation;
-    status.polecat_count = count.polecats;
-    status.working_polecats = count.working;
     status
 }
 
@@ -120,8 +165,17 @@ fn flaw(rig: &Rig) -> Option<String> {
         return Some(format!("spec.gitBranch: {error}"));
     }
     let policy = rig.spec.image_policy.as_ref();
-    let error = Policy::read("spec.imagePolicy", policy?).err()?;
-    Some(format!("spec.imagePolicy.{error}"))
+    let policy = policy.and_then(|policy| Policy::read("spec.imagePolicy", policy).err());
+    if let Some(error) = policy {
+        return Some(format!("spec.imagePolicy.{error}"));
+    }
+    if let Some(path) = key_in_rig(rig) {
+        return Some(format!(
+            "{path} holds what looks like a key: revoke it, and take it out"
+        ));
+    }
+    let pod = &rig.spec.polecat_defaults.as_ref()?.kubernetes.as_ref()?.pod;
+    flaw_of(pod).map(|flaw| format!("spec.polecatDefaults.kubernetes.{flaw}"))
 }
 
 #[cfg(test)]
@@ -191,6 +245,112 @@ mod tests {
             rig: Arc::new(rig),
             count: Count::default(),
             pause: Duration::ZERO,
+            operator: Arc::default(),
+            known_for: Duration::ZERO,
+        }
+    }
+
+    fn status(rig: &Rig, count: Count, now: Timestamp) -> RigStatus {
+        let observed = Observed {
+            count,
+            ..observed(rig.clone())
+        };
+        super::status(&observed, now).0
+    }
+
+    /// What an operator of that name sees of the rig.
+    fn seen_by(name: &str, rig: &Rig, polecats: i32) -> Observed {
+        Observed {
+            operator: Arc::new(OperatorIdentity {
+                name: name.to_owned(),
+                namespaces: vec![name.to_owned()],
+            }),
+            count: Count { polecats, working: 1 },
+            ..observed(rig.clone())
+        }
+    }
+
+    /// Lets operators take turns until none writes; gives how often something was written.
+    fn settle(rig: &mut Rig, operators: &[(&str, i32)]) -> usize {
+        let mut writes = 0;
+        for _ in 0..10 {
+            let before = writes;
+            for (name, polecats) in operators {
+                if let Step::Act(Act::WriteStatus(status)) = next(&seen_by(name, rig, *polecats), at(10)) {
+                    rig.status = Some(*status);
+                    writes += 1;
+                }
+            }
+            if writes == before {
+                return writes;
+            }
+        }
+        panic!("they write for ever: {:?}", rig.status)
+    }
+
+    #[test]
+    fn two_operators_come_to_rest_and_the_counts_say_whose_they_are() {
+        let mut rig = rig(&json!({"gitURL": "git@h:o/r", "beadsPrefix": "mp"}));
+        assert_eq!(settle(&mut rig, &[("b/gt", 3), ("a/gt", 2)]), 2);
+        let status = rig.status.clone().unwrap();
+        let whose: Vec<_> = status
+            .operators
+            .iter()
+            .map(|o| (o.name.as_str(), o.polecat_count))
+            .collect();
+        assert_eq!(whose, [("a/gt", 2), ("b/gt", 3)]);
+        assert_eq!((status.polecat_count, status.working_polecats), (5, 2));
+        assert_eq!(status.operators[1].namespaces, ["b/gt"]);
+        // One of them sees another polecat: one write, and again rest.
+        assert_eq!(settle(&mut rig, &[("b/gt", 4), ("a/gt", 2)]), 1);
+        assert_eq!(rig.status.unwrap().polecat_count, 6);
+    }
+
+    #[test]
+    fn an_operator_of_another_version_leaves_the_first_ones_words_alone() {
+        let mut rig = rig(&json!({"gitURL": "git@h:o/r", "beadsPrefix": "mp"}));
+        settle(&mut rig, &[("a/gt", 0), ("b/gt", 0)]);
+        rig.status.as_mut().unwrap().conditions[0].message = "in other words".to_owned();
+        assert_eq!(next(&seen_by("b/gt", &rig, 0), at(20)), Step::Wait(None));
+        let Step::Act(Act::WriteStatus(first)) = next(&seen_by("a/gt", &rig, 0), at(20)) else {
+            panic!("the first one writes nothing");
+        };
+        assert!(has(&first, "Ready", "True", "can be used"), "{first:?}");
+    }
+
+    #[test]
+    fn where_the_first_operator_is_gone_another_one_writes() {
+        let mut rig = rig(&json!({"gitURL": "git@h:o/r", "beadsPrefix": "mp"}));
+        settle(&mut rig, &[("a/gt", 0), ("b/gt", 0)]);
+        rig.metadata.generation = Some(4);
+        let mut seen = seen_by("b/gt", &rig, 0);
+        let wake = later(at(20), SignedDuration::from_secs(10));
+        assert_eq!(next(&seen, at(20)), Step::Wait(Some(wake)));
+        seen.known_for = Duration::from_secs(10);
+        let Step::Act(Act::WriteStatus(written)) = next(&seen, at(30)) else {
+            panic!("nobody writes");
+        };
+        assert_eq!(written.observed_generation, Some(4));
+    }
+
+    #[test]
+    fn keys_and_labels_that_no_pod_may_have_degrade_the_rig() {
+        let key = format!("ghp_{}", "a".repeat(36));
+        for (pod, words) in [
+            (
+                json!({"podAnnotations": {"note": key}}),
+                "podAnnotations \"note\" holds what looks like a key",
+            ),
+            (
+                json!({"podLabels": {"gastown.io/polecat": "x"}}),
+                "operator's own",
+            ),
+            (json!({"podLabels": {"team": "a b"}}), "63 letters"),
+        ] {
+            let spec =
+                json!({"gitURL": "git@h:o/r", "beadsPrefix": "mp", "polecatDefaults": {"kubernetes": pod}});
+            let status = status(&rig(&spec), Count::default(), at(1));
+            assert!(has(&status, "Ready", "False", words), "{status:?}");
         }
     }
 

@@ -72,6 +72,8 @@ fn git_order(polecat: &Polecat, work: &Work, attempt: i32, config: &Config) -> G
         base,
         unconfirmed: unconfirmed(polecat, attempt),
         resume,
+        author: work.author.clone(),
+        committer: work.committer.clone(),
         secret: work.git_secret.clone(),
         trusted_hosts: work.trusted_hosts.clone(),
         known_hosts: known_hosts_for(&work.repository, &config.known_hosts),

@@ -6,6 +6,7 @@ mod volumes;
 
 use std::collections::BTreeMap;
 
+use gastown_api::pod_metadata::Table;
 use gastown_api::polecat::Polecat;
 use gastown_api::work_order::Control;
 use gastown_api::{labels, pod};
@@ -33,7 +34,8 @@ pub fn pod(
     let order = work_order(polecat, work, attempt, config);
     let json = serde_json::to_string(&order)?;
     let digest = sha256(json.as_bytes()).hex();
-    let mut annotations = BTreeMap::from([
+    let mut annotations = work.options.annotations.clone();
+    annotations.extend([
         (
             "kubectl.kubernetes.io/default-container".to_owned(),
             pod::CLAUDE.to_owned(),
@@ -61,7 +63,7 @@ pub fn pod(
         metadata: ObjectMeta {
             name: Some(pod::pod_name(&polecat.name_any())),
             namespace: polecat.namespace(),
-            labels: Some(pod_labels(polecat, attempt)),
+            labels: Some(labels_with(&work.options.labels, polecat, attempt)),
             annotations: Some(annotations),
             finalizers: Some(vec![labels::EVIDENCE_FINALIZER.to_owned()]),
             owner_references: Some(owner(polecat).into_iter().collect()),
@@ -118,6 +120,13 @@ pub fn pod_labels(polecat: &Polecat, attempt: i32) -> BTreeMap<String, String> {
         "gastown-operator".to_owned(),
     );
     of_polecat.chain([attempt, managed]).collect()
+}
+
+/// Ours win: the tables were checked, and a polecat's labels are what its pods are found by.
+fn labels_with(given: &Table, polecat: &Polecat, attempt: i32) -> BTreeMap<String, String> {
+    let mut all = given.clone();
+    all.extend(pod_labels(polecat, attempt));
+    all
 }
 
 /// The controller reference without `blockOwnerDeletion`: with it, OpenShift asks for rights on finalizers of polecats.

@@ -1,6 +1,7 @@
 //! What a polecat may decide of its pod, made whole from its own spec, its Rig and the configuration.
 
 use gastown_api::placement::Placement;
+use gastown_api::pod_metadata::{Table, flaw_of_annotations, flaw_of_labels};
 use gastown_api::polecat::{AgentConfig, KubernetesSpec, Polecat};
 use gastown_api::reason::Reason;
 use gastown_api::reference::SecretReference;
@@ -24,6 +25,10 @@ pub struct PodOptions {
     pub pull_secrets: Vec<String>,
     /// `pod.spec.hostUsers`.
     pub host_users: Option<bool>,
+    /// Further labels of the pod; none is the operator's own.
+    pub labels: Table,
+    /// Further annotations of the pod; none is the operator's own.
+    pub annotations: Table,
 }
 
 /// The options of the polecat's pod.
@@ -56,6 +61,27 @@ pub fn options(
             .or(&config.placement),
         pull_secrets: pull_secrets(kubernetes, of_rig, config),
         host_users: of_rig.host_users.or(config.host_users),
+        labels: added_up(
+            [
+                &config.pod_labels,
+                or_none(&of_rig.pod.pod_labels),
+                or_none(&kubernetes.pod.pod_labels),
+            ],
+            |labels| {
+                flaw_of_labels(labels).map(|flaw| format!("spec.kubernetes.podLabels, or the Rig's: {flaw}"))
+            },
+        )?,
+        annotations: added_up(
+            [
+                &config.pod_annotations,
+                or_none(&of_rig.pod.pod_annotations),
+                or_none(&kubernetes.pod.pod_annotations),
+            ],
+            |all| {
+                flaw_of_annotations(all)
+                    .map(|flaw| format!("spec.kubernetes.podAnnotations, or the Rig's: {flaw}"))
+            },
+        )?,
     })
 }
 
@@ -63,6 +89,25 @@ pub fn options(
 #[must_use]
 pub fn pod_defaults(rig: Option<&Rig>) -> Option<&PodDefaults> {
     rig?.spec.polecat_defaults.as_ref()?.kubernetes.as_ref()
+}
+
+const NO_TABLE: &Table = &Table::new();
+
+fn or_none(table: &Option<Table>) -> &Table {
+    table.as_ref().unwrap_or(NO_TABLE)
+}
+
+/// All of them; of one key the last value counts.
+fn added_up(tables: [&Table; 3], flaw: impl Fn(&Table) -> Option<String>) -> Result<Table, Refusal> {
+    let all: Table = tables
+        .into_iter()
+        .flatten()
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    match flaw(&all) {
+        None => Ok(all),
+        Some(flaw) => Err(Refusal::new(Reason::SpecNotAllowed, flaw)),
+    }
 }
 
 /// The schema refuses these too; objects of the predecessor came past that.

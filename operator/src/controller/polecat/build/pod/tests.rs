@@ -23,6 +23,9 @@ fn pods() -> Vec<Pod> {
             "sshKnownHostsConfigMapRef": {"name": "hosts"},
             "resources": {"limits": {"cpu": 1, "memory": "1Gi"}},
             "activeDeadlineSeconds": 60,
+            "podLabels": {"team": "payments"},
+            "podAnnotations": {"example.com/note": "text"},
+            "gitAuthor": {"name": "Jane Doe", "email": "jane@example.com"},
         },
     }});
     let mut user_namespace = settings();
@@ -399,4 +402,25 @@ fn the_pod_belongs_to_its_polecat_and_holds_its_evidence() {
         meta.annotations.as_ref().unwrap()["kubectl.kubernetes.io/default-container"],
         "claude"
     );
+}
+
+#[test]
+fn given_labels_and_annotations_stand_beside_the_operators_own() {
+    let pod = &pods()[1];
+    let (labels, annotations) = (
+        pod.metadata.labels.as_ref().unwrap(),
+        pod.metadata.annotations.as_ref().unwrap(),
+    );
+    assert_eq!(
+        (labels["team"].as_str(), labels[labels::POLECAT].as_str()),
+        ("payments", "furiosa")
+    );
+    assert_eq!(annotations["example.com/note"], "text");
+    let order: gastown_api::work_order::WorkOrder =
+        serde_json::from_str(&annotations[labels::WORK_ORDER]).unwrap();
+    assert_eq!(
+        (order.author().name.as_str(), order.committer().name.as_str()),
+        ("Jane Doe", "furiosa")
+    );
+    assert_eq!(order.committer().email, "furiosa@my-project.gastown.invalid");
 }
