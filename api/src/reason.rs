@@ -75,7 +75,7 @@ reasons! {
     /// The pod exists and its containers are starting.
     PodStarting => "",
     /// No node can take the pod.
-    Unschedulable => "read the message: free or add capacity, or lower the requests; the pod waits as long as it may be parked",
+    Unschedulable => "free or add capacity, or lower the requests; the pod waits as long as it may be parked",
     /// The agent is at work.
     AgentRunning => "",
     /// The pod is being stopped, and its work is being saved.
@@ -106,7 +106,7 @@ reasons! {
     RegistryUnreachable => "check the registry, the network, and the secret that the chart's value registrySecret names; the polecat goes on by itself",
 
     /// The work of a running agent cannot be saved.
-    CheckpointFailed => "read the message, and cure it before the pod ends; the keeper tries again every minute",
+    CheckpointFailed => "make room on the git host, or let it take refs/gastown and gastown-wip, before the pod ends; the keeper tries again every minute",
 
     // Done.
     /// The agent ended well and its commits are on the remote branch.
@@ -126,7 +126,7 @@ reasons! {
     /// The budget is in dollars and the model has no price.
     PriceMissing => "add the model to the chart's value prices, or limit spec.budget.tokens instead",
     /// The API server refused the pod.
-    AdmissionRefused => "read the server's words in the message, change the policy or the polecat, and retry",
+    AdmissionRefused => "change the policy that refuses the pod, or the polecat, and retry",
     /// A pod of the name that the polecat's pod must have belongs to someone else.
     PodNameTaken => "delete the other pod, and retry",
     /// The namespace's quota does not allow the pod.
@@ -144,17 +144,17 @@ reasons! {
     /// The configuration of a container names something that does not exist or is not allowed.
     ContainerConfigInvalid => "create or correct what the message names, and retry",
     /// A container cannot be started, or keeps breaking down.
-    ContainerCannotStart => "read the message and the container's logs, and retry",
+    ContainerCannotStart => "repair the image, or what the node lacks for it: `kubectl describe pod` and the container's log say more; then retry",
 
     // Stuck: what the git host said at the start. Of these, what a person can repair parks an agent that is at work.
     /// The git host refused the credential.
     GitCredentialRefused => "put a working key or token with write access into the git secret; a parked pod goes on by itself, a stuck one wants a retry",
     /// The git host's key is not the known one.
-    HostKeyUnknown => "add the host's key to known_hosts in the git secret; a parked pod goes on by itself, a stuck one wants a retry",
+    HostKeyUnknown => "put the host's present key into known_hosts in the git secret; a parked pod goes on by itself, a stuck one wants a retry",
     /// The git host cannot be reached.
-    GitHostUnreachable => "check the repository's URL and the network, and retry",
+    GitHostUnreachable => "check the repository's URL, the network and the host's SSH server, and retry",
     /// The certificate of a host is not trusted.
-    CertificateUntrusted => "put the certificate of its issuer into ca.crt of the secret that the message names; a parked pod goes on by itself, a stuck one wants a retry",
+    CertificateUntrusted => "put the issuer's certificate into ca.crt of the secret, or, where it has expired, is for another name or is a CA's own, replace the host's certificate; a parked pod goes on by itself, a stuck one wants a retry",
     /// The proxy cannot be reached, or refuses the connection.
     ProxyFailed => "check the chart's value proxy, what the proxy allows, and its credential in the secret, and retry",
     /// The repository does not exist, or the credential may not see it.
@@ -172,7 +172,7 @@ reasons! {
     /// The agent's settings in the credentials secret cannot be used.
     SettingsInvalid => "repair or remove the key that the message names, and retry",
     /// The workspace could not be prepared.
-    CloneFailed => "read the message and `kubectl logs -c git-init`, and retry",
+    CloneFailed => "`kubectl logs -c git-init` has git's words: repair the repository, or raise the chart's polecat.resources.gitInit; then retry",
     /// The model provider refused the credential.
     ModelCredentialRefused => "put a working key into the secret that the message names, and retry",
     /// The agent ended with an error.
@@ -190,7 +190,7 @@ reasons! {
     /// The attempt was parked longer than allowed.
     ParkedTooLong => "cure what parked it, and retry",
     /// The node evicted the pod, or refused it.
-    Evicted => "read the message, and retry",
+    Evicted => "give the pod or its node more memory or storage, and retry",
     /// The node of the pod does not answer any more, or is gone.
     NodeLost => "bring the node back, or delete its Node object when the machine is off: no other pod starts before",
     /// Someone else deleted the pod.
@@ -202,7 +202,7 @@ reasons! {
     /// The polecat has a budget, and its agent worked without a model call that the broker metered.
     NothingMetered => "remove what leads the agent to another model endpoint (settings of the repository, spec.kubernetes.image), or remove spec.budget, and retry",
     /// A push to the remote was refused.
-    PushRefused => "read the message for the rule or the host's words, cure it, and retry",
+    PushRefused => "change what the rule refuses, or exempt polecat/* from it on the host, and retry",
     /// The work was pushed, and at the end the remote no longer had it.
     DeliveryUndone => "find out who or what deleted the branch or moved it back; the work is on the ref named in status; then retry",
     /// Someone changed the work order of the pod after it was made.
@@ -241,6 +241,8 @@ mod tests {
                 "{reason}: {:?}",
                 reason.sentence()
             );
+            // What is shown beside the message must say more than it.
+            assert!(!reason.remedy().contains("read the"), "{reason}");
             let word = serde_json::to_value(reason).unwrap();
             assert_eq!(word, reason.as_str());
             assert_eq!(serde_json::from_value::<Reason>(word).unwrap(), *reason);

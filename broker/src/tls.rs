@@ -52,10 +52,12 @@ where
         .build(connector))
 }
 
-/// Whether a call failed since the peer's certificate is not trusted.
-pub(super) fn is_certificate(error: &(dyn Error + 'static)) -> bool {
-    let refused = |error: &rustls::Error| matches!(error, rustls::Error::InvalidCertificate(_));
-    find::<rustls::Error>(error).is_some_and(refused)
+/// What is wrong with the peer's certificate, if a call failed for that.
+pub(super) fn certificate_flaw(error: &(dyn Error + 'static)) -> Option<String> {
+    match find::<rustls::Error>(error)? {
+        rustls::Error::InvalidCertificate(flaw) => Some(gastown_crypto::certificate_flaw(flaw)),
+        _ => None,
+    }
 }
 
 /// The first error of type `T` among `error` and its causes. What an I/O error holds is no cause of it to the standard

@@ -4,11 +4,13 @@
 //! The features `community` and `fips` are exclusive. Under `fips` the provider is AWS-LC FIPS 3.1.0
 //! (certificate #5314), pinned exactly in the workspace manifest; [`install`] refuses to go on with anything else.
 
+mod certificate;
 mod digest;
 mod provider;
 mod roots;
 mod signature;
 
+pub use certificate::certificate_flaw;
 pub use digest::{Digest, ParseDigest, sha256};
 pub use provider::{CERTIFICATE, EDITION, InstallProvider, client_config, install, module_version, version};
 pub use roots::{ReadRoots, roots};

@@ -67,24 +67,15 @@ impl Failure {
     }
 }
 
-/// Parts of ssh's and git's messages, in lower case, in the order in which they decide. ssh writes its own line first and git a
-/// general one after it, so the particular must come before the general.
-const SIGNS: [(&str, Reason); 37] = [
-    ("remote host identification has changed", Reason::HostKeyUnknown),
+/// Parts of ssh's, git's and hosts' messages, in lower case, in the order in which they decide. ssh writes its own line first
+/// and git a general one after it, so the particular must come before the general. Each is provoked in `trial/signs.rs`.
+pub(super) const SIGNS: [(&str, Reason); 26] = [
     ("host key verification failed", Reason::HostKeyUnknown),
-    ("host key is known for", Reason::HostKeyUnknown),
-    ("no matching host key type", Reason::HostKeyUnknown),
-    ("could not resolve", Reason::GitHostUnreachable),
-    ("name or service not known", Reason::GitHostUnreachable),
-    ("temporary failure in name resolution", Reason::GitHostUnreachable),
-    ("connection refused", Reason::GitHostUnreachable),
-    ("connection timed out", Reason::GitHostUnreachable),
-    ("operation timed out", Reason::GitHostUnreachable),
-    ("no route to host", Reason::GitHostUnreachable),
-    ("network is unreachable", Reason::GitHostUnreachable),
+    ("unable to negotiate with", Reason::GitHostUnreachable),
+    ("could not resolve hostname", Reason::GitHostUnreachable),
+    ("connect to host", Reason::GitHostUnreachable),
     ("banner exchange", Reason::GitHostUnreachable),
     ("kex_exchange_identification", Reason::GitHostUnreachable),
-    ("connection to proxy", Reason::ProxyFailed),
     ("permission denied (", Reason::GitCredentialRefused),
     ("too many authentication failures", Reason::GitCredentialRefused),
     ("marked as read only", Reason::GitCredentialRefused),
@@ -107,16 +98,24 @@ const SIGNS: [(&str, Reason); 37] = [
         Reason::RepositoryNotFound,
     ),
     ("could not be found", Reason::RepositoryNotFound),
-    ("' not found", Reason::RepositoryNotFound),
     ("cannot find repository", Reason::RepositoryNotFound),
-    ("not found: did you run", Reason::RepositoryNotFound),
-    ("no such file or directory", Reason::RepositoryNotFound),
     ("couldn't find remote ref", Reason::BranchNotFound),
     ("remote rejected", Reason::PushRefused),
     ("[rejected]", Reason::PushRefused),
     ("connection closed by", Reason::GitHostUnreachable),
+    ("closed by remote host", Reason::GitHostUnreachable),
     ("connection reset by", Reason::GitHostUnreachable),
 ];
+
+/// The sign that decides about `words`.
+pub(super) fn sign_of(words: &str) -> Option<&'static (&'static str, Reason)> {
+    let lower = words.to_lowercase();
+    SIGNS.iter().find(|(sign, _)| lower.contains(sign))
+}
+
+/// What ssh's own words do not say.
+const TOO_OLD: &str =
+    "; the host's SSH server is too old for the broker's: upgrade it, or name the repository by https://";
 
 /// Parts of what hosts say of a push that one of their rules refuses, in lower case, and the rule. The particular comes
 /// before the general: every hook that declines is reported as such after its own words.
@@ -147,7 +146,7 @@ pub fn classify(act: Act, words: &str, gateway: Option<&GatewayFailure>, host: &
         return by_gateway(act, failure, host);
     }
     let lower = words.to_lowercase();
-    let sign = SIGNS.iter().find(|(sign, _)| lower.contains(sign));
+    let sign = sign_of(words);
     let reason = match (sign, act) {
         (Some((_, reason)), _) => *reason,
         (None, Act::Read) => Reason::GitHostUnreachable,
@@ -156,10 +155,13 @@ pub fn classify(act: Act, words: &str, gateway: Option<&GatewayFailure>, host: &
     let rule = RULES.iter().find(|(sign, _)| lower.contains(sign));
     let rule = rule.filter(|_| reason == Reason::PushRefused);
     let rule = rule.map(|(_, rule)| format!("refused by its rule {rule:?}: "));
-    Failure::new(
-        reason,
-        format!("{host}: {}{}", rule.unwrap_or_default(), essence(words)),
-    )
+    let advice = sign.is_some_and(|(sign, _)| *sign == "unable to negotiate with");
+    let mut said = format!("{host}: {}{}", rule.unwrap_or_default(), essence(words));
+    if advice {
+        truncate(&mut said, 250);
+        said.push_str(TOO_OLD);
+    }
+    Failure::new(reason, said)
 }
 
 fn by_gateway(act: Act, failure: &GatewayFailure, host: &str) -> Failure {
@@ -227,7 +229,7 @@ mod tests {
     use super::*;
 
     /// Recorded outputs of OpenSSH 9.2, git 2.39, GitHub, GitLab and Gitea.
-    const RECORDED: [(Act, &str, Reason); 31] = [
+    const RECORDED: [(Act, &str, Reason); 30] = [
         (
             Act::Read,
             "git@github.com: Permission denied (publickey).\r\nfatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights\nand the repository exists.",
@@ -285,11 +287,6 @@ mod tests {
         ),
         (
             Act::Read,
-            "fatal: repository 'http://127.0.0.1:1/x/' not found",
-            Reason::RepositoryNotFound,
-        ),
-        (
-            Act::Read,
             "fatal: couldn't find remote ref refs/heads/nope",
             Reason::BranchNotFound,
         ),
@@ -341,7 +338,7 @@ mod tests {
         (
             Act::Read,
             "Unable to negotiate with 127.0.0.1 port 22: no matching host key type found. Their offer: ssh-rsa\r\nfatal: Could not read from remote repository.",
-            Reason::HostKeyUnknown,
+            Reason::GitHostUnreachable,
         ),
         (
             Act::Read,

@@ -276,8 +276,8 @@ fn cause(error: &(dyn Error + 'static)) -> GatewayFailure {
     let words = chain(error);
     if tls::find::<Tunnelled>(error).is_some() {
         GatewayFailure::Proxy(words)
-    } else if tls::is_certificate(error) {
-        GatewayFailure::Certificate(words)
+    } else if let Some(flaw) = tls::certificate_flaw(error) {
+        GatewayFailure::Certificate(flaw)
     } else {
         GatewayFailure::Unreachable(words)
     }

@@ -61,7 +61,8 @@ pub fn prepare(dir: &Path, home: &Path, key: &[u8], known_hosts: &str) -> Result
     Ok(command + "ssh -F " + &quote(&config))
 }
 
-/// Only this key, only these host keys, no questions, nothing forwarded, and an end to silence.
+/// Only this key, only these host keys, no questions, nothing forwarded, and an end to silence. ssh says at `INFO` alone that it
+/// has no algorithm in common with the host, and that the host closed the connection.
 fn configuration(key: &Path, known_hosts: &Path) -> String {
     format!(
         "IdentityFile \"{}\"
@@ -82,7 +83,7 @@ ControlPath none
 ConnectTimeout 10
 ServerAliveInterval 15
 ServerAliveCountMax 4
-LogLevel ERROR
+LogLevel INFO
 ",
         key.display(),
         known_hosts.display()

@@ -5,6 +5,8 @@ mod delivery;
 mod remote;
 mod repair;
 mod reread;
+mod signs;
+mod sshd;
 mod start;
 mod transport;
 
@@ -99,6 +101,18 @@ async fn start(dir: &Path, name: &str, order: &WorkOrder, uid: &str) -> Result<B
     start_within(dir, name, order, uid, polecat_common::limits::PUSH).await
 }
 
+/// The way to the remote of `order`, with the secret in `dir`.
+async fn upstream(dir: &Path, home: &Path, order: &WorkOrder) -> Upstream {
+    let places = Places {
+        secret: dir.join("secret"),
+        known_hosts: dir.join("known-hosts"),
+        private: home.join("upstream"),
+        system_roots: dir.join("no-roots"),
+        proxy: order.proxy.clone(),
+    };
+    Upstream::new(order.git.clone(), places).await.unwrap()
+}
+
 /// The same, with another limit for a push.
 async fn start_within(
     dir: &Path,
@@ -110,15 +124,7 @@ async fn start_within(
     let home = dir.join(name);
     std::fs::create_dir_all(&home).unwrap();
     let record = Record::open(&home, home.join("termination-log"), order).unwrap();
-    let places = Places {
-        secret: dir.join("secret"),
-        known_hosts: dir.join("known-hosts"),
-        private: home.join("upstream"),
-        system_roots: dir.join("no-roots"),
-        proxy: order.proxy.clone(),
-    };
-    let upstream = Upstream::new(order.git.clone(), places).await.unwrap();
-    let upstream = upstream.with_push_within(push);
+    let upstream = upstream(dir, &home, order).await.with_push_within(push);
     let git = Git {
         repo: home.join("repo.git"),
         home,

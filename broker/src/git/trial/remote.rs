@@ -51,7 +51,17 @@ impl Remote {
         Self::new(true, Some("Basic dTpw")).await
     }
 
+    /// With that certificate, issued by itself.
+    pub async fn https_as(certificate: rcgen::CertificateParams) -> Self {
+        Self::with(Some(certificate), Some("Basic dTpw")).await
+    }
+
     async fn new(tls: bool, password: Option<&'static str>) -> Self {
+        let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        Self::with(tls.then_some(certificate), password).await
+    }
+
+    async fn with(tls: Option<rcgen::CertificateParams>, password: Option<&'static str>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let repo = dir.path().join("up.git");
         make(dir.path(), &repo).await;
@@ -65,8 +75,8 @@ impl Remote {
         let router = Router::new().fallback(answer).with_state(server);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (scheme, ca) = if tls {
-            ("https", serve_tls(listener, router))
+        let (scheme, ca) = if let Some(certificate) = tls {
+            ("https", serve_tls(listener, router, &certificate))
         } else {
             tokio::spawn(serve(listener, router, 64));
             ("http", String::new())
@@ -181,14 +191,15 @@ fn judge(server: &Server, request: &Request) -> Result<tokio::process::Command, 
 }
 
 /// Serves over TLS with a certificate of its own, which it returns.
-fn serve_tls(listener: TcpListener, router: Router) -> String {
+fn serve_tls(listener: TcpListener, router: Router, certificate: &rcgen::CertificateParams) -> String {
     // Another test may have been faster.
     drop(gastown_crypto::install());
-    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()));
+    let signing = rcgen::KeyPair::generate().unwrap();
+    let own = certificate.self_signed(&signing).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signing.serialize_der()));
     let config = rustls::ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(vec![own.cert.der().clone()], key)
+        .with_single_cert(vec![own.der().clone()], key)
         .unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     tokio::spawn(async move {
@@ -204,5 +215,5 @@ fn serve_tls(listener: TcpListener, router: Router) -> String {
             });
         }
     });
-    own.cert.pem()
+    own.pem()
 }

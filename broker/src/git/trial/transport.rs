@@ -2,8 +2,9 @@
 
 use gastown_api::reason::Reason;
 
-use super::remote::{Remote, make};
+use super::remote::Remote;
 use super::repair::push;
+use super::sshd::Sshd;
 use super::*;
 
 const SECRET: [(&str, &str); 2] = [("username", "u"), ("password", "p")];
@@ -248,70 +249,6 @@ async fn an_unreachable_host_is_asked_again_and_then_named() {
     assert_eq!(failure.reason, Reason::GitHostUnreachable);
     assert!(failure.message.contains("refused"), "{failure}");
     assert!((15..40).contains(&begun.elapsed().as_secs()));
-}
-
-/// A real sshd for one user with one key.
-struct Sshd {
-    child: tokio::process::Child,
-    url: String,
-    known_hosts: String,
-    key: String,
-    repo: PathBuf,
-}
-
-impl Sshd {
-    async fn start(dir: &Path) -> Self {
-        assert!(
-            Path::new("/usr/sbin/sshd").exists(),
-            "this test needs /usr/sbin/sshd: install the package openssh-server"
-        );
-        for name in ["host", "user"] {
-            let file = dir.join(name);
-            let keygen = std::process::Command::new("ssh-keygen")
-                .args(["-q", "-t", "ed25519", "-N", "", "-C", "x", "-f"])
-                .arg(&file)
-                .status();
-            assert!(keygen.unwrap().success());
-        }
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/user.pub\nStrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\n",
-            dir.display()
-        );
-        std::fs::write(dir.join("sshd_config"), config).unwrap();
-        drop(std::fs::create_dir_all("/run/sshd"));
-        let child = tokio::process::Command::new("/usr/sbin/sshd")
-            .args(["-D", "-e", "-f"])
-            .arg(dir.join("sshd_config"))
-            .stderr(std::process::Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        for _ in 0..50 {
-            if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-        let repo = dir.join("up.git");
-        make(dir, &repo).await;
-        let user = std::process::Command::new("id")
-            .arg("-un")
-            .output()
-            .unwrap()
-            .stdout;
-        let user = String::from_utf8(user).unwrap();
-        let host_key = std::fs::read_to_string(dir.join("host.pub")).unwrap();
-        Self {
-            child,
-            url: format!("ssh://{}@127.0.0.1:{port}{}", user.trim(), repo.display()),
-            known_hosts: format!("[127.0.0.1]:{port} {host_key}"),
-            key: std::fs::read_to_string(dir.join("user")).unwrap(),
-            repo,
-        }
-    }
 }
 
 #[tokio::test]

@@ -138,7 +138,7 @@ fn an_evicted_polecat_is_tried_again_after_a_pause_that_doubles() {
     assert!(
         world
             .message()
-            .contains("given up after 2 retries; read the message, and retry"),
+            .contains("given up after 2 retries; give the pod or its node more memory"),
         "{}",
         world.message()
     );
