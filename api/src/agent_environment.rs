@@ -14,7 +14,7 @@ const RESERVED: [&str; 9] = [
 ];
 
 /// Variables that the pod sets itself, whatever the polecat's `env` says.
-pub const SET_BY_THE_POD: [&str; 21] = [
+pub const SET_BY_THE_POD: [&str; 20] = [
     "API_FORCE_IDLE_TIMEOUT",
     "API_TIMEOUT_MS",
     "BD_ACTOR",
@@ -35,7 +35,6 @@ pub const SET_BY_THE_POD: [&str; 21] = [
     "TMPDIR",
     "USER",
     "no_proxy",
-    "CLAUDE_CODE_EXTRA_BODY",
 ];
 
 /// Whether a variable of the polecat's `env` reaches the agent's process at all.
@@ -43,6 +42,23 @@ pub const SET_BY_THE_POD: [&str; 21] = [
 pub fn passes(name: &str) -> bool {
     let provider = name.starts_with("ANTHROPIC_") && !name.ends_with("_MODEL");
     !provider && !RESERVED.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether the agent's settings may set a variable: they would win over the values that the pod sets.
+#[must_use]
+pub fn may_set(name: &str) -> bool {
+    let own = [
+        "API_TIMEOUT_MS",
+        "API_FORCE_IDLE_TIMEOUT",
+        "BUN_CONFIG_HTTP_IDLE_TIMEOUT",
+        "CLAUDE_CODE_EXTRA_BODY",
+        "HOME",
+        "PATH",
+        "TMPDIR",
+        "NO_PROXY",
+        "no_proxy",
+    ];
+    passes(name) && !own.contains(&name)
 }
 
 /// Whether a variable of the polecat's `env` has an effect: it reaches the agent, and the pod sets no other value.

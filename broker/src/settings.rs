@@ -3,12 +3,13 @@
 //! like a key.
 
 mod archive;
-mod keys;
 pub(crate) mod parsers;
 mod redact;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+
+use gastown_api::key_like;
 
 /// The most files, bytes of a file, and bytes in all: a secret is at most 1 MiB, but may inflate a thousandfold.
 const MAX_FILES: usize = 512;
@@ -99,7 +100,7 @@ fn collect(secret: &Path) -> Result<Collected, ReadSettings> {
     }
     let files = &mut collected.files;
     let found: Vec<_> = files
-        .extract_if(.., |_, entry| keys::found_in(&entry.bytes))
+        .extract_if(.., |_, entry| key_like::found_in(&entry.bytes))
         .collect();
     for (path, _) in found {
         let words = format!("{path}: it contains what looks like a key");

@@ -1,9 +1,8 @@
 //! Claude Code's `settings.json` without what is or fetches a key, and without what would lead it past the broker.
 
-use polecat_common::agent_environment::may_set;
+use gastown_api::agent_environment::may_set;
+use gastown_api::key_like;
 use serde_json::{Map, Value};
-
-use super::keys;
 
 /// Settings that run a program for a key, or ask for a login.
 const FETCHING: &[&str] = &[
@@ -24,7 +23,7 @@ pub fn settings(bytes: &[u8]) -> Option<(Vec<u8>, Vec<String>)> {
     };
     let mut removed = Vec::new();
     if let Some(Value::Object(env)) = object.get_mut("env") {
-        retain(env, "env.", &mut removed, |name| may_set(name.as_ref()));
+        retain(env, "env.", &mut removed, |name| may_set(name));
     }
     retain(&mut object, "", &mut removed, |name| !FETCHING.contains(&name));
     clean(&mut object, "", &mut removed);
@@ -51,8 +50,9 @@ fn retain(
 fn clean(object: &mut Map<String, Value>, at: &str, removed: &mut Vec<String>) {
     object.retain(|name, value| {
         let path = format!("{at}{}", shown(name));
-        let stays =
-            !keys::is_named(name) && !keys::found_in(name.as_bytes()) && clean_value(value, &path, removed);
+        let stays = !key_like::is_named(name)
+            && !key_like::found_in(name.as_bytes())
+            && clean_value(value, &path, removed);
         if !stays {
             removed.push(path);
         }
@@ -63,7 +63,7 @@ fn clean(object: &mut Map<String, Value>, at: &str, removed: &mut Vec<String>) {
 /// Whether the value may stay, without those of its parts that may not.
 fn clean_value(value: &mut Value, path: &str, removed: &mut Vec<String>) -> bool {
     match value {
-        Value::String(text) => !keys::found_in(text.as_bytes()),
+        Value::String(text) => !key_like::found_in(text.as_bytes()),
         Value::Object(object) => {
             clean(object, &format!("{path}."), removed);
             true
@@ -87,7 +87,7 @@ fn clean_value(value: &mut Value, path: &str, removed: &mut Vec<String>) -> bool
 
 /// A name that is a key itself is not shown.
 fn shown(name: &str) -> String {
-    if keys::found_in(name.as_bytes()) {
+    if key_like::found_in(name.as_bytes()) {
         "(a key)".to_owned()
     } else {
         name.chars().take(80).collect()

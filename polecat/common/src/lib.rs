@@ -1,6 +1,5 @@
 //! The parts that the broker and the containers without keys share. They name neither.
 
-pub mod agent_environment;
 pub mod console;
 pub mod disk;
 pub mod git;

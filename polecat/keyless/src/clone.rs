@@ -28,7 +28,7 @@ use polecat_common::console::{explain, say};
 use polecat_common::{loopback, order};
 
 pub use home::PROMPT_FILE;
-pub use repository::{PARTIAL, mail_address};
+pub use repository::{PARTIAL, identity};
 use resume::Resumed;
 
 /// What is added to the longest parking before `clone` gives up on a broker that says nothing at all.

@@ -37,9 +37,6 @@ __pycache__/
 CLAUDE.local.md
 ";
 
-/// The domain of a polecat's mail address; `.invalid` is reserved for addresses that must not work (RFC 2606).
-pub const MAIL_DOMAIN: &str = "gastown.invalid";
-
 /// Why there is no clone.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareRepository {
@@ -159,10 +156,10 @@ fn clone(url: &str, partial: &Path) -> Result<(), PrepareRepository> {
 }
 
 fn configure(order: &WorkOrder, git: &Git, partial: &Path) -> Result<(), PrepareRepository> {
-    let mail = mail_address(order);
+    let author = order.author();
     for (key, value) in [
-        ("user.name", order.polecat.as_str()),
-        ("user.email", &mail),
+        ("user.name", author.name.as_str()),
+        ("user.email", &author.email),
         // So that a bare `git push` goes where it may.
         ("push.default", "current"),
         ("gc.auto", "0"),
@@ -171,6 +168,10 @@ fn configure(order: &WorkOrder, git: &Git, partial: &Path) -> Result<(), Prepare
     ] {
         git.run(&["config", key, value])?;
     }
+    if let Some(committer) = &order.git.committer {
+        git.run(&["config", "committer.name", &committer.name])?;
+        git.run(&["config", "committer.email", &committer.email])?;
+    }
     let info = partial.join(".git/info");
     let path = info.join("exclude");
     fs::create_dir_all(&info)
@@ -178,10 +179,16 @@ fn configure(order: &WorkOrder, git: &Git, partial: &Path) -> Result<(), Prepare
         .map_err(|source| PrepareRepository::WriteWorkspace { path, source })
 }
 
-/// The polecat's mail address in commits.
+/// The variables that name author and committer of commits to git.
 #[must_use]
-pub fn mail_address(order: &WorkOrder) -> String {
-    format!("{}@{}.{MAIL_DOMAIN}", order.polecat, order.rig)
+pub fn identity(order: &WorkOrder) -> [(&'static str, String); 4] {
+    let (author, committer) = (order.author(), order.committer());
+    [
+        ("GIT_AUTHOR_NAME", author.name),
+        ("GIT_AUTHOR_EMAIL", author.email),
+        ("GIT_COMMITTER_NAME", committer.name),
+        ("GIT_COMMITTER_EMAIL", committer.email),
+    ]
 }
 
 /// Makes the work branch and stands on it, with an empty work tree.

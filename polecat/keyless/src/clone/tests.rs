@@ -55,6 +55,23 @@ fn a_new_work_branch_starts_at_the_base_with_full_history() {
 }
 
 #[test]
+fn author_and_committer_are_those_of_the_manifest() {
+    let pod = pod();
+    let mut order = order();
+    let person = |name: &str| {
+        serde_json::from_value(serde_json::json!({"name": name, "email": format!("{name}@x.org")}))
+    };
+    order.git.author = person("jane").unwrap();
+    order.git.committer = person("bot").unwrap();
+    pod.furnish(&order).unwrap();
+    let git = Git::at(pod.clone());
+    git.run(&["commit", "--quiet", "--allow-empty", "--message=x"])
+        .unwrap();
+    let people = git.text(&["log", "-1", "--format=%an <%ae> %cn <%ce>"]).unwrap();
+    assert_eq!(people, "jane <jane@x.org> bot <bot@x.org>");
+}
+
+#[test]
 fn only_local_state_of_agents_is_ignored_by_name() {
     let pod = pod();
     pod.furnish(&order()).unwrap();

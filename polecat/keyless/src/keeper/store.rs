@@ -84,8 +84,6 @@ pub struct Last {
 impl Store {
     /// Opens the repository below `folder`, making it first if it is not there.
     pub fn open(folder: &Path, url: &str, order: &WorkOrder, pod_uid: &str) -> Result<Self, UseStore> {
-        let mail = crate::clone::mail_address(order);
-        let name = order.polecat.clone();
         let store = Self {
             folder: folder.to_owned(),
             url: url.to_owned(),
@@ -93,12 +91,7 @@ impl Store {
             base: order.git.base_branch.to_string(),
             given_base: order.git.base.clone(),
             wip: wip_ref(&order.polecat, pod_uid),
-            author: [
-                ("GIT_AUTHOR_NAME", name.clone()),
-                ("GIT_AUTHOR_EMAIL", mail.clone()),
-                ("GIT_COMMITTER_NAME", name),
-                ("GIT_COMMITTER_EMAIL", mail),
-            ],
+            author: crate::clone::identity(order),
         };
         let path = store.path();
         fs::create_dir_all(&path).map_err(|source| UseStore::UseFile {

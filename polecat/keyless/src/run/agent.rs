@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use gastown_api::agent_environment::passes;
 use gastown_api::pod::MODEL_PORT;
 use gastown_api::polecat::AgentKind;
 use gastown_api::work_order::WorkOrder;
-use polecat_common::agent_environment::passes;
 
 use super::show::Transcript;
+use crate::clone::identity;
 
 pub use claude::Session as ClaudeSession;
 pub use codex::Session as CodexSession;
@@ -94,7 +95,7 @@ pub fn agent(
     command
         .args(adapter.arguments)
         .env_clear()
-        .envs(inherited.filter(|(name, _)| passes(name)))
+        .envs(inherited.filter(|(name, _)| passes(&name.to_string_lossy())))
         .envs(environment(order))
         .envs(adapter.environment)
         .current_dir(repository)
@@ -136,15 +137,16 @@ fn longest_wait(order: &WorkOrder) -> u64 {
 
 /// Identity as Gas Town gives it (its `internal/config/env.go`), and quiet.
 fn environment(order: &WorkOrder) -> Vec<(&'static str, String)> {
-    let identity = format!("{}/polecats/{}", order.rig, order.polecat);
+    let role = format!("{}/polecats/{}", order.rig, order.polecat);
+    let people = identity(order);
     let mut variables = vec![
-        ("GT_ROLE", identity.clone()),
+        ("GT_ROLE", role.clone()),
         ("GT_RIG", order.rig.clone()),
         ("GT_POLECAT", order.polecat.clone()),
         ("GT_BRANCH", order.git.work_branch.to_string()),
-        ("BD_ACTOR", identity),
+        ("BD_ACTOR", role),
         ("BEADS_AGENT_NAME", format!("{}/{}", order.rig, order.polecat)),
-        ("GIT_AUTHOR_NAME", order.polecat.clone()),
+        ("GIT_AUTHOR_NAME", order.author().name),
         ("GIT_TERMINAL_PROMPT", "0".to_owned()),
         ("GIT_PAGER", "cat".to_owned()),
         ("USER", order.polecat.clone()),
@@ -156,6 +158,10 @@ fn environment(order: &WorkOrder) -> Vec<(&'static str, String)> {
         ("NO_PROXY", "127.0.0.1,localhost".to_owned()),
         ("no_proxy", "127.0.0.1,localhost".to_owned()),
     ];
+    // Where the manifest names people, no configuration of the agent's wins over them.
+    if order.git.author.is_some() || order.git.committer.is_some() {
+        variables.extend(people.into_iter().skip(1));
+    }
     if let Some(bead) = &order.bead {
         variables.push(("GT_ISSUE", bead.clone()));
     }

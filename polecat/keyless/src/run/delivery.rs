@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use gastown_api::git::Sha;
 use gastown_api::work_order::WorkOrder;
 
-use crate::clone::mail_address;
+use crate::clone::identity;
 use polecat_common::console::{escape, say};
 use polecat_common::git::{Git, RunGit, patiently};
 
@@ -89,7 +89,6 @@ impl Context<'_> {
     }
 
     fn git_at(&self, folder: &Path, deadline: Instant) -> Git {
-        let mail = mail_address(self.order);
         let mut git = Git::at(folder)
             // The agent's configuration may have git look at another folder, or at none.
             .env("GIT_WORK_TREE", ".")
@@ -103,10 +102,8 @@ impl Context<'_> {
                     .saturating_duration_since(Instant::now())
                     .max(Duration::from_secs(1)),
             );
-        for who in ["AUTHOR", "COMMITTER"] {
-            git = git
-                .env(&format!("GIT_{who}_NAME"), &self.order.polecat)
-                .env(&format!("GIT_{who}_EMAIL"), &mail);
+        for (variable, value) in identity(self.order) {
+            git = git.env(variable, &value);
         }
         git
     }

@@ -132,6 +132,42 @@ fn dummy_keys_are_all_that_looks_like_a_key_in_an_agents_environment() {
 }
 
 #[test]
+fn whom_the_manifest_names_no_configuration_of_the_agents_overrides() {
+    let mut order = order();
+    let person = json!({"name": "Jane Doe", "email": "jane@example.com"});
+    order.git.committer = serde_json::from_value(person).unwrap();
+    let environment = environment_of(&order);
+    for line in [
+        "GIT_AUTHOR_NAME=furiosa\n",
+        "GIT_AUTHOR_EMAIL=furiosa@demo.gastown.invalid\n",
+        "GIT_COMMITTER_NAME=Jane Doe\n",
+        "GIT_COMMITTER_EMAIL=jane@example.com\n",
+    ] {
+        assert!(environment.contains(line), "{line} {environment}");
+    }
+}
+
+#[test]
+fn what_the_pod_sets_has_no_effect_in_a_polecats_environment() {
+    let mut order = order();
+    order.bead = Some("gt-1".to_owned());
+    with(
+        &mut order,
+        json!({"kind": "codex", "command": ["x"]}),
+        json!(["messages", "responses"]),
+    );
+    let custom = started(&order).1;
+    with(&mut order, json!({"kind": "claude-code"}), json!(["messages"]));
+    for (name, value) in custom.into_iter().chain(started(&order).1) {
+        let theirs = value == "theirs";
+        assert!(
+            theirs || !gastown_api::agent_environment::has_effect(&name),
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn claude_code_is_told_its_model_and_what_the_polecat_adds() {
     let mut order = order();
     order.model.model = Some("claude-x".to_owned());
