@@ -19,6 +19,9 @@ const MAX_LINE: usize = 64 * 1024 * 1024;
 /// The most bytes of each text of a bead that go into the prompt.
 const MAX_TEXT: usize = 128 * 1024;
 
+/// The most bytes of `metadata.json`, which has a dozen fields.
+const MAX_METADATA: u64 = 64 * 1024;
+
 /// The most comments that go into the prompt, the newest ones.
 const MAX_COMMENTS: usize = 200;
 
@@ -26,14 +29,14 @@ const MAX_COMMENTS: usize = 200;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadTask {
     /// The bead is not in the repository.
-    #[error(
-        "failed to find the text of bead {bead:?}: {looked}; set spec.task.description, or commit the bead to .beads/issues.jsonl"
-    )]
+    #[error("failed to find the text of bead {bead:?}: {looked}; {remedy}")]
     FindBead {
         /// The bead.
         bead: String,
         /// What was looked through.
         looked: String,
+        /// What to do, by where the beads are.
+        remedy: &'static str,
     },
     /// Neither a task nor a bead.
     #[error("failed to find a task: the polecat has neither; set spec.task.description or spec.beadID")]
@@ -97,12 +100,40 @@ pub fn of_order(order: &WorkOrder, clone: &Path) -> Result<Option<Bead>, ReadTas
         None => Err(ReadTask::FindBead {
             bead: id.clone(),
             looked,
+            remedy: remedy(clone),
         }),
     }
 }
 
+/// A database is not in the clone, wherever it is: `bd` writes the file that is.
+fn remedy(clone: &Path) -> &'static str {
+    match database(clone).as_deref() {
+        Some("dolt") => {
+            "the beads of this repository are in Dolt (.beads/metadata.json): run `bd export -o .beads/issues.jsonl`, commit and push that, or set spec.task.description"
+        }
+        Some(_) => {
+            "the beads of this repository are in a database (.beads/metadata.json): run `bd export -o .beads/issues.jsonl`, commit and push that, or set spec.task.description"
+        }
+        None => "set spec.task.description, or commit the bead to .beads/issues.jsonl",
+    }
+}
+
+/// What `.beads/metadata.json` of the clone calls its database, if anything. `backend` is the word of newer towns.
+fn database(clone: &Path) -> Option<String> {
+    let mut text = Vec::new();
+    let file = open(clone, "metadata.json").ok()?;
+    file.take(MAX_METADATA).read_to_end(&mut text).ok()?;
+    let metadata: Value = serde_json::from_slice(&text).ok()?;
+    let named = |field: &str| metadata.get(field).and_then(Value::as_str).map(str::to_owned);
+    let is_dolt = metadata.get("dolt_database").is_some() || metadata.get("dolt_mode").is_some();
+    is_dolt
+        .then(|| "dolt".to_owned())
+        .or_else(|| named("backend"))
+        .or_else(|| named("database"))
+}
+
 fn look(id: &str, clone: &Path) -> Result<(Option<Bead>, String), ReadTask> {
-    match open(clone) {
+    match open(clone, "issues.jsonl") {
         Ok(file) => {
             let search =
                 search(BufReader::new(file), id, MAX_LINE).map_err(|source| ReadTask::ReadFile { source })?;
@@ -117,11 +148,11 @@ fn look(id: &str, clone: &Path) -> Result<(Option<Bead>, String), ReadTask> {
 }
 
 /// The repository may hold a symbolic link of that name; what lies elsewhere is not its beads.
-fn open(clone: &Path) -> io::Result<File> {
+fn open(clone: &Path, name: &str) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let root: OwnedFd = File::open(clone)?.into();
     let folder = rustix::fs::openat(&root, ".beads", flags | OFlags::DIRECTORY, Mode::empty())?;
-    let file = rustix::fs::openat(&folder, "issues.jsonl", flags, Mode::empty())?;
+    let file = rustix::fs::openat(&folder, name, flags, Mode::empty())?;
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
     if kind == FileType::RegularFile {
         Ok(file.into())
@@ -279,9 +310,37 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join(".beads")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join(".beads/issues.jsonl")).unwrap();
-        assert!(open(folder.path()).is_err());
+        assert!(open(folder.path(), "issues.jsonl").is_err());
         std::fs::remove_file(folder.path().join(".beads/issues.jsonl")).unwrap();
         std::fs::write(folder.path().join(".beads/issues.jsonl"), "x").unwrap();
-        assert!(open(folder.path()).is_ok());
+        assert!(open(folder.path(), "issues.jsonl").is_ok());
+    }
+
+    #[test]
+    fn beads_that_are_in_a_database_are_to_be_exported() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |metadata: &str| {
+            std::fs::create_dir_all(folder.path().join(".beads")).unwrap();
+            std::fs::write(folder.path().join(".beads/metadata.json"), metadata).unwrap();
+            remedy(folder.path())
+        };
+        for (metadata, words) in [
+            (r#"{"database": "dolt", "dolt_mode": "server"}"#, "in Dolt"),
+            (r#"{"backend": "dolt"}"#, "in Dolt"),
+            (r#"{"database": "beads.db", "dolt_database": "mp"}"#, "in Dolt"),
+            (r#"{"database": "beads.db"}"#, "in a database"),
+        ] {
+            let remedy = of(metadata);
+            assert!(
+                remedy.contains(words) && remedy.contains("`bd export"),
+                "{metadata}: {remedy}"
+            );
+        }
+        for metadata in ["{}", "not json", "[]", ""] {
+            assert!(!of(metadata).contains("bd export"), "{metadata}");
+        }
+        std::fs::remove_file(folder.path().join(".beads/metadata.json")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", folder.path().join(".beads/metadata.json")).unwrap();
+        assert!(!remedy(folder.path()).contains("bd export"));
     }
 }
