@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    fn polecat(spec: Value) -> Polecat {
+    fn polecat(spec: &Value) -> Polecat {
         let mut object = json!({
             "apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Polecat",
             "metadata": {"name": "a"}, "spec": {"rig": "demo"},
@@ -117,11 +117,11 @@ mod tests {
                 "spec.kubernetes.podLabels \"(a key)\"",
             ),
         ] {
-            let found = key_in_polecat(&polecat(spec.clone()));
+            let found = key_in_polecat(&polecat(&spec));
             assert_eq!(found.as_deref(), Some(path), "{spec}");
         }
         let fine = json!({"agentConfig": {"env": [{"name": "HINT", "value": "sk-ant-..."}, {"name": "X"}]}});
-        assert_eq!(key_in_polecat(&polecat(fine)), None);
+        assert_eq!(key_in_polecat(&polecat(&fine)), None);
     }
 
     #[test]
@@ -131,12 +131,12 @@ mod tests {
             json!({"task": {"description": text}}),
             json!({"taskDescription": text}),
         ] {
-            let polecat = polecat(spec);
+            let polecat = polecat(&spec);
             assert!(key_in_task(&polecat));
             assert_eq!(key_in_polecat(&polecat), None);
         }
         assert!(!key_in_task(&polecat(
-            json!({"task": {"description": "add a key"}})
+            &json!({"task": {"description": "add a key"}})
         )));
     }
 }

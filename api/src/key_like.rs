@@ -28,6 +28,7 @@ const ARMOUR: &str = "-----BEGIN ";
 const PRIVATE: &str = "PRIVATE KEY-----";
 
 /// Whether `bytes` hold what looks like a key.
+#[must_use]
 pub fn found_in(bytes: &[u8]) -> bool {
     PREFIXES.iter().any(|prefix| follows(bytes, prefix)) || holds_private_key(bytes)
 }
@@ -54,6 +55,7 @@ fn holds_private_key(bytes: &[u8]) -> bool {
 }
 
 /// Whether something of this name is taken for a key whatever it holds. `MAX_THINKING_TOKENS` is a number.
+#[must_use]
 pub fn is_named(name: &str) -> bool {
     let name = name.to_ascii_uppercase().replace('-', "_");
     let ends = [

@@ -136,7 +136,7 @@ reasons! {
     /// The image has no signature, or no statement, that its policy asks for.
     ImageUnsigned => "have the image signed with a key of the policy that the message names, or choose one that is, and retry",
     /// A signature of the image, or a signed statement about it, does not hold.
-    ImageSignatureInvalid => "read the message: have the image signed anew with a key of the policy, and retry; if it was signed, find out who changed it",
+    ImageSignatureInvalid => "have the image signed anew with a key of the policy, and retry; if it was signed, find out who changed it",
     /// The image is not named by its digest.
     ImageNotPinned => "write NAME@sha256:DIGEST",
     /// The image of the agent's container cannot run a polecat.

@@ -52,6 +52,9 @@ pub struct RigSpec {
     )]
     #[x_kube(validation = rules::branch())]
     pub git_branch: Option<String>,
+    /// Whether agents may fetch other branches and tags of the repository, by name and for reading; by default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch_other_branches: Option<bool>,
     /// The git secret of polecats that name none, in the polecat's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_secret_ref: Option<SecretReference>,

@@ -125,6 +125,9 @@ pub struct GitOrder {
     /// Committer of commits, if not the polecat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub committer: Option<Person>,
+    /// Whether the agent may fetch other branches and tags of the upstream by name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub other_branches: bool,
     /// The name of the git secret, for messages.
     pub secret: String,
     /// Hosts that may be sent the token besides those in the secret's key `hosts`: the Rig's own and the chart's list.

@@ -10,6 +10,7 @@ mod host;
 mod in_the_way;
 mod inbound;
 mod inspect;
+mod on_demand;
 pub(crate) mod parsers;
 mod pkt;
 mod policy;

@@ -43,6 +43,12 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// The command line with gt's own words put into the plugin's.
+#[must_use]
+pub fn translate(args: Vec<OsString>) -> Vec<OsString> {
+    habits::translate(args)
+}
+
 /// Runs the command line of `args` to its exit code.
 #[must_use]
 pub fn main(args: Vec<OsString>) -> ExitCode {

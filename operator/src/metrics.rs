@@ -78,13 +78,13 @@ impl Metrics {
         let (tokens, cost, leading) = (Family::default(), Counter::default(), Gauge::default());
         registry.register(
             "reconcile",
-            "Looks at an object, by kind and result",
+            "Reconciles of objects, by kind and result",
             reconciles.clone(),
         );
         let durations = timed(
             &mut registry,
             "reconcile_duration",
-            "How long a look at an object took",
+            "How long a reconcile took",
             seconds,
         );
         let queued = timed(
@@ -304,8 +304,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_text_names_reconciles_phases_and_ends() {
+    /// Metrics of an operator that has done one of each.
+    fn used() -> Metrics {
         let metrics = Metrics::new();
         metrics.count_by_phase("polecats", "Polecats by phase", || vec![("New", 1)]);
         metrics.queued("Polecat", Duration::from_millis(3));
@@ -323,6 +323,28 @@ mod tests {
             pushes_refused: 2,
         });
         metrics.told(Reason::Delivered);
+        metrics
+    }
+
+    #[test]
+    fn every_metric_is_documented_and_no_other() {
+        let text = used().encode().unwrap();
+        let lines = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let named = lines.filter_map(|line| {
+            let (name, kind) = line.split_once(' ')?;
+            let total = if kind == "counter" { "_total" } else { "" };
+            Some(format!("{name}{total}"))
+        });
+        let named: std::collections::BTreeSet<_> = named.collect();
+        let page = include_str!("../../docs/metrics.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `gastown_"));
+        let documented = rows.filter_map(|row| Some(format!("gastown_{}", row.split_once('`')?.0)));
+        assert_eq!(documented.collect::<std::collections::BTreeSet<_>>(), named);
+    }
+
+    #[test]
+    fn the_text_names_reconciles_phases_and_ends() {
+        let metrics = used();
         let text = metrics.encode().unwrap();
         for line in [
             "gastown_reconcile_total{kind=\"Polecat\",result=\"ok\"} 1",

@@ -1,7 +1,7 @@
 //! Status is written by server-side apply of the types in `api`, and by nobody but through its subresource.
 
 use gastown_api::polecat::PolecatStatus;
-use gastown_api::rig::{RigPhase, RigStatus};
+use gastown_api::rig::{RigOperator, RigPhase, RigStatus};
 use gastown_api::usage::Usage;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::{Value, json};
@@ -179,6 +179,12 @@ async fn the_status_of_a_rig_is_stored_by_server_side_apply() {
         observed_generation: Some(1),
         polecat_count: 3,
         working_polecats: 2,
+        operators: vec![RigOperator {
+            name: "gastown-system/gastown-operator".to_owned(),
+            namespaces: vec!["town".to_owned()],
+            polecat_count: 3,
+            working_polecats: 2,
+        }],
         conditions: vec![condition("Ready")],
     })
     .unwrap();

@@ -4,6 +4,7 @@
 mod bad_inputs;
 pub mod bench;
 pub mod client;
+pub mod documents;
 #[cfg(test)]
 mod fuzz;
 pub mod harness;

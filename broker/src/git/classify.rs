@@ -69,7 +69,7 @@ impl Failure {
 
 /// Parts of ssh's, git's and hosts' messages, in lower case, in the order in which they decide. ssh writes its own line first
 /// and git a general one after it, so the particular must come before the general. Each is provoked in `trial/signs.rs`.
-pub(super) const SIGNS: [(&str, Reason); 26] = [
+pub(super) const SIGNS: [(&str, Reason); 25] = [
     ("host key verification failed", Reason::HostKeyUnknown),
     ("unable to negotiate with", Reason::GitHostUnreachable),
     ("could not resolve hostname", Reason::GitHostUnreachable),
@@ -103,7 +103,6 @@ pub(super) const SIGNS: [(&str, Reason); 26] = [
     ("remote rejected", Reason::PushRefused),
     ("[rejected]", Reason::PushRefused),
     ("connection closed by", Reason::GitHostUnreachable),
-    ("closed by remote host", Reason::GitHostUnreachable),
     ("connection reset by", Reason::GitHostUnreachable),
 ];
 

@@ -86,10 +86,16 @@ impl Host {
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         };
         let command = backend(repository, call, &request);
-        let inbound = match Inbound::new(request, MAX_FETCH) {
+        let mut inbound = match Inbound::new(request, MAX_FETCH) {
             Ok(inbound) => inbound,
             Err(error) => return (StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("{error}\n")).into_response(),
         };
+        if call == Call::Fetch && repository.order.other_branches {
+            match inbound.peek().await {
+                Ok(begin) => repository.fetch_on_demand(&begin).await,
+                Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+            }
+        }
         match cgi::run(command, inbound).await {
             Ok(Answer {
                 status,

@@ -51,6 +51,8 @@ pub struct Inbound {
     pending: Bytes,
     taken: u64,
     limit: u64,
+    /// What was looked at, and is still to be read.
+    ahead: Bytes,
     /// When the first byte was asked for, and how many have come since.
     started: Option<Instant>,
     received: u64,
@@ -73,6 +75,7 @@ impl Inbound {
             body: request.into_body(),
             inflate,
             pending: Bytes::new(),
+            ahead: Bytes::new(),
             taken: 0,
             limit,
             started: None,
@@ -80,8 +83,17 @@ impl Inbound {
         })
     }
 
+    /// The bytes that [`Self::next`] gives next; empty at the end.
+    pub async fn peek(&mut self) -> Result<Bytes, ReadBody> {
+        self.ahead = self.next().await?.unwrap_or_default();
+        Ok(self.ahead.clone())
+    }
+
     /// The next bytes, never empty; none at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ReadBody> {
+        if !self.ahead.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.ahead)));
+        }
         loop {
             if self.pending.is_empty() {
                 match self.receive().await? {

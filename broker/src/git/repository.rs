@@ -67,6 +67,8 @@ pub struct Repository {
     pub(super) waiting: [Mutex<()>; 2],
     /// Digits of an object id.
     pub(super) hex_length: usize,
+    /// When other refs were last asked for.
+    pub(super) asked: Mutex<BTreeMap<String, Instant>>,
 }
 
 /// What the remote is known to hold.
@@ -174,6 +176,7 @@ impl Repository {
             }),
             waiting: Default::default(),
             hex_length,
+            asked: Mutex::default(),
         };
         repository.adopt().await?;
         repository.may_push().await?;

@@ -119,12 +119,11 @@ impl Upstream {
             .collect())
     }
 
-    /// Fetches `refspecs` with full history.
+    /// Fetches `refspecs` with full history, and the tags on it.
     pub async fn fetch(&self, git: &Git, refspecs: &[&str]) -> Result<(), Failure> {
         let args = [
             "fetch",
             "--quiet",
-            "--no-tags",
             "--no-write-fetch-head",
             "--no-auto-maintenance",
         ];

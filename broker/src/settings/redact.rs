@@ -23,7 +23,7 @@ pub fn settings(bytes: &[u8]) -> Option<(Vec<u8>, Vec<String>)> {
     };
     let mut removed = Vec::new();
     if let Some(Value::Object(env)) = object.get_mut("env") {
-        retain(env, "env.", &mut removed, |name| may_set(name));
+        retain(env, "env.", &mut removed, may_set);
     }
     retain(&mut object, "", &mut removed, |name| !FETCHING.contains(&name));
     clean(&mut object, "", &mut removed);

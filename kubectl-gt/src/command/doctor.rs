@@ -6,6 +6,7 @@ mod operators;
 mod permissions;
 mod pods;
 pub mod secrets;
+mod waiting;
 
 use std::collections::BTreeSet;
 
@@ -53,6 +54,9 @@ impl Args {
         }
         of_the_namespace(&cluster, &rigs, &flag, &mut findings).await;
         pods::check(&cluster, &operators, &mut findings).await;
+        if installed {
+            waiting::check(&cluster, &mut findings).await;
+        }
         findings.print(session, &self.output.output)?;
         Ok(findings.verdict()?)
     }

@@ -74,6 +74,8 @@ impl Crates {
 #[derive(Default)]
 struct Reader {
     names: Vec<(String, Option<bool>)>,
+    /// Which of them are bound in patterns.
+    patterns: std::collections::BTreeSet<usize>,
     seen: usize,
     wrong: Vec<String>,
 }
@@ -88,6 +90,12 @@ impl Reader {
         if is_text == Some(false) {
             self.wrong.push(what.to_owned());
         }
+    }
+
+    /// Whether the nearest binding of that name is in a pattern and no `let` of its own.
+    fn is_of_a_pattern(&self, name: &str) -> bool {
+        let nearest = self.names.iter().rposition(|(known, _)| known == name);
+        nearest.is_some_and(|at| self.patterns.contains(&at))
     }
 
     fn named(&self, name: &str) -> Option<bool> {
@@ -137,8 +145,8 @@ impl Reader {
                 Some(Expr::Path(path)) => path.path.get_ident().map_or(name.to_owned(), ToString::to_string),
                 _ => name.to_owned(),
             };
-            // A message that is nothing else is what was left over of a `match`.
-            let is_rest = whole && is_text.is_none();
+            // A message that is nothing else, and what was left over of a `match`.
+            let is_rest = whole && is_text.is_none() && positional.is_none() && self.is_of_a_pattern(name);
             self.show(&shown, if is_rest { Some(false) } else { is_text });
         }
     }
@@ -220,6 +228,7 @@ impl<'ast> Visit<'ast> for Reader {
     }
 
     fn visit_pat_ident(&mut self, pattern: &'ast syn::PatIdent) {
+        self.patterns.insert(self.names.len());
         self.note(&pattern.ident.to_string(), None);
     }
 

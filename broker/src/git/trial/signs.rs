@@ -114,7 +114,8 @@ impl Desk {
 
 /// A listener that answers each connection with `words` and closes it: politely once it has read what the client sent, else
 /// the system resets the connection.
-fn listener(words: &'static str, polite: bool) -> u16 {
+fn listener(words: &str, polite: bool) -> u16 {
+    let words = words.to_owned();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -158,8 +159,8 @@ async fn of_the_connection(desk: &mut Desk, sshd: &Sshd) {
             "Connection reset by",
         ),
         (
-            format!("ssh://git@127.0.0.1:{}/x", listener("x\r\n", false)),
-            "banner",
+            format!("ssh://git@127.0.0.1:{}/x", listener(&"x\r\n".repeat(1100), true)),
+            "banner exchange",
         ),
     ] {
         let upstream = desk.to(&url, &sshd.key, &sshd.known_hosts).await;
@@ -193,7 +194,7 @@ async fn of_the_keys(desk: &mut Desk, sshd: &Sshd) {
     let name = sshd.known_hosts.split(' ').next().unwrap();
     let changed = stranger.known_hosts.split_once(' ').unwrap().1;
     let upstream = desk.to(&sshd.url, &sshd.key, &format!("{name} {changed}")).await;
-    desk.list(&upstream, Reason::HostKeyUnknown, "Host key verification failed")
+    desk.list(&upstream, Reason::HostKeyUnknown, "IDENTIFICATION HAS CHANGED")
         .await;
     let upstream = desk.to(&sshd.url, &stranger.key, &sshd.known_hosts).await;
     desk.list(
@@ -292,7 +293,7 @@ async fn each_flaw_of_a_certificate_is_named_with_its_own_remedy() {
             &[("username", "u"), ("password", "p"), ("ca.crt", &remote.ca)],
         );
         let order = order(&remote, |order| {
-            order.git.trusted_hosts = vec!["localhost".to_owned()]
+            order.git.trusted_hosts = vec!["localhost".to_owned()];
         });
         let failure = start(dir.path(), "broker", &order, UID).await.err().unwrap();
         assert_eq!(failure.reason, Reason::CertificateUntrusted, "{failure}");

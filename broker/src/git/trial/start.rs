@@ -125,3 +125,59 @@ async fn work_that_an_earlier_attempt_had_pushed_needs_no_call_of_a_model() {
         );
     }
 }
+
+#[tokio::test]
+async fn tags_and_other_branches_are_fetched_by_name_and_only_where_the_rig_lets_them() {
+    for may in [true, false] {
+        let trial = Trial::of(Remote::http().await, |order| order.git.other_branches = may).await;
+        let upstream = &trial.remote.repo;
+        git(upstream, &["tag", "v1", "main~1"]).await.unwrap();
+        let topic = trial.dir.path().join("topic");
+        git(
+            trial.dir.path(),
+            &["clone", "-q", upstream.to_str().unwrap(), "topic"],
+        )
+        .await
+        .unwrap();
+        let wanted = commit(&topic, "src/topic.txt", "t").await;
+        git(&topic, &["push", "-q", "origin", "HEAD:refs/heads/topic/x"])
+            .await
+            .unwrap();
+        let clone = trial.clone("a").await;
+        let listed = git(&clone, &["ls-remote", "origin", "refs/heads/*"])
+            .await
+            .unwrap();
+        assert!(!listed.contains("topic/x"), "{listed}");
+        let fetched = git(&clone, &["fetch", "-q", "origin", "topic/x"]).await;
+        assert_eq!(fetched.is_ok(), may, "{fetched:?}");
+        if may {
+            assert_eq!(tip(&clone, "FETCH_HEAD").await, Some(wanted.clone()));
+            git(&clone, &["fetch", "-q", "origin", "tag", "v1"])
+                .await
+                .unwrap();
+            assert!(tip(&clone, "refs/tags/v1").await.is_some());
+        }
+        // They are for reading.
+        let refused = git(&clone, &["push", "-q", "origin", "HEAD:refs/heads/topic/x"]).await;
+        assert!(refused.unwrap_err().contains("only"));
+        assert_eq!(tip(upstream, "refs/heads/topic/x").await, Some(wanted));
+        let none = git(&clone, &["fetch", "-q", "origin", "nope"]).await.unwrap_err();
+        assert!(none.contains("couldn't find remote ref"), "{none}");
+    }
+}
+
+#[tokio::test]
+async fn tags_on_the_history_come_with_the_clone() {
+    let remote = Remote::http().await;
+    git(&remote.repo, &["tag", "v1", "main~1"]).await.unwrap();
+    let trial = Trial::of(remote, |_| {}).await;
+    let clone = trial.clone("a").await;
+    assert_eq!(
+        git(&clone, &["describe", "--tags"])
+            .await
+            .unwrap()
+            .split('-')
+            .next(),
+        Some("v1")
+    );
+}

@@ -45,6 +45,8 @@ pub struct Work {
     pub author: Option<Person>,
     /// Committer of commits, if not the polecat.
     pub committer: Option<Person>,
+    /// Whether the agent may fetch other branches by name.
+    pub other_branches: bool,
     /// The git secret's name.
     pub git_secret: String,
     /// The ConfigMap with `known_hosts`, if one is named.
@@ -117,6 +119,7 @@ pub fn validate(polecat: &Polecat, rig: Option<&Rig>, settings: &Settings) -> Re
         head_branch: work_branch(polecat, kubernetes)?,
         author: person(kubernetes, rig, |pod| pod.git_author.as_ref()),
         committer: person(kubernetes, rig, |pod| pod.git_committer.as_ref()),
+        other_branches: rig.and_then(|rig| rig.spec.fetch_other_branches).unwrap_or(true),
         git_secret: git_secret(kubernetes, rig)?,
         known_hosts_config_map: known_hosts_config_map(kubernetes),
         trusted_hosts: trusted_hosts(rig, config),

@@ -113,6 +113,11 @@ fn delivery(order: &WorkOrder) -> String {
         repository = order.git.repository,
         work = order.git.work_branch,
     );
+    if order.git.other_branches {
+        text.push_str(
+            "- Another branch or tag of the repository is fetched by its name, for reading: `git fetch origin NAME`.\n",
+        );
+    }
     if !order.git.denied_paths.is_empty() {
         let paths: Vec<_> = order
             .git

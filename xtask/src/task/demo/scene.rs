@@ -122,7 +122,7 @@ impl<'a> Scene<'a> {
                 "model-key",
             ],
         )?;
-        self.secret(keys, "git-ssh-key", &["ssh-privatekey", "known_hosts"])?;
+        self.secret(keys, "git-creds", &["ssh-privatekey", "known_hosts"])?;
         self.secret(keys, "claude-creds", &["ANTHROPIC_API_KEY"])
     }
 
@@ -179,7 +179,7 @@ fn rig() -> Value {
         "spec": {
             "gitURL": "git@testbed:/srv/git/calculator.git",
             "beadsPrefix": "calc",
-            "gitSecretRef": {"name": "git-ssh-key"},
+            "gitSecretRef": {"name": "git-creds"},
             "claudeCredsSecretRef": {"name": "claude-creds"},
         },
     })

@@ -74,6 +74,7 @@ fn git_order(polecat: &Polecat, work: &Work, attempt: i32, config: &Config) -> G
         resume,
         author: work.author.clone(),
         committer: work.committer.clone(),
+        other_branches: work.other_branches,
         secret: work.git_secret.clone(),
         trusted_hosts: work.trusted_hosts.clone(),
         known_hosts: known_hosts_for(&work.repository, &config.known_hosts),

@@ -385,6 +385,19 @@ fn author_and_committer_are_the_polecats_then_the_rigs_then_nobodys() {
 }
 
 #[test]
+fn other_branches_may_be_fetched_unless_the_rig_says_no() {
+    let may = |rig: Option<&Rig>| {
+        validate(&polecat(json!({})), rig, &settings())
+            .unwrap()
+            .other_branches
+    };
+    assert!(may(None) && may(Some(&rig())));
+    let mut closed = (*rig()).clone();
+    closed.spec.fetch_other_branches = Some(false);
+    assert!(!may(Some(&closed)));
+}
+
+#[test]
 fn labels_and_annotations_of_chart_rig_and_polecat_add_up_and_the_nearest_wins() {
     let mut rig = (*rig()).clone();
     rig.spec.polecat_defaults = serde_json::from_value(json!({"kubernetes": {
