@@ -17,7 +17,7 @@ use polecat_common::console::explain;
 /// How many in a run of all tests; `GASTOWN_RANDOM_TREES` asks for another number, `GASTOWN_RANDOM_SEED` for one alone.
 const TREES: u64 = 24;
 
-const AGENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/scripts/random_tree.py");
+const AGENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/scripts/random_tree.py");
 
 /// Files of more bytes are left out.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
