@@ -62,8 +62,7 @@ pub enum OpenGateway {
     MakeHeader,
 }
 
-/// A gateway to one repository.
-#[derive(Clone)]
+/// A gateway to one repository. Nothing passes it but while it is [`Armed`].
 pub struct Gateway {
     address: SocketAddr,
     gate: String,
@@ -76,19 +75,26 @@ struct Shared {
     /// The repository's path, with a leading and without a trailing slash.
     path: String,
     gate: Digest,
-    armed: Mutex<Option<Armed>>,
+    operation: Mutex<Option<Arc<Operation>>>,
+}
+
+/// One operation of git: what it may use, and what went wrong. A request that outlives its operation finds its own, not
+/// the next one's.
+struct Operation {
+    client: tls::Outbound<Body>,
+    authorization: Option<HeaderValue>,
     failure: Mutex<Option<GatewayFailure>>,
 }
 
-/// What one operation may use.
-#[derive(Clone)]
-struct Armed {
-    client: tls::Outbound<Body>,
-    authorization: Option<HeaderValue>,
+/// Lets one operation pass the gateway until it is dropped, however the operation ends.
+#[must_use]
+pub struct Armed<'a> {
+    gateway: &'a Gateway,
+    operation: Arc<Operation>,
 }
 
 impl Gateway {
-    /// Listens on a loopback port of the system's choice; nothing passes before [`Self::arm`].
+    /// Listens on a loopback port of the system's choice; nothing passes but by [`Self::arm`].
     pub async fn open(url: &RepositoryUrl) -> Result<Self, OpenGateway> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -100,8 +106,7 @@ impl Gateway {
             origin,
             path,
             gate: sha256(gate.as_bytes()),
-            armed: Mutex::new(None),
-            failure: Mutex::new(None),
+            operation: Mutex::new(None),
         });
         let router = Router::new().fallback(pass).with_state(Arc::clone(&shared));
         tokio::spawn(serve(listener, router, CONNECTIONS));
@@ -112,37 +117,53 @@ impl Gateway {
         })
     }
 
-    /// Lets the next operation pass with what `secret` holds, trusting the system's roots (`system`, PEM) too.
+    /// Lets one operation pass with what `secret` holds, trusting the system's roots (`system`, PEM) too.
     pub fn arm(
-        &self,
+        &mut self,
         secret: &GitSecret,
         system: &[u8],
         proxy: Option<&ProxyOrder>,
-    ) -> Result<(), OpenGateway> {
+    ) -> Result<Armed<'_>, OpenGateway> {
         let outward = Outward::new(proxy, secret.proxy.as_deref()).map_err(tls::OpenClient::from)?;
-        let armed = Armed {
+        let operation = Arc::new(Operation {
             client: tls::client(tls::roots(system, secret.roots.as_deref())?, outward)?,
             authorization: authorization(&secret.credential)?,
-        };
-        *lock(&self.shared.armed) = Some(armed);
-        *lock(&self.shared.failure) = None;
-        Ok(())
+            failure: Mutex::new(None),
+        });
+        *lock(&self.shared.operation) = Some(Arc::clone(&operation));
+        Ok(Armed {
+            gateway: self,
+            operation,
+        })
     }
 
-    /// Lets nothing pass any more, and tells what went wrong since [`Self::arm`].
-    pub fn disarm(&self) -> Option<GatewayFailure> {
-        *lock(&self.shared.armed) = None;
-        lock(&self.shared.failure).take()
+    /// Whether something may pass.
+    #[cfg(test)]
+    pub fn is_armed(&self) -> bool {
+        lock(&self.shared.operation).is_some()
     }
+}
 
+impl Armed<'_> {
     /// The URL that git is given.
     pub fn url(&self) -> String {
-        format!("http://{}{}", self.address, self.shared.path)
+        format!("http://{}{}", self.gateway.address, self.gateway.shared.path)
     }
 
     /// The header line that git must send.
     pub fn header(&self) -> String {
-        format!("{GATE}: {}", self.gate)
+        format!("{GATE}: {}", self.gateway.gate)
+    }
+
+    /// Lets nothing pass any more, and tells what went wrong.
+    pub fn disarm(self) -> Option<GatewayFailure> {
+        lock(&self.operation.failure).take()
+    }
+}
+
+impl Drop for Armed<'_> {
+    fn drop(&mut self) {
+        *lock(&self.gateway.shared.operation) = None;
     }
 }
 
@@ -206,11 +227,11 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     if shown != Some(shared.gate) {
         return StatusCode::FORBIDDEN.into_response();
     }
-    let armed = lock(&shared.armed).clone();
-    let Some(armed) = armed.filter(|_| is_git(request.method(), &shared.path, request.uri())) else {
+    let operation = lock(&shared.operation).clone();
+    let Some(operation) = operation.filter(|_| is_git(request.method(), &shared.path, request.uri())) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    match forward(&shared, armed, request).await {
+    match forward(&shared, &operation, request).await {
         Ok(response) => response,
         Err(failure) => {
             let answer = match failure {
@@ -224,13 +245,17 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
                 | GatewayFailure::Certificate(_)
                 | GatewayFailure::Proxy(_) => StatusCode::BAD_GATEWAY,
             };
-            lock(&shared.failure).get_or_insert(failure);
+            lock(&operation.failure).get_or_insert(failure);
             answer.into_response()
         }
     }
 }
 
-async fn forward(shared: &Shared, armed: Armed, request: Request) -> Result<Response, GatewayFailure> {
+async fn forward(
+    shared: &Shared,
+    operation: &Operation,
+    request: Request,
+) -> Result<Response, GatewayFailure> {
     let unreachable = |why: String| GatewayFailure::Unreachable(why);
     let (head, body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
@@ -241,10 +266,12 @@ async fn forward(shared: &Shared, armed: Armed, request: Request) -> Result<Resp
         .map_err(|_| unreachable("its URL cannot be written".to_owned()))?;
     *upstream.headers_mut() = only(&head.headers, &REQUEST_HEADERS);
     upstream.headers_mut().remove(HOST);
-    if let Some(authorization) = armed.authorization {
-        upstream.headers_mut().insert(AUTHORIZATION, authorization);
+    if let Some(authorization) = &operation.authorization {
+        upstream
+            .headers_mut()
+            .insert(AUTHORIZATION, authorization.clone());
     }
-    let answer = tokio::time::timeout(HOST_ANSWER, armed.client.request(upstream))
+    let answer = tokio::time::timeout(HOST_ANSWER, operation.client.request(upstream))
         .await
         .map_err(|_| unreachable(format!("it did not answer within {} s", HOST_ANSWER.as_secs())))?
         .map_err(|error| cause(&error))?;
@@ -333,11 +360,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stranger_passes_neither_without_the_gate_nor_before_an_operation() {
+    async fn a_stranger_passes_neither_without_the_gate_nor_outside_of_an_operation() {
+        drop(gastown_crypto::install());
         let url: RepositoryUrl = "http://127.0.0.1:1/r".parse().unwrap();
-        let gateway = Gateway::open(&url).await.unwrap();
+        let mut gateway = Gateway::open(&url).await.unwrap();
+        let (address, gate) = (gateway.address, gateway.gate.clone());
         let ask = |gate: Option<String>| {
-            let uri = format!("{}/info/refs?service=git-upload-pack", gateway.url());
+            let uri = format!("http://{address}/r/info/refs?service=git-upload-pack");
             let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
             let mut request = http::Request::get(uri);
             if let Some(gate) = gate {
@@ -353,6 +382,25 @@ mod tests {
         };
         assert_eq!(ask(None).await, StatusCode::FORBIDDEN);
         assert_eq!(ask(Some("guess".to_owned())).await, StatusCode::FORBIDDEN);
-        assert_eq!(ask(Some(gateway.gate.clone())).await, StatusCode::NOT_FOUND);
+        assert_eq!(ask(Some(gate.clone())).await, StatusCode::NOT_FOUND);
+        let secret = GitSecret {
+            credential: Credential::Nothing,
+            known_hosts: None,
+            roots: None,
+            hosts: Vec::new(),
+            proxy: None,
+        };
+        let armed = gateway.arm(&secret, b"", None).unwrap();
+        assert_eq!(ask(None).await, StatusCode::FORBIDDEN);
+        assert_eq!(
+            ask(Some(gate.clone())).await,
+            StatusCode::BAD_GATEWAY,
+            "it is forwarded"
+        );
+        assert!(matches!(armed.disarm(), Some(GatewayFailure::Unreachable(_))));
+        assert_eq!(ask(Some(gate.clone())).await, StatusCode::NOT_FOUND);
+        let armed = gateway.arm(&secret, b"", None).unwrap();
+        drop(armed);
+        assert_eq!(ask(Some(gate)).await, StatusCode::NOT_FOUND, "nobody disarmed it");
     }
 }

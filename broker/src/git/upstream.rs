@@ -15,7 +15,7 @@ use tokio::process::Command;
 
 use super::child::{Bounds, Finished, Git, run};
 use super::classify::{Act, Failure, classify};
-use super::gateway::{Gateway, OpenGateway};
+use super::gateway::{Armed, Gateway, OpenGateway};
 use super::secret::{self, Credential, GitSecret};
 use super::ssh;
 use polecat_common::limits;
@@ -53,16 +53,16 @@ pub struct Places {
 pub struct Upstream {
     order: GitOrder,
     places: Places,
-    gateway: Option<Gateway>,
     push: Bounds,
-    /// One operation at a time: the gateway passes what the current one may.
-    turn: tokio::sync::Mutex<()>,
+    /// One operation at a time, through the gateway where the remote is reached by HTTP(S).
+    turn: tokio::sync::Mutex<Option<Gateway>>,
 }
 
-/// How one operation reaches the remote.
-struct Route {
+/// How one operation reaches the remote; the gateway is armed for as long as this lives.
+struct Route<'a> {
     url: String,
     env: Vec<(&'static str, String)>,
+    armed: Option<Armed<'a>>,
 }
 
 impl Upstream {
@@ -75,9 +75,8 @@ impl Upstream {
         Ok(Self {
             order,
             places,
-            gateway,
             push: PUSH,
-            turn: tokio::sync::Mutex::new(()),
+            turn: tokio::sync::Mutex::new(gateway),
         })
     }
 
@@ -174,8 +173,8 @@ impl Upstream {
         bounds: Bounds,
         act: Act,
     ) -> Result<Finished, Failure> {
-        let _turn = self.turn.lock().await;
-        let route = self.route(git)?;
+        let mut gateway = self.turn.lock().await;
+        let route = self.route(git, gateway.as_mut())?;
         let target = ["--", &route.url];
         let mut command: Command = git.command(args.iter().chain(&target).chain(refs));
         command.envs(route.env);
@@ -184,7 +183,7 @@ impl Upstream {
             command.env("GIT_ALLOC_LIMIT", "512m");
         }
         let outcome = run(command, b"", bounds).await;
-        let seen = self.gateway.as_ref().and_then(Gateway::disarm);
+        let seen = route.armed.and_then(Armed::disarm);
         let host = self.order.repository.host();
         match outcome {
             Ok(finished) if finished.status.success() => Ok(finished),
@@ -203,17 +202,17 @@ impl Upstream {
         }
     }
 
-    fn route(&self, git: &Git) -> Result<Route, Failure> {
+    fn route<'a>(&self, git: &Git, gateway: Option<&'a mut Gateway>) -> Result<Route<'a>, Failure> {
         let files = secret::read_dir(&self.places.secret);
         let secret = secret::parse(&files, &self.order.repository, &self.order.secret)
             .map_err(|error| Failure::new(error.reason(), error.to_string()))?;
-        match &self.gateway {
+        match gateway {
             Some(gateway) => self.https_route(gateway, &secret),
             None => self.ssh_route(git, &secret),
         }
     }
 
-    fn https_route(&self, gateway: &Gateway, secret: &GitSecret) -> Result<Route, Failure> {
+    fn https_route<'a>(&self, gateway: &'a mut Gateway, secret: &GitSecret) -> Result<Route<'a>, Failure> {
         let url = &self.order.repository;
         let mut hosts = secret.hosts.iter().chain(&self.order.trusted_hosts);
         if secret.credential != Credential::Nothing && !secret::names_host(url, &mut hosts) {
@@ -227,12 +226,12 @@ impl Upstream {
             ));
         }
         let system = std::fs::read(&self.places.system_roots).unwrap_or_default();
-        gateway
+        let armed = gateway
             .arm(secret, &system, self.places.proxy.as_ref())
             .map_err(|error| Failure::new(Reason::GitHostUnreachable, chain(&error)))?;
         // The gate stands in the environment, which no other container can read, and not in an argument.
         let config = [
-            ("http.extraHeader", gateway.header()),
+            ("http.extraHeader", armed.header()),
             ("http.followRedirects", "false".to_owned()),
             ("http.proxy", String::new()),
             ("credential.helper", String::new()),
@@ -251,11 +250,14 @@ impl Upstream {
             env.push((key, setting.to_owned()));
             env.push((value, text));
         }
-        let url = gateway.url();
-        Ok(Route { url, env })
+        Ok(Route {
+            url: armed.url(),
+            env,
+            armed: Some(armed),
+        })
     }
 
-    fn ssh_route(&self, git: &Git, secret: &GitSecret) -> Result<Route, Failure> {
+    fn ssh_route(&self, git: &Git, secret: &GitSecret) -> Result<Route<'static>, Failure> {
         let Credential::SshKey(key) = &secret.credential else {
             return Err(Failure::new(
                 Reason::SecretMissing,
@@ -279,6 +281,50 @@ impl Upstream {
                 ("GIT_SSH_COMMAND", command),
                 ("GIT_SSH_VARIANT", "ssh".to_owned()),
             ],
+            armed: None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_operation_that_is_given_up_leaves_the_gateway_closed() {
+        drop(gastown_crypto::install());
+        let dir = tempfile::tempdir().unwrap();
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut order = crate::fixture::order().git;
+        order.repository = format!("http://{}/r.git", silent.local_addr().unwrap())
+            .parse()
+            .unwrap();
+        order.trusted_hosts = vec!["127.0.0.1".to_owned()];
+        let secret = dir.path().join("secret");
+        std::fs::create_dir(&secret).unwrap();
+        for (key, value) in [("username", "u"), ("password", "p")] {
+            std::fs::write(secret.join(key), value).unwrap();
+        }
+        let places = Places {
+            secret,
+            known_hosts: dir.path().join("known-hosts"),
+            private: dir.path().join("private"),
+            system_roots: dir.path().join("roots"),
+            proxy: None,
+        };
+        let upstream = Upstream::new(order, places).await.unwrap();
+        let git = Git {
+            repo: dir.path().to_owned(),
+            home: dir.path().to_owned(),
+            quarantine: None,
+        };
+        let listing = upstream.list(&git, &["refs/heads/main"]);
+        tokio::select! {
+            listed = listing => panic!("{listed:?}"),
+            connected = silent.accept() => drop(connected),
+        }
+        assert!(!upstream.turn.lock().await.as_ref().unwrap().is_armed());
     }
 }
