@@ -1,10 +1,12 @@
-//! Which part of the operator may see which: the table in `docs/architecture.md` is what the sources do, no two files see
-//! each other (a parent and its child module may), and no kind of object is named where all kinds are served.
+//! Which part may see which: the tables in `docs/architecture.md` are what the sources do, no two files of a crate see each
+//! other (a parent and its child module may), no kind of object is named where all kinds are served, and the broker and the
+//! containers without keys share nothing that names either.
 
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 pub use self::sources::files;
 use self::sources::{Module, Sources};
@@ -86,9 +88,86 @@ fn every_room_of_the_operator_sees_only_what_the_architecture_says() {
 }
 
 #[test]
-fn no_two_files_of_the_operator_see_each_other() {
-    let circles = operator().circles();
-    assert!(circles.is_empty(), "{circles:#?}");
+fn no_two_files_of_a_crate_see_each_other() {
+    for folder in ["operator", "polecat/common"] {
+        let circles = Sources::read(&root().join(folder).join("src")).circles();
+        assert!(circles.is_empty(), "{folder}: {circles:#?}");
+    }
+}
+
+/// The packages that are linked with `package`, itself included.
+fn linked(package: &str) -> BTreeSet<String> {
+    let tree = [
+        "tree",
+        "--locked",
+        "--offline",
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+    ];
+    let output = Command::new("cargo")
+        .args(tree)
+        .args(["--format", "{p}", "--package", package])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let names = String::from_utf8(output.stdout).unwrap();
+    let names: BTreeSet<_> = names
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .map(str::to_owned)
+        .collect();
+    assert!(names.contains(package), "{names:?}");
+    names
+}
+
+#[test]
+fn the_broker_is_linked_with_nothing_of_the_agents_side_and_that_with_no_tls_and_no_broker() {
+    let broker = linked("gastown-broker");
+    assert!(
+        broker.contains("polecat-common") && broker.contains("rustls"),
+        "{broker:?}"
+    );
+    assert!(
+        !broker.contains("polecat-keyless") && !broker.contains("polecat"),
+        "{broker:?}"
+    );
+    let (keyless, common) = (linked("polecat-keyless"), linked("polecat-common"));
+    assert!(keyless.contains("polecat-common"), "{keyless:?}");
+    assert!(!common.contains("polecat-keyless"), "{common:?}");
+    for name in keyless.union(&common) {
+        let is_tls = ["tls", "webpki", "x509", "ssl"]
+            .iter()
+            .any(|word| name.contains(word));
+        assert!(
+            !is_tls && name != "gastown-broker",
+            "{name} is linked with the agent's side"
+        );
+    }
+}
+
+/// The formats of secrets are in `api`, which every part is linked with.
+#[test]
+fn the_agents_side_names_no_format_of_secrets() {
+    for folder in ["polecat/common/src", "polecat/keyless/src"] {
+        let sources = Sources::read(&root().join(folder));
+        for (module, paths) in sources.paths() {
+            let secret = paths
+                .iter()
+                .find(|path| path.len() > 1 && path[0] == "gastown_api" && path[1].ends_with("_secret"));
+            assert!(
+                secret.is_none(),
+                "{folder}: {} names {secret:?}",
+                module.join("::")
+            );
+        }
+    }
 }
 
 /// What serves every kind (driver, cache, writes, metrics and all below them) knows none of them.
