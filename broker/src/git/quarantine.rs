@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::child::{Git, Group, RunGit, read_tail, spawn};
 use super::inbound::{Inbound, ReadBody};
 use super::policy::Refusal;
-use super::receive::{Inspected, Receive};
+use super::receive::error::{Inspected, Receive};
 use polecat_common::limits::INDEX;
 
 /// A folder for objects that the repository has not taken; there is one, since one push is taken at a time, and one for each

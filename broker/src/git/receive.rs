@@ -1,7 +1,8 @@
 //! Takes a push: commands judged first, then the pack in quarantine, then the remote moved and re-read, and only then
 //! the mirror. So nothing reaches the remote that a rule refuses, and the mirror never says what the remote does not.
 
-use std::path::PathBuf;
+pub mod error;
+
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -14,43 +15,16 @@ use tokio::sync::MutexGuard;
 
 use super::child::RunGit;
 use super::inbound::{Inbound, ReadBody};
-use super::inspect::{Inspect, inspect};
+use super::inspect::inspect;
 use super::pkt::{self, MAX_HEAD, Request};
 use super::policy::{Move, Refusal, Target, judge};
 use super::quarantine::Quarantine;
 use super::repository::{Repository, State};
+use error::{Inspected, Receive};
 use polecat_common::limits::INSPECT;
 
 /// How often a push in flight counts as a sign of life: the agent waits for it, and the host for its hooks.
 const ALIVE: Duration = Duration::from_secs(15);
-
-/// Why a push cannot be answered by a report.
-#[derive(Debug, thiserror::Error)]
-pub enum Receive {
-    /// The body.
-    #[error(transparent)]
-    ReadBody(#[from] ReadBody),
-    /// The list of commands.
-    #[error(transparent)]
-    ParseRequest(#[from] pkt::ParseRequest),
-    /// git.
-    #[error(transparent)]
-    RunGit(#[from] RunGit),
-    /// The broker's volume.
-    #[error("failed to keep the objects in {path:?}; the broker's volume must be writable and not full")]
-    KeepObjects {
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The list of commands ends early.
-    #[error("the list of commands is cut short")]
-    CutShort,
-    /// A rule refused it, and there is too much of it to read on: no report would be heard.
-    #[error(transparent)]
-    Refuse(#[from] Refusal),
-}
 
 impl Repository {
     /// What `info/refs?service=git-receive-pack` answers.
@@ -240,36 +214,9 @@ impl Repository {
     }
 }
 
-/// Why a push was not taken.
-pub(super) enum Inspected {
-    Refuse(Refusal),
-    Fail(Receive),
-}
-
 /// Whether the remote, and no rule of ours, kept a push from being taken.
 fn is_of_the_remote(outcome: &Result<(), Inspected>) -> bool {
     matches!(outcome, Err(Inspected::Refuse(Refusal::Remote { .. })))
-}
-
-impl From<Refusal> for Inspected {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refuse(refusal)
-    }
-}
-
-impl From<RunGit> for Inspected {
-    fn from(error: RunGit) -> Self {
-        Self::Fail(error.into())
-    }
-}
-
-impl From<Inspect> for Inspected {
-    fn from(error: Inspect) -> Self {
-        match error {
-            Inspect::Refuse(refusal) => Self::Refuse(refusal),
-            Inspect::Ask(error) => error.into(),
-        }
-    }
 }
 
 fn reported(request: &Request, text: String) -> String {
