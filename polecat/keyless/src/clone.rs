@@ -9,7 +9,6 @@ mod repository;
 mod resume;
 mod settings;
 mod unbundle;
-pub(crate) mod wait;
 mod work_trees;
 
 use std::error::Error;
@@ -23,12 +22,10 @@ use gastown_api::reason::Reason;
 use gastown_api::work_order::WorkOrder;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::report;
+use crate::{await_broker, report};
 use polecat_common::console::{explain, say};
 use polecat_common::{loopback, order};
 
-pub use home::PROMPT_FILE;
-pub use repository::{PARTIAL, identity};
 use resume::Resumed;
 
 /// What is added to the longest parking before `clone` gives up on a broker that says nothing at all.
@@ -53,7 +50,7 @@ enum Prepare {
     },
     /// The broker did not serve in time.
     #[error(transparent)]
-    Wait(wait::AwaitBroker),
+    Wait(await_broker::AwaitBroker),
     /// Git failed.
     #[error(transparent)]
     Repository(#[from] repository::PrepareRepository),
@@ -82,10 +79,10 @@ impl Prepare {
     }
 }
 
-impl From<wait::AwaitBroker> for Prepare {
-    fn from(error: wait::AwaitBroker) -> Self {
+impl From<await_broker::AwaitBroker> for Prepare {
+    fn from(error: await_broker::AwaitBroker) -> Self {
         match error {
-            wait::AwaitBroker::Stopped { reason, message } => Self::Stopped { reason, message },
+            await_broker::AwaitBroker::Stopped { reason, message } => Self::Stopped { reason, message },
             other => Self::Wait(other),
         }
     }
@@ -136,7 +133,7 @@ fn fail(reason: Reason, message: &str) -> Result<ExitCode, Box<dyn Error>> {
 async fn prepare(order: WorkOrder, home: PathBuf) -> Result<(), Prepare> {
     let url = format!("http://127.0.0.1:{GIT_PORT}/repo.git");
     let patience = Duration::from_secs(order.limits.parking_seconds) + PATIENCE_BEYOND_PARKING;
-    wait::for_broker(GIT_PORT, patience).await?;
+    await_broker::for_broker(GIT_PORT, patience).await?;
     if let Some(archive) = settings::fetch(MODEL_PORT).await? {
         let count = settings::unpack(&archive, &home)?;
         say(&format!(
@@ -156,8 +153,8 @@ async fn prepare(order: WorkOrder, home: PathBuf) -> Result<(), Prepare> {
         Ok(Ok(())) => Ok(()),
         // The broker may have stopped for good in the middle of the clone; its reason says more than git's.
         Ok(Err(error @ Prepare::Repository(repository::PrepareRepository::Clone { .. }))) => {
-            match wait::ask(GIT_PORT).await {
-                Err(stopped @ wait::AwaitBroker::Stopped { .. }) => Err(stopped.into()),
+            match await_broker::ask(GIT_PORT).await {
+                Err(stopped @ await_broker::AwaitBroker::Stopped { .. }) => Err(stopped.into()),
                 _ => Err(error),
             }
         }

@@ -1,28 +1,28 @@
 //! `polecat keeper`, the sidecar that saves the work tree to the pod's WIP ref. It holds no key: whatever the agent
 //! makes it read or run gains nothing.
 
-pub(crate) mod bundle;
+mod bundle;
 mod checkpoint;
+mod context;
 mod end;
-pub(crate) mod hold;
-pub(crate) mod import;
+mod import;
 mod index;
 mod known;
 mod large;
 mod left_out;
-pub(crate) mod message;
-mod name;
 mod open;
 mod others;
-pub(crate) mod read;
+mod read;
 mod requests;
 mod rules;
+mod save;
 mod schedule;
 mod serve;
-pub(crate) mod snapshot;
 mod store;
 mod survey;
+mod take;
 mod trees;
+mod unread;
 mod walk;
 mod work_trees;
 

@@ -20,7 +20,7 @@ use gastown_api::evidence::RunReport;
 use gastown_api::pod::{GIT_PORT, HOME_DIR, REPO_DIR, TERMINATION_LOG};
 use gastown_api::work_order::{GitOrder, WorkOrder};
 
-use crate::clone::PROMPT_FILE;
+use crate::workspace::PROMPT_FILE;
 use crate::report;
 use delivery::Delivery;
 use polecat_common::console::{explain, say};

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use gastown_api::git::Sha;
 
 use super::resume::{RESUMED_REF, Snapshot};
-use crate::keeper::hold::{Blob, Change, ancestors};
-use crate::keeper::import::unquote;
-use crate::keeper::message::Record;
-use crate::keeper::read::entry;
+use crate::snapshot::hold::entry;
+use crate::snapshot::hold::{Blob, Change, ancestors};
+use crate::snapshot::message::Record;
+use crate::snapshot::quoted::unquote;
 use polecat_common::git::RunGit;
 
 impl Snapshot<'_> {

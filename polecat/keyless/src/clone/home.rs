@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use gastown_api::pod::REPO_DIR;
 use serde_json::json;
 
-/// Where below `HOME` the prompt is.
-pub const PROMPT_FILE: &str = ".gastown/prompt.md";
+use crate::workspace::PROMPT_FILE;
 
 /// Why the home folder cannot be prepared.
 #[derive(Debug, thiserror::Error)]

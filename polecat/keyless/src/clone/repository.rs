@@ -10,6 +10,7 @@ use gastown_api::git::{BranchName, ParseGitName, Sha};
 use gastown_api::work_order::WorkOrder;
 
 use super::resume::{self, ResumeWork};
+use crate::workspace::PARTIAL;
 use polecat_common::console::{explain, say};
 use polecat_common::git::{Git, RunGit};
 
@@ -21,9 +22,6 @@ const TRIES: u32 = 3;
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
-
-/// Where the clone is made, beside its place, until it is complete.
-pub const PARTIAL: &str = ".clone";
 
 /// Local state that agents and tools leave behind, which nobody commits: each by its whole name, since all else below
 /// `.claude/` (commands, agents, skills, settings) is work. Git reads it as `info/exclude`, so tracked files of these
@@ -177,18 +175,6 @@ fn configure(order: &WorkOrder, git: &Git, partial: &Path) -> Result<(), Prepare
     fs::create_dir_all(&info)
         .and_then(|()| fs::write(&path, EXCLUDED))
         .map_err(|source| PrepareRepository::WriteWorkspace { path, source })
-}
-
-/// The variables that name author and committer of commits to git.
-#[must_use]
-pub fn identity(order: &WorkOrder) -> [(&'static str, String); 4] {
-    let (author, committer) = (order.author(), order.committer());
-    [
-        ("GIT_AUTHOR_NAME", author.name),
-        ("GIT_AUTHOR_EMAIL", author.email),
-        ("GIT_COMMITTER_NAME", committer.name),
-        ("GIT_COMMITTER_EMAIL", committer.email),
-    ]
 }
 
 /// Makes the work branch and stands on it, with an empty work tree.

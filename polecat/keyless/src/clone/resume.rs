@@ -12,10 +12,10 @@ use gastown_api::pod::RESUME_REF;
 use gastown_api::work_order::WorkOrder;
 use serde::{Deserialize, Serialize};
 
-use crate::keeper::hold::{Blob, Change, Diff, Edit, index_info, origin};
-use crate::keeper::message::{self, Recorded};
-use crate::keeper::read::entry;
-use crate::keeper::snapshot::{BUNDLE, HELD_FOLDER};
+use crate::snapshot::hold::entry;
+use crate::snapshot::hold::{Blob, Change, Diff, Edit, index_info, origin};
+use crate::snapshot::message::{self, Recorded};
+use crate::snapshot::{BUNDLE, HELD_FOLDER};
 use polecat_common::console::escape;
 use polecat_common::git::{Git, RunGit};
 

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::testing::{commit_file, order, upstream};
+use crate::workspace::PROMPT_FILE;
 use polecat_common::git::Git;
 
 struct Pod {

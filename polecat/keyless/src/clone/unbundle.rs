@@ -10,8 +10,8 @@ use std::process::Stdio;
 use gastown_api::git::Sha;
 
 use super::resume::{RESUMED_REF, ResumeWork, Resumed, Snapshot};
-use crate::keeper::bundle::OLDER_STASHES;
-use crate::keeper::snapshot::BUNDLE;
+use crate::snapshot::BUNDLE;
+use crate::snapshot::OLDER_STASHES;
 use polecat_common::console::{escape, explain};
 use polecat_common::git::RunGit;
 

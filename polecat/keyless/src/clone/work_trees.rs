@@ -6,10 +6,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::resume::{RESUMED_REF, Resumed, Snapshot};
-use crate::keeper::hold::{Edit, origin};
-use crate::keeper::import::unquote;
-use crate::keeper::message::SavedTree;
-use crate::keeper::read::entry;
+use crate::snapshot::hold::entry;
+use crate::snapshot::hold::{Edit, origin};
+use crate::snapshot::message::SavedTree;
+use crate::snapshot::quoted::unquote;
 use polecat_common::console::{escape, explain};
 use polecat_common::git::{Git, RunGit};
 

@@ -1,7 +1,7 @@
 //! Commits of the agent's repositories that never reached the broker, as one `git bundle` file. Git reads these
 //! repositories with the agent's configuration: in this container that gains nothing, it must only not hang.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use gastown_api::git::Sha;
 
-use super::import::quote;
+use crate::snapshot::quoted::quote;
+use crate::snapshot::{COPIES, DETACHED, OLDER_STASHES, Refs};
 use polecat_common::console::explain;
 use polecat_common::git::{Git, RunGit};
 
@@ -25,16 +26,6 @@ const MAX_LEFT: usize = 200;
 
 /// Refs that hold nothing of the agent's: what was fetched, and our own.
 const NOT_THE_AGENTS: [&[u8]; 2] = [b"refs/remotes/", b"refs/gastown/"];
-
-/// In a bundle, the stash entries before the newest one, and commits that are checked out without a branch.
-pub const OLDER_STASHES: &str = "refs/stashes/";
-pub const DETACHED: &str = "refs/detached/";
-
-/// In a bundle, the refs of repositories besides the clone's.
-pub const COPIES: &str = "refs/copies/";
-
-/// Refs by their names in the bundle. Names are bytes, as those of files are.
-pub type Refs = BTreeMap<Vec<u8>, Sha>;
 
 /// Why there is no bundle.
 #[derive(Debug, thiserror::Error)]

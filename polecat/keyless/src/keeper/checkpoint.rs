@@ -7,10 +7,11 @@ use std::time::Instant;
 use gastown_api::work_order::Limits;
 
 use super::schedule::Schedule;
-use super::serve::{Keeper, Purpose, number, tell};
+use super::context::Purpose;
+use super::serve::{Keeper, number, tell};
 use super::survey::{self, Fingerprint};
 use super::work_trees::Search;
-use crate::clone::wait;
+use crate::await_broker;
 use polecat_common::console::{escape, explain, say};
 use polecat_common::loopback::{CHECKPOINT, Checkpoint, TURNS};
 
@@ -45,7 +46,7 @@ impl Keeper {
     /// Fetches once the broker serves, so that the base is known before the agent pushes.
     pub(super) async fn learn(self: &Arc<Self>) -> Option<Watch> {
         let watch = Watch::starting(&self.order.limits);
-        match wait::ask(self.port).await {
+        match await_broker::ask(self.port).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return None,
             // Nothing will ever be cloned.

@@ -9,8 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use gastown_api::evidence::SnapshotReport;
 use rustix::fs::Stat;
 
-use super::hold::Blob;
 use super::survey::FRESH_SECONDS;
+use crate::snapshot::hold::Blob;
 use polecat_common::console::say;
 
 /// A file in a state that can be told from any later one.

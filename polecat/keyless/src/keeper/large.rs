@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
-use super::hold::{Change, Diff, Edit};
+use super::context::{Context, TakeSnapshot};
 use super::open::version;
-use super::snapshot::{Context, Outcome, TakeSnapshot, Work};
+use super::save::{Outcome, Work};
 use super::store::UseStore;
+use crate::snapshot::hold::{Change, Diff, Edit};
 use polecat_common::console::{cut, explain, say};
 use polecat_common::git::RunGit;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use gastown_api::evidence::{SnapshotReport, truncate};
 
-use super::import::quote;
+use crate::snapshot::quoted::quote;
 use polecat_common::console::escape;
 
 /// How many paths are named; the snapshot's message names more.

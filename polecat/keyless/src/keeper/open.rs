@@ -11,7 +11,6 @@ use rustix::io::Errno;
 
 use super::end::Version;
 use super::import::{Import, ImportTree, Imported};
-use super::walk::WalkTree;
 
 /// The longest line of a `.gitattributes` that git's own check takes.
 const MAX_ATTRIBUTE_LINE: usize = 2047;
@@ -67,7 +66,7 @@ pub fn import_late(
     paths: &[Vec<u8>],
     import: &mut Import,
     deadline: Instant,
-) -> Result<Late, WalkTree> {
+) -> Result<Late, ImportTree> {
     let mut late = Late::default();
     for path in paths {
         let taken = if Instant::now() >= deadline {

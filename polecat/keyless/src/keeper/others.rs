@@ -8,14 +8,14 @@ use std::path::Path;
 use gastown_api::git::Sha;
 
 use super::bundle::{AgentRepository, Bundle};
-use super::hold::{Change, Diff, Edit, held_path};
-use super::import::quote;
+use super::context::{Context, TakeSnapshot};
 use super::known::Known;
-use super::message::SavedTree;
 use super::read::{Read, Source, apart};
 use super::rules::Rules;
-use super::snapshot::{Context, TakeSnapshot};
 use super::work_trees::{Search, WorkTree, WorkTrees};
+use crate::snapshot::hold::{Change, Diff, Edit, held_path};
+use crate::snapshot::message::SavedTree;
+use crate::snapshot::quoted::quote;
 use polecat_common::console::{escape, explain};
 
 /// Where their files stand in the folder of held files, each below its number.

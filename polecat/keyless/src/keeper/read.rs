@@ -5,15 +5,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::bundle::AgentRepository;
+use super::context::{Context, TakeSnapshot};
 use super::end::Version;
-use super::hold::{Blob, Change, Diff, Edit, GITLINK, Unread, put_back, stands_in_place_of};
 use super::import::Import;
 use super::index::NotCheckedOut;
 use super::open::import_late;
 use super::rules::Rules;
-use super::snapshot::{Context, TakeSnapshot};
+use super::unread::Unread;
 use super::walk::{Seen, Walk};
 use super::work_trees::{WorkTree, below};
+use crate::snapshot::hold::{Blob, Change, Diff, Edit, GITLINK, entry, put_back, stands_in_place_of};
 
 /// Larger files are skipped; hosts refuse them as well.
 const MAX_FILE: u64 = 100 * 1024 * 1024;
@@ -207,17 +208,4 @@ pub fn apart(root: &Path, others: &[WorkTree]) -> BTreeSet<Vec<u8>> {
         .iter()
         .filter_map(|other| below(root, &other.path))
         .collect()
-}
-
-/// Mode, id and path of a line of `ls-tree -r -z`.
-#[must_use]
-pub fn entry(record: &[u8]) -> Option<(Blob, Vec<u8>)> {
-    let tab = record.iter().position(|byte| *byte == b'\t')?;
-    let mut fields = str::from_utf8(&record[..tab]).ok()?.split(' ');
-    let (mode, _, id) = (fields.next()?, fields.next()?, fields.next()?);
-    let blob = Blob {
-        mode: mode.to_owned(),
-        id: id.to_owned(),
-    };
-    Some((blob, record[tab + 1..].to_vec()))
 }

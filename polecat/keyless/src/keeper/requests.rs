@@ -2,14 +2,13 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::serve::Serve;
 use polecat_common::console::say;
 
 /// The most bytes of a request.
@@ -17,6 +16,26 @@ pub const MAX_REQUEST: u64 = 64;
 
 /// The request for a snapshot, as `stop` writes it.
 pub const SNAPSHOT: &[u8] = b"snapshot\n";
+
+/// Why requests cannot be received.
+#[derive(Debug, thiserror::Error)]
+pub enum Listen {
+    /// The socket cannot be made.
+    #[error("failed to listen on {path:?}; the keeper needs its volume")]
+    Bind {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Signals cannot be handled.
+    #[error("failed to listen for signals")]
+    HandleSignals {
+        /// What the system said.
+        #[from]
+        source: io::Error,
+    },
+}
 
 /// A request, and when it was received: its time runs from then on, whatever the keeper was doing.
 #[derive(Debug)]
@@ -46,10 +65,10 @@ pub struct RequestListener {
 
 impl RequestListener {
     /// Listens on `socket` and for signals.
-    pub fn open(socket: &Path) -> Result<Self, Serve> {
+    pub fn open(socket: &Path) -> Result<Self, Listen> {
         // One that a killed keeper left would refuse the name.
         let _there_was_none = std::fs::remove_file(socket);
-        let listener = UnixListener::bind(socket).map_err(|source| Serve::Listen {
+        let listener = UnixListener::bind(socket).map_err(|source| Listen::Bind {
             path: socket.to_owned(),
             source,
         })?;

@@ -13,9 +13,9 @@ use std::time::Instant;
 
 use gastown_api::git::Sha;
 
-use super::name::is_forbidden;
 use super::path_of;
 use super::store::Store;
+use crate::snapshot::name::is_forbidden;
 use polecat_common::console::{explain, say};
 use polecat_common::git::{Child, Git, RunGit};
 

@@ -1,6 +1,5 @@
 //! The keeper's life: checkpoints while the agent works, a snapshot when asked, and a last one on SIGTERM.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +11,11 @@ use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 
+use super::context::{Context, Purpose};
 use super::end::End;
 use super::left_out::LeftOut;
-use super::requests::{MAX_REQUEST, Received, Request, RequestListener, SNAPSHOT};
-use super::snapshot::{Context, Outcome};
+use super::requests::{Listen, MAX_REQUEST, Received, Request, RequestListener, SNAPSHOT};
+use super::save::Outcome;
 use super::store::Store;
 use polecat_common::console::{explain, say};
 use polecat_common::disk::{Disk, Look};
@@ -40,26 +40,6 @@ const LEAST_PUSH: u64 = 16 * 1024 * 1024;
 /// The most calls that wait.
 const MAX_CALLS: usize = 16;
 
-/// Why the keeper cannot serve.
-#[derive(Debug, thiserror::Error)]
-pub enum Serve {
-    /// The socket cannot be made.
-    #[error("failed to listen on {path:?}; the keeper needs its volume")]
-    Listen {
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Signals cannot be handled.
-    #[error("failed to listen for signals")]
-    HandleSignals {
-        /// What the system said.
-        #[from]
-        source: io::Error,
-    },
-}
-
 /// What a keeper works with.
 #[derive(Debug)]
 pub struct Keeper {
@@ -79,17 +59,6 @@ pub struct Keeper {
     pub port: u16,
     /// What is known of the pod's end once it has begun.
     pub end: End,
-}
-
-/// What a snapshot is taken for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// The agent goes on.
-    Checkpoint,
-    /// The pod is asked to end: another one follows on SIGTERM, and needs time for what changes meanwhile.
-    Asked,
-    /// The keeper ends.
-    Last,
 }
 
 /// What is said of a snapshot.
@@ -124,7 +93,7 @@ pub enum Ending {
 
 impl Keeper {
     /// Serves until SIGTERM; says what became of the last snapshot.
-    pub async fn serve(self: Arc<Self>, disk: Disk) -> Result<Ending, Serve> {
+    pub async fn serve(self: Arc<Self>, disk: Disk) -> Result<Ending, Listen> {
         let (sender, mut calls) = mpsc::channel(MAX_CALLS);
         tokio::spawn(RequestListener::open(&self.socket)?.receive(sender));
         let filling = Arc::new(Notify::new());

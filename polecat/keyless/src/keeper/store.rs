@@ -91,7 +91,7 @@ impl Store {
             base: order.git.base_branch.to_string(),
             given_base: order.git.base.clone(),
             wip: wip_ref(&order.polecat, pod_uid),
-            author: crate::clone::identity(order),
+            author: crate::workspace::identity(order),
         };
         let path = store.path();
         fs::create_dir_all(&path).map_err(|source| UseStore::UseFile {

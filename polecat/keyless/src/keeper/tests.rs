@@ -21,9 +21,9 @@ use std::time::Instant;
 use gastown_api::git::Sha;
 use gastown_api::work_order::WorkOrder;
 
+use super::context::{Context, Purpose, TakeSnapshot};
 use super::end::End;
-use super::serve::Purpose;
-use super::snapshot::{Context, Outcome, TakeSnapshot};
+use super::save::Outcome;
 use super::*;
 use crate::testing::{clone_of, commit_file, order, upstream};
 use polecat_common::git::Git;

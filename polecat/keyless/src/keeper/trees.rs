@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use gastown_api::git::Sha;
 
 use super::bundle::Bundle;
-use super::hold::{Blob, Change, Diff, Edit, index_info};
-use super::snapshot::{BUNDLE, Context, HELD_FOLDER, TakeSnapshot};
+use super::context::{Context, TakeSnapshot};
+use crate::snapshot::hold::{Blob, Change, Diff, Edit, index_info};
+use crate::snapshot::{BUNDLE, HELD_FOLDER};
 use polecat_common::console::explain;
 
 /// The largest bundle; hosts refuse larger files.

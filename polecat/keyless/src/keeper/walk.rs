@@ -10,9 +10,9 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::import::{Import, ImportTree};
-use super::name::{is_attributes, is_forbidden};
 use super::open::{RegularFile, has_long_line, kind_name, open_below};
 use super::rules::{ApplyRules, Rules};
+use crate::snapshot::name::{is_attributes, is_forbidden};
 
 /// How many entries of a folder are looked at together.
 const BATCH: usize = 128;

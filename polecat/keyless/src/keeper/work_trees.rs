@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::path_of;
-use crate::clone::PARTIAL;
+use crate::workspace::PARTIAL;
 use polecat_common::console::escape;
 
 /// How many folders below a volume's root a repository is looked for: `/workspace/a/b/c/.git`.

@@ -17,7 +17,7 @@ use gastown_api::polecat::AgentKind;
 use gastown_api::work_order::WorkOrder;
 
 use super::show::Transcript;
-use crate::clone::identity;
+use crate::workspace::identity;
 
 pub use claude::Session as ClaudeSession;
 pub use codex::Session as CodexSession;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use gastown_api::git::Sha;
 use gastown_api::work_order::WorkOrder;
 
-use crate::clone::identity;
+use crate::workspace::identity;
 use polecat_common::console::{escape, say};
 use polecat_common::git::{Git, RunGit, patiently};
 

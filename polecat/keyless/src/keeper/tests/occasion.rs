@@ -103,7 +103,7 @@ async fn a_request_is_heard_in_the_middle_of_a_checkpoint() {
     let (sender, mut calls) = tokio::sync::mpsc::channel(1);
     let listener = requests::RequestListener::open(&keeper.socket).unwrap();
     tokio::spawn(listener.receive(sender));
-    let checkpoint = keeper.snapshot("checkpoint", serve::Purpose::Checkpoint, Instant::now());
+    let checkpoint = keeper.snapshot("checkpoint", Purpose::Checkpoint, Instant::now());
     let meanwhile = async {
         let _asker = tokio::net::UnixStream::connect(&keeper.socket).await.unwrap();
         let heard = calls.recv().await;

@@ -143,7 +143,7 @@ fn deletions_that_the_snapshot_does_not_name_are_said_to_be_left_out() {
     pod.save();
     let words = format!(
         "wip\n\n{}:\n  \"README\"\n  and 7 more\n",
-        crate::keeper::message::DELETED
+        crate::snapshot::message::DELETED
     );
     let again = |git: &Git| {
         let git = [

@@ -1,73 +1,30 @@
-//! One snapshot: find the work trees, read and compare them, hold what may not be pushed, commit, push.
+//! Saves what was read: holds what may not be pushed, commits, pushes; or finds that all of it is saved already.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use gastown_api::git::{ParseGitName, Sha};
-use gastown_api::work_order::WorkOrder;
+use gastown_api::git::Sha;
+use polecat_common::console::{escape, explain, say};
 
 use super::bundle::{AgentRepository, Bundle, list};
-use super::end::End;
-use super::hold::{Diff, hold, is_held};
-use super::import::ImportTree;
+use super::context::{Context, Purpose, TakeSnapshot};
 use super::known::Known;
 use super::left_out::LeftOut;
-use super::message::{self, Facts, Record};
 use super::others::Others;
-use super::read::{Read, Source, apart};
-use super::rules::{ApplyRules, Rules};
-use super::serve::Purpose;
-use super::store::{Last, Store, Tips, UseStore};
-use super::walk::WalkTree;
+use super::read::Read;
+use super::store::Last;
+use super::walk::Seen;
 use super::work_trees::WorkTree;
-use polecat_common::console::{explain, say};
-use polecat_common::git::RunGit;
+use crate::snapshot::hold::{Diff, hold, is_held};
+use crate::snapshot::message::{self, Facts, Record};
+use crate::snapshot::quoted::quote;
 
-/// Where held files stand.
-pub const HELD_FOLDER: &str = "gastown-held";
-
-/// The name of the bundle in the folder of held files.
-pub const BUNDLE: &str = "unpushed.bundle";
+/// How many skipped paths the log names.
+const MAX_SAID: usize = 20;
 
 /// Why nothing has to be saved.
 const DELIVERED: &str = "the work tree equals the branch on the remote";
 const HELD: &str = "the last snapshot holds it all";
 const UNCHANGED: &str = "the work tree equals the commit that is checked out, which is on the remote";
-
-/// One part in so many of the time is for asking the broker what it has: it may not answer.
-const REFRESH_SHARE: u32 = 4;
-
-/// Why there is no snapshot.
-#[derive(Debug, thiserror::Error)]
-pub enum TakeSnapshot {
-    /// The keeper's repository failed.
-    #[error(transparent)]
-    Store(#[from] UseStore),
-    /// The rules failed.
-    #[error(transparent)]
-    Rules(#[from] ApplyRules),
-    /// The import failed.
-    #[error(transparent)]
-    Import(#[from] ImportTree),
-    /// The walk failed.
-    #[error(transparent)]
-    Walk(#[from] WalkTree),
-    /// Git failed.
-    #[error("failed to commit the snapshot")]
-    Commit {
-        /// What git said.
-        #[from]
-        source: RunGit,
-    },
-    /// Git's answer is no object id.
-    #[error("failed to read the id of the snapshot")]
-    ReadId {
-        /// What is wrong with it.
-        #[from]
-        source: ParseGitName,
-    },
-}
 
 /// What became of a snapshot.
 #[derive(Debug, PartialEq, Eq)]
@@ -107,116 +64,22 @@ impl Outcome {
     }
 }
 
-/// What a snapshot is made of.
-#[derive(Debug)]
-pub struct Context<'a> {
-    /// The order.
-    pub order: &'a WorkOrder,
-    /// The keeper's repository.
-    pub store: &'a Store,
-    /// Where the clone is made.
-    pub work_tree: &'a Path,
-    /// The roots of the volumes that the agent can write.
-    pub volumes: &'a [PathBuf],
-    /// When all of it must be over.
-    pub deadline: Instant,
-    /// What it is for.
-    pub purpose: Purpose,
-    /// The end of the pod, where it has begun.
-    pub end: Option<&'a End>,
-    /// The most bytes of new files in one push; below the order's limit, and less after pushes that failed.
-    pub push_bytes: u64,
-}
-
 /// All that was read of the agent's work, and what it is compared with.
 pub(super) struct Work<'a> {
     pub(super) known: &'a Known,
     pub(super) clone: &'a WorkTree,
-    repository: &'a AgentRepository,
+    pub(super) repository: &'a AgentRepository,
     pub(super) read: Read,
-    others: &'a Others,
-    bundle: Bundle<'a>,
+    pub(super) others: &'a Others,
+    pub(super) bundle: Bundle<'a>,
     /// The commit that is checked out in the clone.
-    head: Option<Sha>,
+    pub(super) head: Option<Sha>,
     /// The commit that was pushed last of this snapshot.
-    pushed: Option<Sha>,
+    pub(super) pushed: Option<Sha>,
     /// Paths that follow in a later push: the tree has them as they were saved last, or on the branch.
     pub(super) pending: Vec<Vec<u8>>,
     /// What went wrong.
-    notes: Vec<String>,
-}
-
-impl Context<'_> {
-    /// Takes a snapshot and pushes it, unless everything is saved already. Large files follow in pushes of their own.
-    pub fn take(&self) -> Result<Outcome, TakeSnapshot> {
-        let known = match self.known() {
-            Ok(known) => known,
-            Err(UseStore::FindBase { .. }) if !self.work_tree.exists() => return Ok(Outcome::NoClone),
-            Err(error) => return Err(error.into()),
-        };
-        let mut trees = self.find(&known);
-        let Some(clone) = trees.clone.clone() else {
-            return Ok(Outcome::NoClone);
-        };
-        let mut notes = std::mem::take(&mut trees.notes);
-        let mut rules = Rules::of(self.store, &known.base, known.tips.work.as_ref(), self.deadline)?;
-        trees.others.extend(self.modules(&clone, &known)?);
-        let repository = self.repository(&clone.git_dir, &known);
-        let read = self.read(
-            &Source {
-                work_tree: &clone,
-                repository: &repository,
-                against: known.branch().as_str(),
-                apart: &apart(&clone.path, &trees.others),
-            },
-            &mut rules,
-        )?;
-        let others = self.others(&trees, &clone, &known, &mut rules, &mut notes);
-        if let Some(why) = &read.deletions_unknown {
-            notes.push(format!("whether missing files were deleted is not known: {why}"));
-        }
-        let mut work = Work {
-            known: &known,
-            clone: &clone,
-            repository: &repository,
-            bundle: others.bundle(&mut notes),
-            head: repository.head(),
-            pushed: None,
-            pending: Vec::new(),
-            others: &others,
-            read,
-            notes,
-        };
-        self.save_in_rounds(&mut work)
-    }
-
-    fn known(&self) -> Result<Known, UseStore> {
-        // A broker that stopped for good refuses fetches and still takes snapshots.
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let tips = match self.store.refresh(Instant::now() + left / REFRESH_SHARE) {
-            Ok(tips) => tips,
-            Err(error) => {
-                say(&format!(
-                    "polecat keeper: going by what was fetched before: {}",
-                    explain(&error)
-                ));
-                Tips {
-                    work: self.store.known_work(self.deadline)?,
-                    wip: None,
-                }
-            }
-        };
-        Ok(Known {
-            base: self.store.base(self.deadline)?,
-            base_branch: self.store.base_branch(self.deadline)?,
-            last: self.store.last()?,
-            tips,
-        })
-    }
-
-    pub(super) fn repository(&self, git_dir: &Path, known: &Known) -> AgentRepository {
-        AgentRepository::open(git_dir, self.store.folder(), &known.all(), self.deadline)
-    }
+    pub(super) notes: Vec<String>,
 }
 
 impl Work<'_> {
@@ -246,7 +109,7 @@ impl Context<'_> {
         if work.notes.is_empty()
             && let Some(reason) = self.is_saved(work)?
         {
-            message::say_skipped(&read.seen);
+            say_skipped(&read.seen);
             if reason == DELIVERED && self.purpose != Purpose::Checkpoint && work.pending.is_empty() {
                 // Everything is saved all the same; the last checkpoint then stays on the remote.
                 if let Err(error) = self.conclude(known, read) {
@@ -273,7 +136,7 @@ impl Context<'_> {
         held.edits.extend(bundle);
         let (edits, trees) = work.others.hold(&folder, &work.clone.path, commits_are_saved);
         held.edits.extend(edits);
-        message::say_notes(&notes);
+        say_notes(&notes);
         let tree = self.edit(&read.tree, &held.edits)?;
         let unpushed = work.bundle.refs();
         let facts = Facts {
@@ -284,7 +147,9 @@ impl Context<'_> {
             read: (read.files, read.bytes),
             changed: diff.count,
             held: &held,
-            seen: &read.seen,
+            skipped: &read.seen.skipped,
+            skipped_more: read.seen.skipped_more,
+            special: &read.seen.special,
             unpushed: &unpushed,
             notes: &notes,
             record: Record::of(
@@ -367,5 +232,29 @@ impl Context<'_> {
             is_held(change, denied, &long)
         })?;
         Ok(diff)
+    }
+}
+
+/// Where no commit is made, nothing but the log can say what was not looked at.
+fn say_skipped(seen: &Seen) {
+    for (path, why) in seen.skipped.iter().take(MAX_SAID) {
+        say(&format!(
+            "polecat keeper: skipped {}: {}",
+            quote(path),
+            escape(why)
+        ));
+    }
+    if seen.skipped.len() > MAX_SAID {
+        say(&format!(
+            "polecat keeper: and skipped {} more",
+            seen.skipped.len() - MAX_SAID
+        ));
+    }
+}
+
+/// What a snapshot lacks.
+fn say_notes(notes: &[String]) {
+    for note in notes {
+        say(&format!("polecat keeper: {}", escape(note)));
     }
 }

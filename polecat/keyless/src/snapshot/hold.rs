@@ -3,9 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::index::NotCheckedOut;
 use super::name::is_modules;
-use super::walk::Seen;
 
 /// The mode of a submodule's entry.
 pub const GITLINK: &str = "160000";
@@ -93,6 +91,19 @@ fn parse_head(record: &[u8]) -> Option<(Option<Blob>, Option<Blob>)> {
     Some((blob(mode_before, id_before), blob(mode_after, id_after)))
 }
 
+/// Mode, id and path of a line of `ls-tree -r -z`.
+#[must_use]
+pub fn entry(record: &[u8]) -> Option<(Blob, Vec<u8>)> {
+    let tab = record.iter().position(|byte| *byte == b'\t')?;
+    let mut fields = str::from_utf8(&record[..tab]).ok()?.split(' ');
+    let (mode, _, id) = (fields.next()?, fields.next()?, fields.next()?);
+    let blob = Blob {
+        mode: mode.to_owned(),
+        id: id.to_owned(),
+    };
+    Some((blob, record[tab + 1..].to_vec()))
+}
+
 /// Whether a change is of a path that no push may touch, or of one that a host reads as configuration.
 #[must_use]
 pub fn is_held(change: &Change, denied: &[String], long_attributes: &BTreeSet<&[u8]>) -> bool {
@@ -162,46 +173,6 @@ pub fn origin(held: &[u8]) -> Vec<u8> {
     names.collect::<Vec<_>>().join(&b'/')
 }
 
-/// Tells what only seems to be deleted: what was skipped, put off or is read on its own, submodules whose folder is
-/// empty, and files that were never checked out.
-#[derive(Debug)]
-pub struct Unread<'a> {
-    skipped: BTreeSet<&'a [u8]>,
-    empty: BTreeSet<&'a [u8]>,
-    not_checked_out: &'a NotCheckedOut,
-}
-
-impl<'a> Unread<'a> {
-    /// Of one walk, which passed over what is below `apart`.
-    #[must_use]
-    pub fn of(seen: &'a Seen, apart: &'a BTreeSet<Vec<u8>>, not_checked_out: &'a NotCheckedOut) -> Self {
-        let skipped = seen.skipped.iter().map(|(path, _)| &path[..]);
-        let skipped = skipped.chain(seen.special.iter().map(|(path, _)| &path[..]));
-        let put_off = seen.put_off.iter().map(|(path, _)| &path[..]);
-        Self {
-            skipped: skipped
-                .chain(put_off)
-                .chain(apart.iter().map(|path| &path[..]))
-                .collect(),
-            empty: seen.empty.iter().map(|path| &path[..]).collect(),
-            not_checked_out,
-        }
-    }
-
-    /// Whether what `change` deletes has to be put back. Asked for each change as it is read: an agent that deletes a
-    /// million files must not cost memory for each.
-    #[must_use]
-    pub fn holds(&self, change: &Change) -> bool {
-        let (Some(before), None) = (&change.before, &change.after) else {
-            return false;
-        };
-        let module = before.mode == GITLINK && self.empty.contains(&change.path[..]);
-        module
-            || self.not_checked_out.holds(&change.path)
-            || ancestors(&change.path).any(|path| self.skipped.contains(path))
-    }
-}
-
 /// Puts back what changes deleted.
 #[must_use]
 pub fn put_back(changes: Vec<Change>) -> Vec<Edit> {
@@ -250,8 +221,6 @@ pub fn index_info(edits: &[Edit]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn blob(id: &str) -> Blob {
@@ -341,31 +310,6 @@ mod tests {
             let held = held_path("f", path.as_bytes());
             assert_eq!(origin(held.strip_prefix(b"f/").unwrap()), path.as_bytes());
         }
-    }
-
-    #[test]
-    fn what_was_not_read_is_not_deleted() {
-        let mut seen = Seen::default();
-        seen.skipped.push((b"big/one".to_vec(), "too large".to_owned()));
-        let changes = [
-            change(Some("a"), None, "big/one/x"),
-            change(Some("b"), None, "big/two"),
-            change(Some("c"), Some("d"), "big/one"),
-        ];
-        let back = |seen: &Seen| {
-            let (apart, all) = (BTreeSet::new(), NotCheckedOut::Paths(BTreeMap::new()));
-            let unread = Unread::of(seen, &apart, &all);
-            put_back(
-                changes
-                    .iter()
-                    .filter(|change| unread.holds(change))
-                    .cloned()
-                    .collect(),
-            )
-        };
-        assert_eq!(back(&seen), [Edit::Put(blob("a"), b"big/one/x".to_vec())]);
-        seen.skipped.push((Vec::new(), "the time was over".to_owned()));
-        assert_eq!(back(&seen).len(), 2);
     }
 
     #[test]

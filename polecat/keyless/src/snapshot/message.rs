@@ -1,4 +1,4 @@
-//! What a snapshot says of itself: its commit message, and one line of the keeper's log.
+//! What a snapshot says of itself: its commit message, and the line that sums it up.
 
 use std::fmt::Write as _;
 
@@ -6,14 +6,10 @@ use gastown_api::git::Sha;
 use gastown_api::work_order::WorkOrder;
 use serde::{Deserialize, Serialize};
 
-use super::bundle::Refs;
+use super::Refs;
 use super::hold::Held;
-use super::import::{quote, unquote};
-use super::walk::Seen;
-use polecat_common::console::{escape, say};
-
-/// How many skipped paths the log names.
-const MAX_SAID: usize = 20;
+use super::quoted::{quote, unquote};
+use polecat_common::console::escape;
 
 /// The most lines of each list that only people read.
 const MAX_LINES: usize = 300;
@@ -28,7 +24,7 @@ const HELD: &str = "Held in: ";
 const RECORD: &str = "Record: ";
 
 /// The heading of the list of paths that only seem to be there.
-pub(super) const DELETED: &str =
+pub const DELETED: &str =
     "Deleted in the work tree, and here as in the base, since no push may change these paths";
 
 /// What a later attempt reads of the message. An agent can push any message to its own WIP ref: a wrong one only leads
@@ -123,8 +119,12 @@ pub struct Facts<'a> {
     pub changed: u64,
     /// What is held.
     pub held: &'a Held,
-    /// What the walk saw.
-    pub seen: &'a Seen,
+    /// Paths that were not read, each with the reason.
+    pub skipped: &'a [(Vec<u8>, String)],
+    /// How many more there were.
+    pub skipped_more: u64,
+    /// Special files, each with its kind.
+    pub special: &'a [(Vec<u8>, String)],
     /// Refs with commits never pushed.
     pub unpushed: &'a Refs,
     /// What went wrong.
@@ -142,7 +142,7 @@ pub fn summary(facts: &Facts<'_>) -> String {
         facts.changed,
         facts.held.moved.len() + facts.held.restored.len(),
         facts.unpushed.len(),
-        facts.seen.skipped.len() as u64 + facts.seen.skipped_more,
+        facts.skipped.len() as u64 + facts.skipped_more,
     )
 }
 
@@ -184,7 +184,6 @@ pub fn compose(facts: &Facts<'_>) -> String {
         &mut text,
         "Skipped; where the branch has such a path, it stands here as there",
         facts
-            .seen
             .skipped
             .iter()
             .map(|(path, why)| format!("{}: {}", quote(path), escape(why))),
@@ -193,7 +192,6 @@ pub fn compose(facts: &Facts<'_>) -> String {
         &mut text,
         "Special files, which have no content",
         facts
-            .seen
             .special
             .iter()
             .map(|(path, why)| format!("{}: {}", quote(path), escape(why))),
@@ -266,30 +264,6 @@ fn more(line: &str) -> Option<u64> {
     count.parse().ok()
 }
 
-/// Where no commit is made, nothing but the log can say what was not looked at.
-pub fn say_skipped(seen: &Seen) {
-    for (path, why) in seen.skipped.iter().take(MAX_SAID) {
-        say(&format!(
-            "polecat keeper: skipped {}: {}",
-            quote(path),
-            escape(why)
-        ));
-    }
-    if seen.skipped.len() > MAX_SAID {
-        say(&format!(
-            "polecat keeper: and skipped {} more",
-            seen.skipped.len() - MAX_SAID
-        ));
-    }
-}
-
-/// What a snapshot lacks.
-pub fn say_notes(notes: &[String]) {
-    for note in notes {
-        say(&format!("polecat keeper: {}", escape(note)));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,7 +287,9 @@ mod tests {
             read: (1, 2),
             changed: 3,
             held: &held,
-            seen: &Seen::default(),
+            skipped: &[],
+            skipped_more: 0,
+            special: &[],
             unpushed: &unpushed,
             notes: &["Branch: nonsense".to_owned()],
             record: Record::of(
