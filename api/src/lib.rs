@@ -6,6 +6,7 @@
 pub mod agent_environment;
 pub mod budget;
 pub mod condition;
+pub mod control_api;
 pub mod evidence;
 pub mod exposed;
 pub mod git;

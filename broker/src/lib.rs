@@ -1,11 +1,11 @@
 //! The sidecar that holds the keys: loopback git host and model proxy, ledger and evidence.
 
 mod clock;
+mod control;
 #[cfg(test)]
 mod fixture;
 mod git;
 pub mod model;
-mod notices;
 mod outward;
 #[doc(hidden)]
 pub mod parsers;
@@ -31,8 +31,8 @@ use polecat_common::order::{self, ReadOrder};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use control::Storage;
 use git::{Git, Host, Names, Places, Repository, Upstream};
-use notices::Storage;
 use record::{OpenRecord, Record};
 
 /// How often a mounted secret is looked for: the kubelet fills an optional volume later.
@@ -159,12 +159,12 @@ pub async fn run(setup: Setup) -> Result<(), RunBroker> {
     let host = Host::new(record.clone());
     let listener = listen(&record, setup.git_listen).await?;
     let storage = Storage::new(limit_of_pod(&setup.storage));
-    let notices = notices::router(record.clone(), setup.order.disk, storage.clone());
-    let router = host.clone().router().merge(notices);
+    let control = control::router(record.clone(), host.clone(), setup.order.disk, storage.clone());
+    let router = host.clone().router().merge(control);
     tokio::spawn(serve::serve(listener, router, GIT_CONNECTIONS));
     let model_listener = listen(&record, setup.model_listen).await?;
     tokio::spawn(clock::watch(record.clone(), setup.order.limits));
-    tokio::spawn(notices::watch_volume(
+    tokio::spawn(control::watch_volume(
         record.clone(),
         setup.dir.clone(),
         setup.order.disk,

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use gastown_api::evidence::BrokerState;
 use http::{Method, StatusCode, header};
 use tokio::process::Command;
@@ -17,7 +17,6 @@ use super::inbound::Inbound;
 use super::pkt::MAX_HEAD;
 use super::repository::Repository;
 use crate::record::Record;
-use polecat_common::loopback::REREAD;
 
 /// The most bytes of a request for a fetch: ids of what is wanted and had.
 const MAX_FETCH: u64 = 8 * 1024 * 1024;
@@ -44,8 +43,37 @@ enum Call {
     PushRefs,
     /// Push.
     Push,
-    /// Read the remote again.
-    Reread,
+}
+
+/// Why no repository is served.
+#[derive(Debug, thiserror::Error)]
+pub enum Absent {
+    /// The broker serves no more.
+    #[error("{0}")]
+    Stopped(String),
+    /// The broker does not serve yet.
+    #[error("starting")]
+    Starting,
+}
+
+impl Absent {
+    /// The HTTP status that says so.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Stopped(_) => StatusCode::GONE,
+            Self::Starting => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl IntoResponse for Absent {
+    fn into_response(self) -> Response {
+        let (status, words) = (self.status(), format!("{self}\n"));
+        match self {
+            Self::Stopped(_) => (status, words).into_response(),
+            Self::Starting => (status, [(header::RETRY_AFTER, "1")], words).into_response(),
+        }
+    }
 }
 
 impl Host {
@@ -76,9 +104,22 @@ impl Host {
 
     fn stopped(&self) -> Option<String> {
         match self.record.evidence().state {
-            BrokerState::Stopped { reason, message } => Some(format!("{reason}: {message}\n")),
+            BrokerState::Stopped { reason, message } => Some(format!("{reason}: {message}")),
             _ => None,
         }
+    }
+
+    /// The repository for a clone, which would wait in vain when the broker has stopped.
+    fn repository_for_clones(&self) -> Result<Arc<Repository>, Absent> {
+        if let Some(why) = self.stopped() {
+            return Err(Absent::Stopped(why));
+        }
+        self.repository().ok_or(Absent::Starting)
+    }
+
+    /// The repository for pushes: snapshots are still taken when the broker has stopped, where there is a repository.
+    pub fn repository_for_snapshots(&self) -> Result<Arc<Repository>, Absent> {
+        self.repository().map_or_else(|| self.repository_for_clones(), Ok)
     }
 
     async fn fetch(&self, repository: &Repository, call: Call, request: Request) -> Response {
@@ -121,36 +162,24 @@ fn call_of(method: &Method, path: &str, query: Option<&str>) -> Option<Call> {
         (&Method::GET, "/repo.git/info/refs", Some("service=git-receive-pack")) => Some(Call::PushRefs),
         (&Method::POST, "/repo.git/git-upload-pack", None) => Some(Call::Fetch),
         (&Method::POST, "/repo.git/git-receive-pack", None) => Some(Call::Push),
-        (&Method::POST, REREAD, None) => Some(Call::Reread),
         _ => None,
     }
 }
 
 async fn answer(State(host): State<Host>, request: Request) -> Response {
     let call = call_of(request.method(), request.uri().path(), request.uri().query());
-    let repository = host.repository();
-    // When the broker has stopped, a clone would wait in vain; snapshots are still taken, where there is a repository.
-    let for_snapshots =
-        matches!(call, Some(Call::PushRefs | Call::Push | Call::Reread)) && repository.is_some();
-    if let (Some(why), false) = (host.stopped(), for_snapshots) {
-        return (StatusCode::GONE, why).into_response();
-    }
-    let Some(repository) = repository else {
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            [(header::RETRY_AFTER, "1")],
-            "starting\n",
-        )
-            .into_response();
+    let repository = match call {
+        Some(Call::PushRefs | Call::Push) => host.repository_for_snapshots(),
+        Some(Call::FetchRefs | Call::Fetch) | None => host.repository_for_clones(),
+    };
+    let repository = match repository {
+        Ok(repository) => repository,
+        Err(absent) => return absent.into_response(),
     };
     match call {
         None => StatusCode::NOT_FOUND.into_response(),
         Some(call @ (Call::FetchRefs | Call::Fetch)) => host.fetch(&repository, call, request).await,
         Some(Call::PushRefs) => repository.advertise().await,
-        Some(Call::Reread) => match repository.reread().await {
-            Ok(()) => StatusCode::NO_CONTENT.into_response(),
-            Err(failure) => (StatusCode::BAD_GATEWAY, format!("{failure}\n")).into_response(),
-        },
         Some(Call::Push) => {
             let head = u64::try_from(MAX_HEAD).unwrap_or(u64::MAX);
             let limit = repository.order.max_push_bytes.saturating_add(head);
@@ -177,7 +206,7 @@ async fn detached(work: impl Future<Output = Response> + Send + 'static) -> Resp
 fn backend(repository: &Repository, call: Call, request: &Request) -> Command {
     let mut command = repository.git.command(["http-backend"]);
     let (method, path, query) = match call {
-        Call::FetchRefs | Call::PushRefs | Call::Reread => ("GET", "info/refs", "service=git-upload-pack"),
+        Call::FetchRefs | Call::PushRefs => ("GET", "info/refs", "service=git-upload-pack"),
         Call::Fetch | Call::Push => ("POST", "git-upload-pack", ""),
     };
     let repo = &repository.git.repo;

@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use gastown_api::control_api::{DiskFull, Volume};
 use gastown_api::pod::{BROKER, CLAUDE, GIT_INIT, HOME_DIR, KEEPER, KEEPER_DIR, TMP_DIR, WORKSPACE_DIR};
 use gastown_api::work_order::DiskOrder;
 
-use crate::loopback::{DiskFull, Volume};
 use crate::stat_walk::usage;
 
 /// Between two looks. The kubelet itself measures about once a minute.

@@ -1,6 +1,7 @@
 //! The parts that the broker and the containers without keys share. They name neither.
 
 pub mod console;
+pub mod control;
 pub mod disk;
 pub mod git;
 pub mod limits;

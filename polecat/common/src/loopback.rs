@@ -1,6 +1,4 @@
-//! One call to a loopback port of the broker, and what the other containers tell it there besides git. Nothing of it
-//! grants anything: the agent shares the network and may say the same, and what it can bring about so is at most an
-//! earlier end, or a later one up to the deadline.
+//! One call to a loopback port of the broker.
 
 use std::time::Duration;
 
@@ -8,67 +6,13 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
-use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
-
-/// `GET`: how many model turns there were, as a number.
-pub const TURNS: &str = "/turns";
-/// `GET`: how many calls of the model are under way, held ones included, as a number.
-pub const CALLS: &str = "/calls";
-/// `POST` with the bytes that the container has logged: the agent wrote something, or the clone goes on.
-pub const ALIVE: &str = "/alive";
-/// `GET`: how many bytes of the pod's ephemeral storage the keeper cannot see, as a number: the broker's own and the
-/// agent's log.
-pub const UNSEEN: &str = "/unseen-storage";
-/// `POST` with a [`DiskFull`]: a volume is about to exceed its limit.
-pub const DISK_FULL: &str = "/disk-full";
-
-/// `POST` with a [`Checkpoint`]: what became of one. Answered with 409 where the opposite was said a moment ago.
-pub const CHECKPOINT: &str = "/checkpoint";
-/// `POST`: the broker reads the remote again, and then serves what that holds.
-pub const REREAD: &str = "/reread";
 
 /// The most bytes of an answer that are read.
 const MAX_BODY: usize = 8 * 1024;
 
 /// A loopback port that has not answered for this long is asked again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-
-/// A volume of the pod that the agent can fill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Volume {
-    /// The clone.
-    Workspace,
-    /// The agent's home.
-    Home,
-    /// The scratch space.
-    Tmp,
-    /// The keeper's repository.
-    Keeper,
-    /// The broker's repository.
-    Broker,
-    /// All of them and the logs, which together count against the pod's limit of ephemeral storage.
-    Pod,
-}
-
-/// What the keeper says before the kubelet would evict the pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DiskFull {
-    /// Which.
-    pub volume: Volume,
-    /// Bytes that it holds.
-    pub used: u64,
-}
-
-/// What became of a checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Checkpoint {
-    /// Why it could not be saved; none: it was.
-    pub failure: Option<String>,
-}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -128,25 +72,4 @@ async fn exchange(
     };
     connection.abort();
     Ok((status, body))
-}
-
-/// Tells the broker of a sign of life; one that is not heard is followed by another.
-pub async fn alive(port: u16) {
-    let logged = crate::console::logged().to_string();
-    let _the_next_one_may_be_heard = call(port, Method::POST, ALIVE, logged.into_bytes()).await;
-}
-
-/// Asks the broker to read the remote again and waits for it; the words of why it could not.
-pub async fn reread(port: u16) -> Result<(), String> {
-    match call(port, Method::POST, REREAD, Vec::new()).await {
-        Ok((status, _)) if status.is_success() => Ok(()),
-        Ok((status, words)) => Err(format!("{status}: {}", crate::console::escape(words.trim()))),
-        Err(error) => Err(crate::console::explain(&error)),
-    }
-}
-
-/// Whether the agent waits for an answer of the model; a broker that cannot be asked serves none.
-pub async fn calls_the_model(port: u16) -> bool {
-    let answer = call(port, Method::GET, CALLS, Vec::new()).await;
-    answer.is_ok_and(|(status, calls)| status.is_success() && calls != "0")
 }

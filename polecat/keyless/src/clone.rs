@@ -24,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{await_broker, report};
 use polecat_common::console::{explain, say};
-use polecat_common::{loopback, order};
+use polecat_common::{control, order};
 
 use resume::Resumed;
 
@@ -146,7 +146,7 @@ async fn prepare(order: WorkOrder, home: PathBuf) -> Result<(), Prepare> {
     let cloned = loop {
         tokio::select! {
             cloned = &mut work => break cloned,
-            () = tokio::time::sleep(ALIVE_EVERY) => loopback::alive(GIT_PORT).await,
+            () = tokio::time::sleep(ALIVE_EVERY) => control::alive(GIT_PORT).await,
         }
     };
     match cloned {

@@ -20,13 +20,13 @@ use gastown_api::evidence::RunReport;
 use gastown_api::pod::{GIT_PORT, HOME_DIR, REPO_DIR, TERMINATION_LOG};
 use gastown_api::work_order::{GitOrder, WorkOrder};
 
-use crate::workspace::PROMPT_FILE;
 use crate::report;
+use crate::workspace::PROMPT_FILE;
 use delivery::Delivery;
 use polecat_common::console::{explain, say};
 use polecat_common::git::Git;
 use polecat_common::limits::{DELIVER, DELIVER_WHILE_STOPPING};
-use polecat_common::{loopback, order};
+use polecat_common::{control, order};
 use pulse::Pulse;
 use supervise::{Ended, Stop};
 
@@ -77,7 +77,7 @@ fn attempt() -> Result<ExitCode, Box<dyn Error>> {
             say("polecat run: the work branch holds what an earlier attempt had pushed, so no agent is started");
             Ended::not_needed()
         } else {
-            let calls_the_model = async || loopback::calls_the_model(GIT_PORT).await;
+            let calls_the_model = async || control::calls_the_model().await;
             let ended = supervise::supervise(agent, &mut stop, || pulse.beat(), calls_the_model).await?;
             say(&format!("polecat run: the agent ended with {}", ended.exit));
             ended
@@ -123,9 +123,10 @@ async fn deliver(order: Arc<WorkOrder>, ended: &Ended, stop: &mut Stop) -> Deliv
     let (sender, delivered) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let reread = || {
-            if let Err(words) = handle.block_on(loopback::reread(GIT_PORT)) {
+            if let Err(error) = handle.block_on(control::reread(GIT_PORT)) {
                 say(&format!(
-                    "polecat run: the broker could not read the remote again: {words}"
+                    "polecat run: the broker could not read the remote again: {}",
+                    explain(&error)
                 ));
             }
         };

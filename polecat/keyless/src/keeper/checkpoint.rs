@@ -4,16 +4,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use gastown_api::control_api::{Checkpoint, ModelActivity};
 use gastown_api::work_order::Limits;
 
-use super::schedule::Schedule;
 use super::context::Purpose;
-use super::serve::{Keeper, number, tell};
+use super::schedule::Schedule;
+use super::serve::Keeper;
 use super::survey::{self, Fingerprint};
 use super::work_trees::Search;
 use crate::await_broker;
 use polecat_common::console::{escape, explain, say};
-use polecat_common::loopback::{CHECKPOINT, Checkpoint, TURNS};
+use polecat_common::control::ask;
 
 /// A look by `stat` gets one part in so many of a checkpoint's time.
 const SHARE_OF_LOOK: u32 = 4;
@@ -68,7 +69,7 @@ impl Keeper {
     /// Takes a checkpoint where one is due and something changed.
     pub(super) async fn look(self: &Arc<Self>, watch: &mut Watch) {
         if let Some(checkpoint) = &watch.untold
-            && tell(self.port, CHECKPOINT, checkpoint).await
+            && ask(self.port, checkpoint).await.is_ok()
         {
             watch.untold = None;
         }
@@ -93,7 +94,7 @@ impl Keeper {
         if let Some(taken) = taken {
             let failure = taken.err().map(|words| ending_of(&escape(&words)));
             let checkpoint = Checkpoint { failure };
-            let heard = tell(self.port, CHECKPOINT, &checkpoint).await;
+            let heard = ask(self.port, &checkpoint).await.is_ok();
             watch.untold = Some(checkpoint).filter(|_| !heard);
         }
         watch.saved = seen.filter(|_| saved);
@@ -114,7 +115,8 @@ impl Keeper {
 
     /// None: the broker is away, or too busy.
     async fn turns(&self) -> Option<u64> {
-        number(self.port, TURNS).await
+        let calls = ask(self.port, &ModelActivity {}).await.ok()?;
+        Some(calls.turns)
     }
 }
 

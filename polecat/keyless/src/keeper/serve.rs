@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use gastown_api::control_api::UnseenStorage;
 use gastown_api::evidence::SnapshotReport;
 use gastown_api::work_order::WorkOrder;
-use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 
@@ -18,8 +18,8 @@ use super::requests::{Listen, MAX_REQUEST, Received, Request, RequestListener, S
 use super::save::Outcome;
 use super::store::Store;
 use polecat_common::console::{explain, say};
+use polecat_common::control::{self, ask};
 use polecat_common::disk::{Disk, Look};
-use polecat_common::loopback::{self, DISK_FULL, UNSEEN};
 
 /// Between two tries to learn the base.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -191,9 +191,9 @@ impl Keeper {
     /// A branch may have been moved or deleted on the host since the push; what it dropped must be saved.
     async fn reread(&self, deadline: Instant) {
         let share = deadline.saturating_duration_since(Instant::now()) / REREAD_SHARE;
-        let words = match tokio::time::timeout(share, loopback::reread(self.port)).await {
+        let words = match tokio::time::timeout(share, control::reread(self.port)).await {
             Ok(Ok(())) => return,
-            Ok(Err(words)) => words,
+            Ok(Err(error)) => explain(&error),
             Err(_) => format!("it took longer than {} s", share.as_secs()),
         };
         say(&format!(
@@ -270,7 +270,9 @@ async fn watch_disk(mut disk: Disk, port: u16, filling: Arc<Notify>) {
     let mut unseen = 0;
     loop {
         // A broker that is away uses what it used before.
-        unseen = number(port, UNSEEN).await.unwrap_or(unseen);
+        unseen = ask(port, &UnseenStorage {})
+            .await
+            .map_or(unseen, |used| used.bytes);
         let looked = tokio::task::spawn_blocking(move || {
             let look = disk.look(unseen);
             (disk, look)
@@ -285,25 +287,10 @@ async fn watch_disk(mut disk: Disk, port: u16, filling: Arc<Notify>) {
                 full.volume, full.used
             ));
             filling.notify_one();
-            if tell(port, DISK_FULL, &full).await {
+            if ask(port, &full).await.is_ok() {
                 return;
             }
         }
         tokio::time::sleep(pause).await;
     }
-}
-
-/// A number that the broker tells; none: it is away, or too busy.
-pub(super) async fn number(port: u16, path: &'static str) -> Option<u64> {
-    let (status, body) = loopback::call(port, Method::GET, path, Vec::new()).await.ok()?;
-    status.is_success().then_some(body)?.parse().ok()
-}
-
-/// Whether the broker has heard it.
-pub(super) async fn tell(port: u16, path: &'static str, notice: &impl serde::Serialize) -> bool {
-    let Ok(body) = serde_json::to_vec(notice) else {
-        return false;
-    };
-    let told = loopback::call(port, Method::POST, path, body).await;
-    told.is_ok_and(|(status, _)| status.is_success())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use polecat_common::loopback;
+use polecat_common::control;
 
 /// The least time between two beats.
 const EVERY: Duration = Duration::from_secs(30);
@@ -30,7 +30,7 @@ impl Pulse {
             async move {
                 loop {
                     if wrote.swap(false, Ordering::Relaxed) {
-                        loopback::alive(port).await;
+                        control::alive(port).await;
                     }
                     tokio::time::sleep(period).await;
                 }
@@ -55,6 +55,7 @@ impl Drop for Pulse {
 mod tests {
     use axum::Router;
     use axum::routing::post;
+    use gastown_api::control_api::{Alive, Request as _};
     use tokio::net::TcpListener;
     use tokio::sync::mpsc;
 
@@ -69,7 +70,7 @@ mod tests {
             let sender = sender.clone();
             async move { sender.send(()).unwrap() }
         };
-        let router = Router::new().route(loopback::ALIVE, post(hear));
+        let router = Router::new().route(Alive::PATH, post(hear));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let pulse = Pulse::every(Duration::from_millis(20), port);
         heard.recv().await.unwrap();

@@ -29,12 +29,18 @@ async fn a_snapshot_is_taken_when_asked() {
 
 #[tokio::test]
 async fn a_checkpoint_is_taken_after_turns_and_none_when_nothing_changed() {
-    use axum::routing::get;
+    use axum::routing::post;
+    use gastown_api::control_api::{ModelActivity, ModelCalls, Request as _};
     let pod = pod();
     let turns = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let said = Arc::clone(&turns);
-    let count = move || async move { said.load(std::sync::atomic::Ordering::Relaxed).to_string() };
-    let router = axum::Router::new().route(polecat_common::loopback::TURNS, get(count));
+    let count = move || async move {
+        axum::Json(ModelCalls {
+            turns: said.load(std::sync::atomic::Ordering::Relaxed),
+            under_way: 0,
+        })
+    };
+    let router = axum::Router::new().route(ModelActivity::PATH, post(count));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
