@@ -11,9 +11,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(std::env::args_os().nth(1).ok_or("name the folder to write to")?);
     let pages = folder.join("man");
     std::fs::create_dir_all(&pages)?;
-    let mut command = kubectl_gt::command();
+    let mut command = kubectl_gt::command_line();
     command.build();
-    std::fs::write(folder.join("cli.md"), reference(&kubectl_gt::command()))?;
+    std::fs::write(folder.join("cli.md"), reference(&kubectl_gt::command_line()))?;
     write_pages(&command, &pages)
 }
 

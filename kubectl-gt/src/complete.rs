@@ -29,7 +29,7 @@ pub fn answer(args: &[OsString]) -> Option<ExitCode> {
         return Some(for_kubectl(args));
     }
     let folder = std::env::current_dir().ok();
-    let completed = CompleteEnv::with_factory(crate::command)
+    let completed = CompleteEnv::with_factory(crate::command_line)
         .bin("kubectl-gt")
         .try_complete(args.iter().cloned(), folder.as_deref());
     match completed {
@@ -51,7 +51,7 @@ fn for_kubectl(args: &[OsString]) -> ExitCode {
         words.push(OsString::new());
     }
     let at = words.len() - 1;
-    let mut command = crate::command();
+    let mut command = crate::command_line();
     let candidates = clap_complete::engine::complete(&mut command, words, at, None).unwrap_or_default();
     let mut text = String::new();
     for candidate in candidates.iter().filter(|candidate| !candidate.is_hide_set()) {

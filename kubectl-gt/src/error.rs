@@ -1,11 +1,14 @@
 //! Whatever can end a command, and the exit code of each.
 
+mod command;
+
 use crate::cluster::Call;
-use crate::command::CommandError;
 use crate::connect::Connect;
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::wait::Wait;
+
+pub use self::command::CommandError;
 
 /// Why a command did not do what was asked. Each message ends with what to do next.
 #[derive(Debug, thiserror::Error)]

@@ -4,9 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use clap_complete::ArgValueCompleter;
-
-use crate::complete;
 
 const HEADING: &str = "Cluster flags";
 
@@ -21,7 +18,7 @@ pub struct ClusterFlags {
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
     /// The namespace; by default that of the context.
-    #[arg(short, long, global = true, value_name = "NAME", add = ArgValueCompleter::new(complete::namespaces))]
+    #[arg(short, long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
     /// The kubeconfig cluster to use.
     #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]

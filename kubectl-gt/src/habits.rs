@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn every_command_that_is_named_instead_exists_and_none_of_those_that_do_not() {
-        let command = crate::command();
+        let command = crate::command_line();
         for (words, instead) in ELSEWHERE {
             for word in words {
                 assert!(command.find_subcommand(word).is_none(), "{word} exists");

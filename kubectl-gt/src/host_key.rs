@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use gastown_api::known_hosts;
 use tokio::process::Command;
 
-use crate::command::CommandError;
+use crate::error::CommandError;
 
 /// A line of `known_hosts`.
 #[derive(Clone, Debug, PartialEq, Eq)]

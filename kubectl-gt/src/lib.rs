@@ -21,6 +21,7 @@ mod names;
 mod output;
 mod secret;
 mod session;
+mod talk;
 pub mod validate;
 mod view;
 mod wait;
@@ -29,6 +30,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use clap_complete::ArgValueCompleter;
 
 pub use cli::Cli;
 pub use names::{Theme, first_free};
@@ -39,8 +41,11 @@ use crate::session::Session;
 
 /// The commands and flags, for the generated reference and completion.
 #[must_use]
-pub fn command() -> clap::Command {
-    Cli::command()
+pub fn command_line() -> clap::Command {
+    // Here, since asking the cluster for namespaces takes these flags.
+    Cli::command().mut_arg("namespace", |arg| {
+        arg.add(ArgValueCompleter::new(complete::namespaces))
+    })
 }
 
 /// The command line with gt's own words put into the plugin's.
@@ -59,7 +64,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             if let Some(answer) = habits::answer(&error) {
-                session::Talk::stderr().fail(&answer);
+                talk::Talk::stderr().fail(&answer);
                 return Exit::Usage.into();
             }
             // A closed pipe is no reason for another message.

@@ -1,18 +1,18 @@
 //! One run of the plugin: where it writes, whom it talks to, and which cluster it works in.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::cluster::{Call, Cluster};
+use crate::cluster::Cluster;
 use crate::connect::{Connect, connect};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::flags::ClusterFlags;
 use crate::output::Out;
-use crate::output::style::Style;
+use crate::talk::Talk;
 
 /// One run.
 pub struct Session {
@@ -44,48 +44,6 @@ impl Session {
     /// ` -n NAMESPACE`, where the user gave one.
     pub fn namespace_flag(&self) -> String {
         self.flags.namespace_flag()
-    }
-}
-
-/// Standard error. That nobody reads it is no reason to stop.
-#[derive(Clone, Copy)]
-pub struct Talk {
-    /// How text is styled.
-    pub style: Style,
-}
-
-impl Talk {
-    /// The process's own.
-    pub fn stderr() -> Self {
-        Self {
-            style: Style::on(io::stderr().is_terminal()),
-        }
-    }
-
-    /// Something worth knowing.
-    #[expect(
-        clippy::unused_self,
-        reason = "who was given no Talk does not write to standard error"
-    )]
-    pub fn note(self, text: &str) {
-        let _nobody_reads = writeln!(io::stderr(), "{text}");
-    }
-
-    /// A failure that another try may cure.
-    pub fn tries_again(self, error: &Call) {
-        let text = crate::view::escape(&format!("tries again: {error}"));
-        self.note(&self.style.faint(&text));
-    }
-
-    /// Why the command failed.
-    pub fn fail(self, text: &str) {
-        let text = crate::view::escape(text);
-        self.note(&format!("{} {text}", self.style.bad("error:")));
-    }
-
-    /// Something that needs a look.
-    pub fn warn(self, text: &str) {
-        self.note(&format!("{} {text}", self.style.careful("warning:")));
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::cluster::{Call, Cluster, Resource};
 use crate::exit::Exit;
-use crate::session::Talk;
+use crate::talk::Talk;
 use crate::view::{Polecat, remedy};
 
 /// What is waited for.

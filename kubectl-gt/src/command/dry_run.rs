@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::cluster::DryRun;
-use crate::command::CommandError;
+use crate::error::CommandError;
 use crate::validate::{Verdict, check as rules};
 
 /// The flag.

@@ -4,9 +4,8 @@ use clap_complete::ArgValueCompleter;
 use gastown_api::reason::Reason;
 use serde_json::{Value, json};
 
-use crate::command::CommandError;
 use crate::complete;
-use crate::error::Error;
+use crate::error::{CommandError, Error};
 use crate::output::detail::Detail;
 use crate::output::table::TablePrinter;
 use crate::output::{ListPrinter, OutputArgs};

@@ -16,7 +16,8 @@ use crate::error::Error;
 use crate::flags::duration;
 use crate::output::table::TablePrinter;
 use crate::output::{Format, Out, Output, OutputArgs};
-use crate::session::{Session, Talk};
+use crate::session::Session;
+use crate::talk::Talk;
 use crate::view::{Polecat, Rig, escape, rigs};
 use crate::wait::Wait;
 

@@ -9,11 +9,10 @@ use serde_json::{Value, json};
 
 use self::held::{Held, Object, held, without_ours};
 use crate::cluster::{Cluster, DryRun, Resource};
-use crate::command::CommandError;
 use crate::command::auth::Question;
 use crate::command::doctor::{deployments, is_available};
 use crate::command::polecat::until_gone;
-use crate::error::Error;
+use crate::error::{CommandError, Error};
 use crate::flags::duration;
 use crate::output::OutputArgs;
 use crate::session::Session;

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::cluster::{Call, Cluster, DryRun, Resource};
-use crate::command::CommandError;
-use crate::error::Error;
+use crate::error::{CommandError, Error};
 use crate::output::{ListPrinter, OutputArgs};
 use crate::session::Session;
 use crate::validate::{Verdict, check, documents};

@@ -11,8 +11,7 @@ use gastown_signatures::Attached;
 use serde_json::json;
 
 use self::manifest::Checked;
-use crate::command::CommandError;
-use crate::error::Error;
+use crate::error::{CommandError, Error};
 use crate::output::OutputArgs;
 use crate::output::detail::Detail;
 use crate::session::Session;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _, stderr, stdin};
 
-use crate::command::CommandError;
+use crate::error::CommandError;
 
 /// A question, and what is said to whoever cannot or does not agree.
 pub struct Question<'a> {

@@ -8,9 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::cluster::{Call, Cluster, FIELD_MANAGER, Resource};
-use crate::command::CommandError;
 use crate::command::dry_run::DryRunArgs;
-use crate::error::Error;
+use crate::error::{CommandError, Error};
 use crate::output::{OutputArgs, name_of};
 use crate::secret::{Data, applied_by, size, values};
 use crate::session::Session;

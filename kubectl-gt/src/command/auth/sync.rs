@@ -15,11 +15,12 @@ use self::keep::{Found, Kept, keep};
 use super::confirm::Question;
 use super::secret::{Draft, WriteArgs};
 use crate::cluster::Cluster;
-use crate::command::{CommandError, MODEL_SECRET};
-use crate::error::Error;
+use crate::command::MODEL_SECRET;
+use crate::error::{CommandError, Error};
 use crate::model_secret::{credential, expiry, flaw};
 use crate::secret::{Data, MAX_BYTES};
-use crate::session::{Session, Talk};
+use crate::session::Session;
+use crate::talk::Talk;
 
 /// When the secret was last synced.
 pub const LAST_SYNC: &str = "gastown.io/last-sync";

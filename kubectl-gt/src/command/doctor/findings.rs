@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::command::CommandError;
+use crate::error::CommandError;
 use crate::output::fold::fold;
 use crate::output::{Format, ListPrinter, Output};
 use crate::session::Session;

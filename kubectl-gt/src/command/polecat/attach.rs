@@ -6,8 +6,7 @@ use gastown_api::pod::{CLAUDE, REPO_DIR};
 
 use super::named::{Found, Named};
 use crate::cluster::Cluster;
-use crate::command::CommandError;
-use crate::error::Error;
+use crate::error::{CommandError, Error};
 use crate::flags::ClusterFlags;
 use crate::session::Session;
 use crate::view::Polecat;

@@ -8,8 +8,7 @@ use serde_json::json;
 
 use super::named::{Found, Named};
 use crate::cluster::Resource;
-use crate::command::CommandError;
-use crate::error::Error;
+use crate::error::{CommandError, Error};
 use crate::flags::duration;
 use crate::output::{OutputArgs, name_of};
 use crate::session::Session;

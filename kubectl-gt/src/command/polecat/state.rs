@@ -5,10 +5,9 @@ use serde_json::{Value, json};
 
 use super::Target;
 use crate::cluster::{Cluster, Resource};
-use crate::command::CommandError;
 use crate::command::dry_run::DryRunArgs;
 use crate::complete;
-use crate::error::Error;
+use crate::error::{CommandError, Error};
 use crate::output::{ListPrinter, OutputArgs, name_of};
 use crate::session::Session;
 use crate::view::Polecat;

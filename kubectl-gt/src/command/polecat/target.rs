@@ -7,9 +7,8 @@ use futures::StreamExt as _;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Resource};
-use crate::command::CommandError;
-use crate::error::Error;
-use crate::session::Talk;
+use crate::error::{CommandError, Error};
+use crate::talk::Talk;
 use crate::view::Polecat;
 use crate::wait::{Wait, describe, watch};
 

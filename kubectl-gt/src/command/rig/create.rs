@@ -4,9 +4,8 @@ use gastown_api::person::Person;
 use serde_json::{Map, Value, json};
 
 use crate::cluster::{DryRun, Resource};
-use crate::command::CommandError;
 use crate::command::dry_run::DryRunArgs;
-use crate::error::Error;
+use crate::error::{CommandError, Error};
 use crate::names::Theme;
 use crate::output::{OutputArgs, name_of};
 use crate::session::Session;

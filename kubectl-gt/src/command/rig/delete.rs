@@ -4,9 +4,8 @@ use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
 use crate::cluster::{Resource, Selection};
-use crate::command::CommandError;
 use crate::complete;
-use crate::error::Error;
+use crate::error::{CommandError, Error};
 use crate::output::{OutputArgs, name_of};
 use crate::session::Session;
 use crate::view::Polecat;

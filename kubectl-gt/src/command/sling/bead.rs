@@ -1,8 +1,7 @@
 //! The rig that a bead belongs to: the one whose prefix it has.
 
 use crate::cluster::{Call, Cluster, Resource, Selection};
-use crate::command::CommandError;
-use crate::error::Error;
+use crate::error::{CommandError, Error};
 use crate::view::Rig;
 
 /// The prefix of a bead, such as `mp` of `mp-a1b2`.

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::PathBuf;
 
-use crate::command::CommandError;
+use crate::error::CommandError;
 
 /// The most bytes of a task; the schema's limit.
 const MAX_TASK: usize = 65_536;

@@ -4,8 +4,8 @@ use gastown_api::known_hosts::{Coverage, PUBLISHED, coverage};
 use gastown_api::repository::RepositoryUrl;
 
 use super::{Args, read};
-use crate::command::CommandError;
 use crate::command::auth::confirm::Question;
+use crate::error::CommandError;
 use crate::host_key::{self, HostKey};
 use crate::session::Session;
 

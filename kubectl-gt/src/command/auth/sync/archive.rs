@@ -6,7 +6,18 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tar::{Builder, EntryType, Header};
 
-use super::collect::File;
+/// A file of the archive.
+#[derive(Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its path in the folder.
+    pub path: String,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+    /// Whether it may be run.
+    pub executable: bool,
+    /// Whether it was reached through a symbolic link.
+    pub linked: bool,
+}
 
 /// The archive of `files`.
 pub fn pack(files: &[File]) -> io::Result<Vec<u8>> {

@@ -6,8 +6,8 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::archive;
-use crate::command::CommandError;
+use super::archive::{self, File};
+use crate::error::CommandError;
 use crate::secret::Data;
 use gastown_api::model_secret::{CREDENTIALS, HOME, MEMORY, SETTINGS};
 
@@ -32,19 +32,6 @@ pub struct Collected {
     pub files: Vec<File>,
     /// What is not uploaded.
     pub left_out: Vec<LeftOut>,
-}
-
-/// A file of the archive.
-#[derive(Debug, PartialEq, Eq)]
-pub struct File {
-    /// Its path in the folder.
-    pub path: String,
-    /// What it holds.
-    pub bytes: Vec<u8>,
-    /// Whether it may be run.
-    pub executable: bool,
-    /// Whether it was reached through a symbolic link.
-    pub linked: bool,
 }
 
 /// Something that is not uploaded.

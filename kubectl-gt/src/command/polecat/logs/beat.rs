@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cluster::{Cluster, Resource};
-use crate::session::Talk;
+use crate::talk::Talk;
 use crate::view::{Polecat, tokens};
 use crate::wait::describe;
 
