@@ -16,6 +16,7 @@ pub mod parsers;
 mod pod_view;
 #[doc(hidden)]
 pub mod rendering;
+mod restricted_pod;
 mod run;
 mod server;
 mod slots;

@@ -1,8 +1,4 @@
-//! The pod of an attempt: `broker`, `keeper`, `git-init` and `claude`. Its shape is in `docs/architecture.md`; who
-//! mounts what is the reason why the agent cannot reach a key.
-
-mod containers;
-mod volumes;
+//! The pod of an attempt: `broker`, `keeper`, `git-init` and `claude`. Its shape is in `docs/architecture.md`.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +6,14 @@ use gastown_api::pod_metadata::Table;
 use gastown_api::polecat::Polecat;
 use gastown_api::work_order::Control;
 use gastown_api::{labels, pod};
-use gastown_crypto::sha256;
-use k8s_openapi::api::core::v1::{LocalObjectReference, Pod, PodSecurityContext, PodSpec, SeccompProfile};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::ObjectMeta;
 use kube::{Resource as _, ResourceExt as _};
 
 use super::order::work_order;
 use crate::controller::polecat::validate::{Work, labels_of};
+use crate::restricted_pod::{Blueprint, Broker, Key, Keyless, Mount, Part, Scratch, pod_uid, value};
 use crate::types::Settings;
-
-/// The longest that the API server lets a pod live.
-const LONGEST: i64 = i32::MAX as i64;
 
 /// The pod of attempt `attempt`.
 pub fn pod(
@@ -32,21 +24,12 @@ pub fn pod(
 ) -> Result<Pod, serde_json::Error> {
     let config = &settings.config;
     let order = work_order(polecat, work, attempt, config);
-    let json = serde_json::to_string(&order)?;
-    let digest = sha256(json.as_bytes()).hex();
-    let mut annotations = work.options.annotations.clone();
-    annotations.extend([
-        (
-            "kubectl.kubernetes.io/default-container".to_owned(),
-            pod::CLAUDE.to_owned(),
-        ),
-        (labels::WORK_ORDER.to_owned(), json),
-    ]);
-    if order.model.has_budget() {
+    let control = if order.model.has_budget() {
         let granted = order.model.left().first_quarter();
-        let control = serde_json::to_string(&Control { granted })?;
-        annotations.insert(labels::CONTROL.to_owned(), control);
-    }
+        Some(serde_json::to_string(&Control { granted })?)
+    } else {
+        None
+    };
     let limits = order.limits;
     let backstop = [
         limits.deadline_seconds,
@@ -55,57 +38,143 @@ pub fn pod(
     ]
     .into_iter()
     .fold(0_i64, i64::saturating_add_unsigned);
-    let pull_secret = |name: &String| LocalObjectReference { name: name.clone() };
-    let options = &work.options;
-    let pull_secrets: Vec<_> = options.pull_secrets.iter().map(pull_secret).collect();
-    let placement = options.placement.clone();
-    Ok(Pod {
-        metadata: ObjectMeta {
-            name: Some(pod::pod_name(&polecat.name_any())),
-            namespace: polecat.namespace(),
-            labels: Some(labels_with(&work.options.labels, polecat, attempt)),
-            annotations: Some(annotations),
-            finalizers: Some(vec![labels::EVIDENCE_FINALIZER.to_owned()]),
-            owner_references: Some(owner(polecat).into_iter().collect()),
-            ..ObjectMeta::default()
+    let blueprint = Blueprint {
+        name: pod::pod_name(&polecat.name_any()),
+        namespace: polecat.namespace(),
+        labels: labels_with(&work.options.labels, polecat, attempt),
+        annotations: work.options.annotations.clone(),
+        owner: owner(polecat),
+        order: serde_json::to_string(&order)?,
+        control,
+        broker: Broker {
+            image: &settings.agent_image,
+            resources: &config.resources.broker,
+            state: &config.volumes.broker,
+            tmp: &config.volumes.tmp,
+            keys: keys(work),
         },
-        spec: Some(PodSpec {
-            init_containers: Some(vec![
-                containers::broker(work, settings, &digest),
-                containers::keeper(settings, &digest),
-                containers::git_init(settings, &digest),
-            ]),
-            containers: vec![containers::claude(work, &digest)],
-            volumes: Some(volumes::volumes(work, config)),
-            restart_policy: Some("Never".to_owned()),
-            automount_service_account_token: Some(false),
-            enable_service_links: Some(false),
-            host_users: options.host_users,
-            node_selector: placement.node_selector,
-            tolerations: placement.tolerations,
-            affinity: placement.affinity.map(|affinity| *affinity),
-            priority_class_name: placement.priority_class_name,
-            runtime_class_name: placement.runtime_class_name,
-            image_pull_secrets: (!pull_secrets.is_empty()).then_some(pull_secrets),
-            security_context: Some(security_context()),
-            termination_grace_period_seconds: Some(i64::from(config.grace_seconds)),
-            active_deadline_seconds: Some(backstop.min(LONGEST)),
-            ..PodSpec::default()
-        }),
-        status: None,
-    })
+        keyless: keyless(work, settings),
+        scratch: scratch(settings),
+        grace_seconds: config.grace_seconds,
+        deadline_seconds: backstop,
+        placement: work.options.placement.clone(),
+        pull_secrets: &work.options.pull_secrets,
+        host_users: work.options.host_users,
+    };
+    Ok(blueprint.pod())
 }
 
-/// No user, no group: OpenShift chooses them, and the images run as any.
-fn security_context() -> PodSecurityContext {
-    PodSecurityContext {
-        run_as_non_root: Some(true),
-        seccomp_profile: Some(SeccompProfile {
-            type_: "RuntimeDefault".to_owned(),
-            localhost_profile: None,
-        }),
-        ..PodSecurityContext::default()
-    }
+/// What the broker may read. Of the credentials secret nothing of another provider.
+fn keys(work: &Work) -> Vec<Key<'_>> {
+    let credentials = &work.credentials;
+    let model = credentials.secret.as_deref().map(|secret| {
+        let keys = work.provider.credential_keys().iter().chain(&pod::SETTINGS_KEYS);
+        Key::Model {
+            secret,
+            keys: keys.copied().collect(),
+        }
+    });
+    let api_key = credentials.api_key.as_ref().map(|api_key| Key::Api {
+        secret: &api_key.secret,
+        key: &api_key.key,
+    });
+    let known_hosts = work
+        .known_hosts_config_map
+        .as_deref()
+        .map(|config_map| Key::KnownHosts { config_map });
+    let git = Key::Git {
+        secret: &work.git_secret,
+    };
+    [Some(git), model, api_key, known_hosts]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// All but `claude` always run the operator's own agent image.
+fn keyless<'a>(work: &'a Work, settings: &'a Settings) -> Vec<Keyless<'a>> {
+    let resources = &settings.config.resources;
+    let own = work.options.env.iter().cloned();
+    vec![
+        // Snapshots the work tree, at the latest when the pod is asked to end.
+        Keyless {
+            name: pod::KEEPER,
+            role: &["keeper", "run"],
+            image: &settings.agent_image,
+            resources: &resources.keeper,
+            env: vec![pod_uid(), value("HOME", pod::KEEPER_DIR)],
+            part: Part::Sidecar {
+                stop: &["polecat", "keeper", "stop"],
+            },
+        },
+        // Clones from the broker.
+        Keyless {
+            name: pod::GIT_INIT,
+            role: &["clone"],
+            image: &settings.agent_image,
+            resources: &resources.git_init,
+            env: vec![value("HOME", pod::HOME_DIR)],
+            part: Part::Init,
+        },
+        // Runs the agent, in the polecat's own image and environment where it names them.
+        Keyless {
+            name: pod::CLAUDE,
+            role: &["run"],
+            image: &work.image,
+            resources: &work.options.resources,
+            env: own
+                .chain([value("HOME", pod::HOME_DIR), value("TMPDIR", pod::TMP_DIR)])
+                .collect(),
+            part: Part::Main,
+        },
+    ]
+}
+
+/// What `git-init`, `claude` and the keeper share. The home is not saved, but its size is watched.
+fn scratch(settings: &Settings) -> Vec<Scratch<'_>> {
+    let sizes = &settings.config.volumes;
+    let mount = |container, path| Mount {
+        container,
+        path,
+        read_only: false,
+    };
+    let all = |path| {
+        vec![
+            mount(pod::KEEPER, path),
+            mount(pod::GIT_INIT, path),
+            mount(pod::CLAUDE, path),
+        ]
+    };
+    let watched = Mount {
+        read_only: true,
+        ..mount(pod::KEEPER, pod::HOME_DIR)
+    };
+    vec![
+        Scratch {
+            name: "workspace",
+            size: &sizes.workspace,
+            mounts: all(pod::WORKSPACE_DIR),
+        },
+        Scratch {
+            name: "home",
+            size: &sizes.home,
+            mounts: vec![
+                watched,
+                mount(pod::GIT_INIT, pod::HOME_DIR),
+                mount(pod::CLAUDE, pod::HOME_DIR),
+            ],
+        },
+        Scratch {
+            name: "tmp",
+            size: &sizes.tmp,
+            mounts: all(pod::TMP_DIR),
+        },
+        Scratch {
+            name: "keeper-state",
+            size: &sizes.keeper,
+            mounts: vec![mount(pod::KEEPER, pod::KEEPER_DIR)],
+        },
+    ]
 }
 
 /// The labels of the pod of attempt `attempt`.

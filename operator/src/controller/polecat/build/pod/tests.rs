@@ -2,6 +2,7 @@
 
 mod random;
 
+use gastown_crypto::sha256;
 use k8s_openapi::api::core::v1::Container;
 use serde_json::{Value, json};
 

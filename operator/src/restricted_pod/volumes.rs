@@ -1,4 +1,4 @@
-//! The volumes of the pod, and who mounts them.
+//! The volumes, and who mounts them.
 
 use gastown_api::{labels, pod};
 use k8s_openapi::api::core::v1::{
@@ -7,103 +7,129 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::config::{Config, Size};
-use crate::controller::polecat::validate::Work;
+use crate::config::Size;
 
 const ORDER: &str = "work-order";
-const WORKSPACE: &str = "workspace";
-const HOME: &str = "home";
-const TMP: &str = "tmp";
 const BROKER_STATE: &str = "broker-state";
 const BROKER_TMP: &str = "broker-tmp";
-const KEEPER_STATE: &str = "keeper-state";
-const GIT_SECRET: &str = "git-secret";
-const MODEL_SECRET: &str = "model-secret";
-const API_KEY: &str = "api-key";
-const KNOWN_HOSTS: &str = "known-hosts";
 
 /// Without an fsGroup a file of mode 0400 belongs to root and cannot be read by the container's user.
 const READABLE: i32 = 0o444;
 
-/// Every volume. Secrets are optional: the broker says what is missing, and the kubelet fills them when they appear.
-#[must_use]
-pub fn volumes(work: &Work, config: &Config) -> Vec<Volume> {
-    let sizes = &config.volumes;
-    let mut all = vec![
-        work_order(),
-        empty(WORKSPACE, &sizes.workspace),
-        empty(HOME, &sizes.home),
-        empty(TMP, &sizes.tmp),
-        empty(BROKER_STATE, &sizes.broker),
-        empty(BROKER_TMP, &sizes.tmp),
-        empty(KEEPER_STATE, &sizes.keeper),
-        secret(GIT_SECRET, &work.git_secret, &[]),
-    ];
-    let credentials = &work.credentials;
-    all.extend(
-        credentials
-            .secret
-            .as_ref()
-            .map(|name| secret(MODEL_SECRET, name, &credential_keys(work))),
-    );
-    all.extend(
-        credentials
-            .api_key
-            .as_ref()
-            .map(|key| secret(API_KEY, &key.secret, &[&key.key])),
-    );
-    all.extend(work.known_hosts_config_map.as_deref().map(known_hosts));
-    all
+/// An empty volume that containers without keys share. The broker mounts none.
+pub struct Scratch<'a> {
+    /// Its name.
+    pub name: &'static str,
+    /// Its size.
+    pub size: &'a Size,
+    /// Who mounts it.
+    pub mounts: Vec<Mount>,
 }
 
-/// What the broker mounts: every secret, and nothing that the agent wrote.
-#[must_use]
-pub fn of_broker(work: &Work) -> Vec<VolumeMount> {
-    let known_hosts = work.known_hosts_config_map.as_ref();
-    let mut all = vec![
+impl Scratch<'_> {
+    /// The volume.
+    pub(super) fn volume(&self) -> Volume {
+        empty(self.name, self.size)
+    }
+}
+
+/// How one container mounts a [`Scratch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The container.
+    pub container: &'static str,
+    /// Where.
+    pub path: &'static str,
+    /// Whether it may not write there.
+    pub read_only: bool,
+}
+
+/// Something that the broker may read, and nobody else. All are optional: the broker says what is missing, and the kubelet
+/// fills them when they appear.
+pub enum Key<'a> {
+    /// The git secret, whole.
+    Git {
+        /// Its name.
+        secret: &'a str,
+    },
+    /// Keys of the secret with model credentials and the agent's settings.
+    Model {
+        /// Its name.
+        secret: &'a str,
+        /// Which of its keys.
+        keys: Vec<&'static str>,
+    },
+    /// A model API key that stands alone.
+    Api {
+        /// The name of the secret.
+        secret: &'a str,
+        /// The key.
+        key: &'a str,
+    },
+    /// Host keys of git hosts.
+    KnownHosts {
+        /// The name of the ConfigMap.
+        config_map: &'a str,
+    },
+}
+
+impl Key<'_> {
+    /// The volume's name, and where the broker mounts it.
+    fn place(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Git { .. } => ("git-secret", pod::GIT_SECRET_DIR),
+            Self::Model { .. } => ("model-secret", pod::MODEL_SECRET_DIR),
+            Self::Api { .. } => ("api-key", pod::API_KEY_DIR),
+            Self::KnownHosts { .. } => ("known-hosts", pod::KNOWN_HOSTS_DIR),
+        }
+    }
+
+    fn volume(&self) -> Volume {
+        let (volume, _) = self.place();
+        match self {
+            Self::Git { secret: name } => secret(volume, name, &[]),
+            Self::Model { secret: name, keys } => secret(volume, name, keys),
+            Self::Api { secret: name, key } => secret(volume, name, &[key]),
+            Self::KnownHosts { config_map } => known_hosts(volume, config_map),
+        }
+    }
+}
+
+/// The volumes of the broker alone, of these sizes.
+pub(super) fn of_the_broker_alone(state: &Size, tmp: &Size, keys: &[Key<'_>]) -> Vec<Volume> {
+    [empty(BROKER_STATE, state), empty(BROKER_TMP, tmp)]
+        .into_iter()
+        .chain(keys.iter().map(Key::volume))
+        .collect()
+}
+
+/// What the broker mounts: every key, and nothing that an agent wrote.
+pub(super) fn of_broker(keys: &[Key<'_>]) -> Vec<VolumeMount> {
+    let own = [
         order_mount(),
-        read_only(GIT_SECRET, pod::GIT_SECRET_DIR),
         writable(BROKER_STATE, pod::BROKER_DIR),
         writable(BROKER_TMP, pod::TMP_DIR),
     ];
-    let credentials = &work.credentials;
-    all.extend(
-        credentials
-            .secret
-            .as_ref()
-            .map(|_| read_only(MODEL_SECRET, pod::MODEL_SECRET_DIR)),
-    );
-    all.extend(
-        credentials
-            .api_key
-            .as_ref()
-            .map(|_| read_only(API_KEY, pod::API_KEY_DIR)),
-    );
-    all.extend(known_hosts.map(|_| read_only(KNOWN_HOSTS, pod::KNOWN_HOSTS_DIR)));
-    all
+    let keys = keys.iter().map(|key| {
+        let (volume, path) = key.place();
+        read_only(volume, path)
+    });
+    own.into_iter().chain(keys).collect()
 }
 
-/// What the keeper mounts: what the agent wrote, and no secret. The home is not saved, but its size is watched.
-#[must_use]
-pub fn of_keeper() -> Vec<VolumeMount> {
-    vec![
-        order_mount(),
-        writable(WORKSPACE, pod::WORKSPACE_DIR),
-        read_only(HOME, pod::HOME_DIR),
-        writable(TMP, pod::TMP_DIR),
-        writable(KEEPER_STATE, pod::KEEPER_DIR),
-    ]
-}
-
-/// What `git-init` and `claude` mount: no secret.
-#[must_use]
-pub fn of_agent() -> Vec<VolumeMount> {
-    vec![
-        order_mount(),
-        writable(WORKSPACE, pod::WORKSPACE_DIR),
-        writable(HOME, pod::HOME_DIR),
-        writable(TMP, pod::TMP_DIR),
-    ]
+/// What the container `name` without keys mounts.
+pub(super) fn of_keyless(name: &str, scratch: &[Scratch<'_>]) -> Vec<VolumeMount> {
+    let shared = scratch.iter().flat_map(|scratch| {
+        let own = scratch.mounts.iter().filter(|mount| mount.container == name);
+        own.map(|mount| {
+            if mount.read_only {
+                read_only(scratch.name, mount.path)
+            } else {
+                writable(scratch.name, mount.path)
+            }
+        })
+    });
+    [order_mount()].into_iter().chain(shared).collect()
 }
 
 fn order_mount() -> VolumeMount {
@@ -118,7 +144,7 @@ fn split(path: &'static str) -> (&'static str, &'static str) {
 
 /// The work order, what the operator tells the pod of its budget, and the pod's limits of ephemeral storage as they were
 /// admitted. An annotation that is not there is an empty file.
-fn work_order() -> Volume {
+pub(super) fn work_order(containers: &[&str]) -> Volume {
     let annotation = |path: &'static str, name: &str| DownwardAPIVolumeFile {
         path: split(path).1.to_owned(),
         field_ref: Some(ObjectFieldSelector {
@@ -136,13 +162,13 @@ fn work_order() -> Volume {
     let storage = pod::STORAGE_DIR
         .trim_start_matches(folder)
         .trim_start_matches('/');
-    let limits = pod::OURS.into_iter().flat_map(|container| {
+    let limits = containers.iter().flat_map(|container| {
         ["limit", "request"].map(|bound| DownwardAPIVolumeFile {
             path: format!("{storage}/{container}.{bound}"),
             field_ref: None,
             mode: Some(READABLE),
             resource_field_ref: Some(ResourceFieldSelector {
-                container_name: Some(container.to_owned()),
+                container_name: Some((*container).to_owned()),
                 divisor: Some(Quantity("1".to_owned())),
                 resource: format!("{bound}s.ephemeral-storage"),
             }),
@@ -169,12 +195,6 @@ fn empty(name: &str, size: &Size) -> Volume {
     }
 }
 
-/// What the broker may read of the credentials secret: nothing of another provider.
-fn credential_keys(work: &Work) -> Vec<&'static str> {
-    let credentials = work.provider.credential_keys();
-    credentials.iter().chain(&pod::SETTINGS_KEYS).copied().collect()
-}
-
 /// A secret; of its keys only `keys`, or all where none are named.
 fn secret(volume: &str, name: &str, keys: &[&str]) -> Volume {
     let item = |key: &&str| KeyToPath {
@@ -195,9 +215,9 @@ fn secret(volume: &str, name: &str, keys: &[&str]) -> Volume {
     }
 }
 
-fn known_hosts(name: &str) -> Volume {
+fn known_hosts(volume: &str, name: &str) -> Volume {
     Volume {
-        name: KNOWN_HOSTS.to_owned(),
+        name: volume.to_owned(),
         config_map: Some(ConfigMapVolumeSource {
             name: name.to_owned(),
             optional: Some(true),
