@@ -9,7 +9,7 @@ pub use super::policy::{Names, Tips};
 use super::classify::{Act, classify};
 use super::inbound::Inbound;
 use super::pkt::{self, MAX_HEAD};
-use super::policy::judge;
+use super::policy::decide;
 use super::receive::read_head;
 
 /// A push whose commands were read.
@@ -28,7 +28,7 @@ pub async fn push(request: Request, names: &Names, tips: &Tips) -> Result<Pushed
     let limit = u64::try_from(MAX_HEAD).unwrap_or(u64::MAX);
     let mut inbound = Inbound::new(request, limit).map_err(|error| error.to_string())?;
     let (request, _pack) = read_head(&mut inbound).await.map_err(|error| error.to_string())?;
-    let judged = judge(&request, names, tips, None, 40);
+    let judged = decide(&request, &names.pushable(tips), None, 40);
     let judged = judged.map(|step| (names.of(step.target).to_owned(), step.old, step.new));
     let judged = judged.map_err(|refusal| refusal.to_string());
     let refs: Vec<String> = request.commands.into_iter().map(|command| command.name).collect();

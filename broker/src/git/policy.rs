@@ -4,7 +4,7 @@
 use gastown_api::git::{BranchName, Sha};
 use gastown_api::reason::Reason;
 
-use super::pkt::{Command, Request};
+use super::pkt::Request;
 
 /// The refs of this attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,28 @@ pub enum Target {
     Work,
     /// This pod's WIP ref.
     Wip,
+}
+
+/// A ref that a push may move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pushable<'a> {
+    /// Which.
+    pub target: Target,
+    /// Its exact name.
+    pub name: &'a str,
+    /// Who may move it.
+    pub mover: Mover,
+    /// Where it is: a push must say so.
+    pub old: Option<&'a Sha>,
+}
+
+/// Who may move a ref.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mover {
+    /// Any container, while the attempt is at work.
+    AtWork,
+    /// Any container, also once the broker has stopped.
+    Always,
 }
 
 /// A push whose command is allowed; what it brings is still to be judged.
@@ -124,6 +146,21 @@ impl Names {
         is_uid && own.into_iter().all(|own| own != name) && folders.any(|known| known == folder)
     }
 
+    /// The refs that a polecat's pod may push, the one that is named in refusals first.
+    #[must_use]
+    pub fn pushable<'a>(&'a self, tips: &'a Tips) -> [Pushable<'a>; 2] {
+        let pushable = |target, mover| Pushable {
+            target,
+            name: self.of(target),
+            mover,
+            old: tips.of(target),
+        };
+        [
+            pushable(Target::Work, Mover::AtWork),
+            pushable(Target::Wip, Mover::Always),
+        ]
+    }
+
     /// The name under which the broker serves a target.
     #[must_use]
     pub fn of(&self, target: Target) -> &str {
@@ -145,19 +182,22 @@ impl Tips {
     }
 }
 
-/// Judges the commands of a push. `stopped` is why the broker has stopped, if it has; `hex_length` the number of
-/// digits of the repository's object ids.
-pub fn judge(
+/// Decides about the commands of a push: one of `refs` may be moved, from where the remote has it. `stopped` is why the broker
+/// has stopped, if it has; `hex_length` the number of digits of the repository's object ids.
+pub fn decide(
     request: &Request,
-    names: &Names,
-    tips: &Tips,
+    refs: &[Pushable<'_>],
     stopped: Option<Reason>,
     hex_length: usize,
 ) -> Result<Move, Refusal> {
+    let name = || {
+        refs.first()
+            .map_or_else(String::new, |first| first.name.to_owned())
+    };
     let [command] = request.commands.as_slice() else {
         return Err(Refusal::SeveralCommands {
             count: request.commands.len(),
-            work: names.work.clone(),
+            work: name(),
         });
     };
     if let Some(option) = request.capabilities.iter().find(|option| !is_known(option)) {
@@ -165,8 +205,10 @@ pub fn judge(
             option: option.chars().take(100).collect(),
         });
     }
-    let target = target_of(command, names)?;
-    if let (Target::Work, Some(reason)) = (target, stopped) {
+    // Byte for byte: a ref in other letters, with another prefix or a symbolic one such as `HEAD` is another ref.
+    let pushed = refs.iter().find(|pushable| pushable.name == command.name);
+    let pushed = pushed.ok_or_else(|| Refusal::OtherRef { work: name() })?;
+    if let (Mover::AtWork, Some(reason)) = (pushed.mover, stopped) {
         return Err(Refusal::Stopped { reason });
     }
     let new = command.new.clone().ok_or(Refusal::Delete)?;
@@ -178,28 +220,14 @@ pub fn judge(
             });
         }
     }
-    if command.old.as_ref() != tips.of(target) {
+    if command.old.as_ref() != pushed.old {
         return Err(Refusal::Stale);
     }
     Ok(Move {
-        target,
+        target: pushed.target,
         old: command.old.clone(),
         new,
     })
-}
-
-/// The ref must be byte for byte one of the two: a ref in other letters, with another prefix or a symbolic one such
-/// as `HEAD` is another ref.
-fn target_of(command: &Command, names: &Names) -> Result<Target, Refusal> {
-    if command.name == names.work {
-        Ok(Target::Work)
-    } else if command.name == names.wip {
-        Ok(Target::Wip)
-    } else {
-        Err(Refusal::OtherRef {
-            work: names.work.clone(),
-        })
-    }
 }
 
 /// What the broker's advertisement offers, and what git adds unasked.
@@ -211,6 +239,7 @@ fn is_known(capability: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pkt::Command;
     use super::*;
 
     fn sha(digit: char) -> Sha {
@@ -246,7 +275,7 @@ mod tests {
             commands,
             capabilities: capabilities.iter().map(|c| (*c).to_owned()).collect(),
         };
-        judge(&request, &names(), &tips(), stopped, 40)
+        decide(&request, &names().pushable(&tips()), stopped, 40)
     }
 
     #[test]
@@ -355,6 +384,38 @@ mod tests {
     }
 
     #[test]
+    fn a_ref_that_is_not_on_the_list_is_another_one_and_each_has_its_own_mover() {
+        let (names, tips) = (names(), tips());
+        let [work, wip] = names.pushable(&tips);
+        let push = |name: &str, refs: &[Pushable<'_>], stopped| {
+            let old = if name == names.work { Some('a') } else { None };
+            let request = Request {
+                commands: vec![command(old, Some('b'), name)],
+                capabilities: Vec::new(),
+            };
+            decide(&request, refs, stopped, 40)
+        };
+        let other = |refused| matches!(refused, Err(Refusal::OtherRef { .. }));
+        assert!(other(push(&names.work, &[], None)));
+        assert!(other(push(&names.work, &[wip], None)));
+        assert!(other(push(&names.wip, &[work], None)));
+        let stopped = Some(Reason::BudgetSpent);
+        let late = Pushable {
+            mover: Mover::Always,
+            ..work
+        };
+        assert!(push(&names.work, &[late], stopped).is_ok());
+        let early = Pushable {
+            mover: Mover::AtWork,
+            ..wip
+        };
+        assert!(push(&names.wip, &[early], None).is_ok());
+        assert!(push(&names.wip, &[early], stopped).is_err());
+        let moved = Pushable { old: None, ..work };
+        assert_eq!(push(&names.work, &[moved], None), Err(Refusal::Stale));
+    }
+
+    #[test]
     fn ids_of_another_object_format_are_refused() {
         let request = Request {
             commands: vec![Command {
@@ -364,7 +425,7 @@ mod tests {
             }],
             capabilities: Vec::new(),
         };
-        let refused = judge(&request, &names(), &Tips::default(), None, 40);
+        let refused = decide(&request, &names().pushable(&Tips::default()), None, 40);
         assert_eq!(refused, Err(Refusal::ObjectFormat { found: 64, want: 40 }));
     }
 

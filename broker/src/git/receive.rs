@@ -17,7 +17,7 @@ use super::child::RunGit;
 use super::inbound::{Inbound, ReadBody};
 use super::inspect::inspect;
 use super::pkt::{self, MAX_HEAD, Request};
-use super::policy::{Move, Refusal, Target, judge};
+use super::policy::{Move, Refusal, Target, decide};
 use super::quarantine::Quarantine;
 use super::repository::{Repository, State};
 use error::{Inspected, Receive};
@@ -85,7 +85,7 @@ impl Repository {
             return Ok(String::new());
         }
         let mut state = self.state.lock().await;
-        let step = match self.judge(&request, &state) {
+        let step = match self.decide(&request, &state) {
             Ok(step) => step,
             Err(refusal) => {
                 drop(state);
@@ -128,7 +128,7 @@ impl Repository {
             drop(state);
             self.record.until_git_works().await;
             state = self.state.lock().await;
-            outcome = match self.judge(request, &state) {
+            outcome = match self.decide(request, &state) {
                 Ok(step) => self.move_remote(&mut state, &step, quarantine).await,
                 Err(refusal) => Err(refusal.into()),
             };
@@ -172,8 +172,13 @@ impl Repository {
         Ok(())
     }
 
-    fn judge(&self, request: &Request, state: &State) -> Result<Move, Refusal> {
-        judge(request, &self.names, &state.tips, self.stopped(), self.hex_length)
+    fn decide(&self, request: &Request, state: &State) -> Result<Move, Refusal> {
+        decide(
+            request,
+            &self.names.pushable(&state.tips),
+            self.stopped(),
+            self.hex_length,
+        )
     }
 
     fn stopped(&self) -> Option<Reason> {
