@@ -5,11 +5,11 @@ use clap::Parser;
 use crate::command::Command;
 use crate::flags::ClusterFlags;
 
-/// AI coding agents ("polecats") as pods: dispatch work, watch it, manage rigs and credentials.
+/// Run AI coding agents ("polecats") as pods: dispatch work, watch it, manage rigs and credentials.
 ///
-/// Standard output is data, standard error is talk; `-o json|yaml|name|jsonpath=…` is for scripts. Exit codes: 0 done,
-/// 1 another failure, 2 usage, 3 not found, 4 forbidden, 5 cluster unreachable, 6 operator not installed or of another
-/// version, 7 invalid, 8 conflict, 9 the polecat did not deliver, 10 timeout, 11 findings, 130 Ctrl-C, 141 broken pipe.
+/// Data goes to standard output, messages to standard error; scripts use `-o json|yaml|name|jsonpath=…`. Exit codes:
+/// 0 done, 1 other failure, 2 usage, 3 not found, 4 forbidden, 5 cluster unreachable, 6 operator not installed or of
+/// another version, 7 invalid, 8 conflict, 9 the polecat did not deliver, 10 timeout, 11 findings, 130 Ctrl-C, 141 broken pipe.
 #[derive(Debug, Parser)]
 #[command(
     name = "kubectl-gt",

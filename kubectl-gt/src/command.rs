@@ -23,42 +23,42 @@ pub use self::sling::{GIT_SECRET, MODEL_SECRET};
 use crate::error::Error;
 use crate::session::Session;
 
-/// What can be asked.
+/// A command of the plugin.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Project workspaces: one repository, many polecats.
+    /// Manage rigs: project workspaces, one repository with many polecats.
     #[command(subcommand, visible_alias = "rigs")]
     Rig(rig::Command),
-    /// Workers: one issue, one branch, one pod at a time.
+    /// Manage polecats: workers with one issue, one branch, and one pod at a time.
     #[command(subcommand, visible_alias = "polecats")]
     Polecat(polecat::Command),
     /// Dispatch work to a new polecat.
     Sling(sling::Args),
-    /// Show what the agent of a polecat says and does: `polecat logs`.
+    /// Show what a polecat's agent says and does; same as `polecat logs`.
     #[command(visible_alias = "peek")]
     Logs(polecat::Logs),
-    /// Terminate polecats: `polecat nuke`; what they changed is saved first.
+    /// Save the changes of polecats and terminate them; same as `polecat nuke`.
     Nuke(polecat::Nuke),
-    /// Credentials of agents and of git.
+    /// Manage the credentials of agents and of git.
     #[command(subcommand)]
     Auth(auth::Command),
-    /// The whole town on one screen.
+    /// Show all rigs and polecats on one screen.
     Status(status::Args),
-    /// What polecats used and what that costs.
+    /// Show what polecats used and what it cost.
     Costs(costs::Args),
-    /// Check cluster, versions, permissions and credentials.
+    /// Check the cluster, versions, permissions and credentials.
     Doctor(doctor::Args),
-    /// Check that the operator can be uninstalled, and say how; end or let go of what is in the way.
+    /// Check whether the operator can be uninstalled, and remove what prevents it.
     Uninstall(uninstall::Args),
-    /// What a reason means and what to do about it.
+    /// Explain what a reason means and what to do about it.
     Explain(explain::Args),
-    /// Check manifests without a cluster, by the rules of the API server.
+    /// Validate manifests without a cluster, by the rules of the API server.
     Validate(validate::Args),
     /// Check who signed an image, who built it from which commit, and of what it is made.
     Verify(verify::Args),
     /// The versions of plugin and cluster.
     Version(version::Args),
-    /// Print the completion script of a shell.
+    /// Print the completion script for a shell.
     Completion(completion::Args),
 }
 

@@ -7,13 +7,13 @@ use std::process::ExitCode;
 pub enum Exit {
     /// It did what was asked.
     Success,
-    /// Something else than the following went wrong.
+    /// A failure without a code of its own.
     Failure,
-    /// The command line makes no sense.
+    /// The command line is invalid.
     Usage,
     /// A named object does not exist.
     NotFound,
-    /// The cluster does not let this user do that.
+    /// The cluster denies this user permission.
     Forbidden,
     /// The cluster cannot be reached.
     Unreachable,
@@ -25,13 +25,13 @@ pub enum Exit {
     Conflict,
     /// The polecat ended without delivering.
     NotDone,
-    /// The time was over before what was waited for came.
+    /// The timeout passed before the awaited state came.
     Timeout,
     /// A check found something that needs a person.
     Findings,
     /// Ctrl-C.
     Interrupted,
-    /// Who read the output went away.
+    /// The reader of the output went away.
     BrokenPipe,
 }
 
@@ -80,19 +80,19 @@ impl Exit {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Success => "done as asked",
-            Self::Failure => "another failure",
-            Self::Usage => "the command line makes no sense",
+            Self::Failure => "other failure",
+            Self::Usage => "the command line is invalid",
             Self::NotFound => "a named object does not exist",
-            Self::Forbidden => "the cluster does not let you do that",
+            Self::Forbidden => "the cluster denies permission",
             Self::Unreachable => "the cluster cannot be reached",
-            Self::NotInstalled => "the operator's kinds are not installed, or of another version",
+            Self::NotInstalled => "the operator's CRDs are not installed, or are of another version",
             Self::Invalid => "a manifest, a name or a credential is invalid",
             Self::Conflict => "the object exists, or someone else changed it",
             Self::NotDone => "the polecat ended without delivering",
-            Self::Timeout => "the time was over",
+            Self::Timeout => "the timeout passed",
             Self::Findings => "a check found something that needs a person",
             Self::Interrupted => "interrupted (Ctrl-C)",
-            Self::BrokenPipe => "who read the output went away",
+            Self::BrokenPipe => "the reader of the output went away (broken pipe)",
         }
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 
 const HEADING: &str = "Cluster flags";
 
-/// Which cluster, as whom.
+/// The cluster to use, and the identity to use it with.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = HEADING)]
 pub struct ClusterFlags {
@@ -17,7 +17,7 @@ pub struct ClusterFlags {
     /// The kubeconfig context to use.
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
-    /// The namespace; by default that of the context.
+    /// The namespace; by default the context's.
     #[arg(short, long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
     /// The kubeconfig cluster to use.
@@ -41,25 +41,25 @@ pub struct ClusterFlags {
     /// The UID to impersonate.
     #[arg(long, global = true, value_name = "UID", hide_short_help = true)]
     pub as_uid: Option<String>,
-    /// Path to the certificate authority's file.
+    /// Path to a CA certificate file.
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub certificate_authority: Option<PathBuf>,
-    /// Path to the client certificate's file.
+    /// Path to a client certificate file.
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub client_certificate: Option<PathBuf>,
-    /// Path to the client key's file.
+    /// Path to a client key file.
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub client_key: Option<PathBuf>,
-    /// Do not check the API server's certificate: whoever sits between can read and change everything.
+    /// Do not verify the API server's certificate: anyone on the network path can read and change everything.
     #[arg(long, global = true, hide_short_help = true)]
     pub insecure_skip_tls_verify: bool,
-    /// The name to check the API server's certificate for.
+    /// The server name to verify the API server's certificate against.
     #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
     pub tls_server_name: Option<String>,
-    /// How long one request may take, such as 30s or 2m; 0 is without limit.
+    /// How long one request may take, such as 30s or 2m; 0 means no limit.
     #[arg(long, global = true, value_name = "TIME", value_parser = duration, hide_short_help = true)]
     pub request_timeout: Option<Duration>,
-    /// Say more on standard error: 6 shows requests, 8 everything.
+    /// Log level on standard error: 6 shows requests, 8 everything.
     #[arg(
         short = 'v',
         long = "v",

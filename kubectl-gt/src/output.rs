@@ -22,7 +22,7 @@ use crate::exit::Exit;
 /// The flag `-o`.
 #[derive(Clone, Debug, Args)]
 pub struct OutputArgs {
-    /// How to print: table, wide, json, yaml, name, or jsonpath=TEMPLATE.
+    /// Output format: table, wide, json, yaml, name or jsonpath=TEMPLATE.
     #[arg(
         short,
         long,

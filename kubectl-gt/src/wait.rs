@@ -14,33 +14,33 @@ use crate::exit::Exit;
 use crate::talk::Talk;
 use crate::view::{Polecat, remedy};
 
-/// What is waited for.
+/// The state to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Goal {
-    /// The operator has made a pod.
+    /// The operator has created the pod.
     Working,
-    /// The agent runs.
+    /// The agent is running.
     Ready,
     /// The work is on the remote branch.
     Done,
 }
 
-/// Why what was waited for did not come.
+/// Why the wait failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Wait {
-    /// The polecat ended otherwise.
+    /// The polecat ended in another state.
     #[error("polecat {address:?} is {phase}: {why}; {next}")]
     Ended {
         /// Its rig and name.
         address: String,
-        /// What it is.
+        /// Its phase.
         phase: String,
         /// Why.
         why: String,
         /// What to do.
         next: String,
     },
-    /// The time was over.
+    /// The timeout passed.
     #[error(
         "polecat {address:?} is still {phase} after {seconds} s{why}; it goes on: `kubectl gt polecat status {typed}` shows it, --timeout waits longer"
     )]
@@ -49,11 +49,11 @@ pub enum Wait {
         address: String,
         /// The same as it is typed.
         typed: String,
-        /// What it is.
+        /// Its phase.
         phase: String,
         /// `: …`, where something is known.
         why: String,
-        /// How long it was waited.
+        /// How long the command waited.
         seconds: u64,
     },
     /// Ctrl-C.
@@ -103,18 +103,18 @@ impl Wait {
     }
 }
 
-/// How a polecat stands to a goal.
+/// How far a polecat is from a goal.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It is there.
+    /// The polecat has reached it.
     Reached,
-    /// It can still get there on its own.
+    /// It can still reach it without a person.
     OnItsWay,
-    /// It cannot.
+    /// It cannot reach it any more.
     Missed,
 }
 
-/// How `polecat` stands to `goal`. A retry counts once the operator has acted on it.
+/// How far `polecat` is from `goal`. A retry counts once the operator has acted on it.
 pub fn standing(polecat: &Polecat, goal: Goal, retry: Option<&str>) -> Standing {
     if retry.is_some_and(|asked| polecat.status.retry_handled.as_deref() != Some(asked)) {
         return Standing::OnItsWay;
@@ -131,16 +131,16 @@ pub fn standing(polecat: &Polecat, goal: Goal, retry: Option<&str>) -> Standing 
     }
 }
 
-/// What was waited for.
+/// How a wait ended.
 #[derive(Debug)]
 pub struct Waited {
-    /// The polecat as it was last seen; none: it never was.
+    /// The polecat as last seen; `None` if it never was.
     pub object: Option<Value>,
     /// Whether it reached the goal.
     pub outcome: Result<(), Wait>,
 }
 
-/// Waits until the polecat reaches `goal`; says on standard error what it does meanwhile.
+/// Waits until the polecat reaches `goal`, and reports progress on standard error.
 pub async fn wait_for(
     cluster: &Cluster,
     talk: Talk,
@@ -237,7 +237,7 @@ async fn watch_until(
     })
 }
 
-/// The error of a polecat that ended without what was waited for.
+/// The error of a polecat that ended without reaching the goal.
 pub fn ended(cluster: &Cluster, polecat: &Polecat) -> Wait {
     ended_at(polecat, &cluster.typed(&polecat.address()))
 }
@@ -265,7 +265,7 @@ fn ended_at(polecat: &Polecat, typed: &str) -> Wait {
     }
 }
 
-/// What to do about a polecat that ended otherwise: its remedy, and once the command that tries again.
+/// What to do about a polecat that missed the goal: its remedy, and the command that tries again, once.
 fn next(polecat: &Polecat, remedy: &str, typed: &str) -> String {
     if polecat.phase() == "Stuck" && !remedy.contains("polecat retry") {
         format!("{remedy} (`kubectl gt polecat retry {typed}`)")
@@ -291,7 +291,7 @@ pub fn describe(polecat: &Polecat) -> String {
     text
 }
 
-/// The polecat of that name at each change; none: it does not exist. A connection that breaks is made again.
+/// The polecat of that name at each change, `None` while it does not exist. Reconnects after an error.
 pub fn watch(cluster: &Cluster, name: &str) -> impl Stream<Item = Result<Option<Value>, Call>> + use<> {
     let resource = ApiResource {
         group: GROUP.to_owned(),
@@ -326,7 +326,7 @@ pub fn watch(cluster: &Cluster, name: &str) -> impl Stream<Item = Result<Option<
     })
 }
 
-/// What no other try will cure; the watcher tries everything else again.
+/// An error that no retry cures; the watcher retries all others.
 fn fatal(cluster: &Cluster, name: &str, error: watcher::Error) -> Option<Call> {
     let source = match error {
         watcher::Error::InitialListFailed(source)

@@ -22,10 +22,10 @@ pub struct Args {
     /// Only polecats of this rig.
     #[arg(value_name = "RIG", add = ArgValueCompleter::new(complete::rigs))]
     rig: Option<String>,
-    /// In every namespace.
+    /// Include polecats of all namespaces.
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// What a row is.
+    /// What each row sums up.
     #[arg(long, value_enum, default_value = "polecat")]
     by: By,
     #[command(flatten)]
@@ -34,11 +34,11 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum By {
-    /// A polecat.
+    /// One row per polecat.
     Polecat,
-    /// A rig.
+    /// One row per rig.
     Rig,
-    /// A model.
+    /// One row per model.
     Model,
 }
 

@@ -10,18 +10,18 @@ use crate::validate::{Verdict, check as rules};
 /// The flag.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct DryRunArgs {
-    /// Change nothing: client prints what would be sent, server lets the cluster check it.
+    /// Change nothing: client prints what would be sent, server has the API server check it.
     #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "client")]
     dry_run: Option<Where>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Where {
-    /// Nothing is sent.
+    /// Send nothing.
     Client,
-    /// The API server checks it.
+    /// The API server checks it and stores nothing.
     Server,
-    /// It is carried out.
+    /// Make the change.
     None,
 }
 

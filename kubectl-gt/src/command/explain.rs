@@ -14,7 +14,7 @@ use crate::session::Session;
 /// Flags of `explain`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The reason, as status, conditions and events show it; without one, all are listed.
+    /// The reason, as status, conditions and events show it; without one, list all.
     #[arg(value_name = "REASON", add = ArgValueCompleter::new(complete::reasons))]
     reason: Option<String>,
     #[command(flatten)]

@@ -29,21 +29,21 @@ pub enum Command {
     /// Show polecat details.
     #[command(visible_alias = "show")]
     Status(status::Args),
-    /// Show everything known of a polecat: attempts, conditions, events.
+    /// Show everything known about a polecat: attempts, conditions, events.
     Describe(describe::Args),
     /// Show what the agent says and does.
     #[command(visible_alias = "peek")]
     Logs(logs::Args),
-    /// Terminate polecats; what they changed is saved first.
+    /// Save the changes of polecats and terminate them.
     Nuke(nuke::Args),
-    /// Start another attempt of a polecat that is Stuck or Idle.
+    /// Start another attempt of a Stuck or Idle polecat.
     #[command(visible_alias = "restart")]
     Retry(retry::Args),
-    /// Stop polecats and save what they changed; `resume` goes on from there.
+    /// Stop polecats and save their changes; `resume` continues from there.
     Idle(state::Idle),
-    /// Have Idle polecats work again, from what was saved.
+    /// Start Idle polecats again, from their saved changes.
     Resume(state::Resume),
-    /// Open a shell beside the agent, in the repository.
+    /// Open a shell in the agent's container, in the repository.
     Attach(attach::Args),
 }
 

@@ -33,30 +33,30 @@ pub const GIT_SECRET: &str = "git-creds";
 /// See [`GIT_SECRET`].
 pub const MODEL_SECRET: &str = "claude-creds";
 
-/// How often a name that was taken meanwhile is chosen anew.
+/// How many names to try when another client takes the chosen one first.
 const TRIES: usize = 20;
 
 /// Flags of `sling`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The bead (issue) to work on; with a task in words it may be left out.
+    /// The bead (issue) to work on; optional with --message, --file or --stdin.
     #[arg(value_name = "BEAD-ID")]
     first: String,
-    /// The rig, or RIG/NAME to name the polecat; by default the rig whose prefix the bead has.
+    /// The rig, or RIG/NAME to name the polecat; by default the rig with the bead's prefix.
     #[arg(value_name = "RIG", add = ArgValueCompleter::new(complete::rigs))]
     second: Option<String>,
     /// The polecat's name.
     #[arg(long, conflicts_with = "theme")]
     name: Option<String>,
-    /// Name it out of a pool: the first name that is not in use; by default the rig's pool, if it has one.
+    /// Pick the first free name of this pool; by default the rig's pool, if it has one.
     #[arg(long, value_enum)]
     theme: Option<Theme>,
     #[command(flatten)]
     task: task::TaskArgs,
-    /// The model that the agent is told to use.
+    /// The model for the agent.
     #[arg(long)]
     model: Option<String>,
-    /// The agent that works.
+    /// The agent to run: claude-code or codex.
     #[arg(long)]
     agent: Option<String>,
     /// The branch to start from; by default the rig's.
@@ -65,7 +65,7 @@ pub struct Args {
     /// The branch to push; by default polecat/NAME/BEAD@TIME.
     #[arg(long, value_name = "BRANCH")]
     branch: Option<String>,
-    /// What it may spend: 5usd or $5, or tokens such as 500k or 2M; both with a comma.
+    /// The spending limit: 5usd or $5, tokens such as 500k or 2M, or both with a comma.
     #[arg(long, value_name = "BUDGET")]
     budget: Option<BudgetFlag>,
     /// Who starts first where the rig is full: 0 to 1000; by default 500.
@@ -77,19 +77,19 @@ pub struct Args {
     /// The model credentials; by default the rig's, else claude-creds.
     #[arg(long, value_name = "SECRET")]
     claude_secret: Option<String>,
-    /// Wait for it; bare: until it works.
+    /// Wait for the given state; without a value, until Working.
     #[arg(long, value_enum, value_name = "GOAL", num_args = 0..=1, require_equals = true, default_missing_value = "working")]
     wait: Option<Goal>,
-    /// Wait until the agent runs: --wait=ready.
+    /// Wait until the agent runs; same as --wait=ready.
     #[arg(long, conflicts_with = "wait")]
     wait_ready: bool,
-    /// How long to wait; 0 is without limit. By default 2m, and without limit for --wait=done.
+    /// How long to wait; 0 means no limit. By default 2m, and no limit for --wait=done.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
-    /// Sling the bead although its prefix is that of another rig.
+    /// Sling the bead even if its prefix belongs to another rig.
     #[arg(long)]
     force: bool,
-    /// Show what the agent says and does until it ends.
+    /// Show what the agent says and does until the polecat ends.
     #[arg(short, long)]
     follow: bool,
     #[command(flatten)]

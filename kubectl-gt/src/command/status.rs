@@ -38,13 +38,13 @@ fn interval(text: &str) -> Result<Duration, String> {
 /// Flags of `status`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only polecats of the namespace, instead of all that you may see.
+    /// Show only polecats of the current namespace, instead of all that you may see.
     #[arg(long)]
     this_namespace: bool,
-    /// Show it anew, until Ctrl-C.
+    /// Refresh until Ctrl-C.
     #[arg(short, long)]
     watch: bool,
-    /// How often; at least 1s.
+    /// How often to refresh; at least 1s.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = interval)]
     interval: Duration,
     #[command(flatten)]

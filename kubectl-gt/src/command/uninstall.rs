@@ -20,16 +20,16 @@ use crate::session::Session;
 /// Flags of `uninstall`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// End and delete every polecat first; the operator saves what they changed.
+    /// Terminate and delete every polecat first; the operator saves their changes.
     #[arg(long, conflicts_with = "orphan")]
     end: bool,
-    /// Let polecats and pods go without an operator: takes its finalizers off. What was not saved stays where it is.
+    /// Remove the operator's finalizers from polecats and pods when no operator runs. Nothing more is saved.
     #[arg(long)]
     orphan: bool,
-    /// How long to wait for polecats that end; 0 is without limit.
+    /// How long to wait for polecats to end; 0 means no limit.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
     timeout: Duration,
-    /// Do it without being asked.
+    /// Do not ask for confirmation.
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]

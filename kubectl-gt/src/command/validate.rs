@@ -15,7 +15,7 @@ use crate::view::escape;
 /// Flags of `validate`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Files or folders; - is standard input.
+    /// Files or folders; - reads standard input.
     #[arg(
         short,
         long = "filename",
@@ -23,10 +23,10 @@ pub struct Args {
         required_unless_present = "files"
     )]
     filename: Vec<PathBuf>,
-    /// The same without -f.
+    /// Same as -f.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Ask the cluster as well, by a dry run; with =URL, the API server at that address.
+    /// Also ask the API server by a dry run; =URL names another server.
     // It is kubectl's flag of the same name, and fills the same field: both must have one type.
     #[arg(short, long, value_name = "URL", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     server: Option<String>,

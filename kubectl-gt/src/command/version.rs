@@ -11,7 +11,7 @@ use crate::session::Session;
 /// Flags of `version`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only the plugin's own version; needs no cluster.
+    /// Print only the plugin's version; needs no cluster.
     #[arg(long)]
     client: bool,
     #[command(flatten)]

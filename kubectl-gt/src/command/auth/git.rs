@@ -27,43 +27,43 @@ use crate::view::Rig;
 #[command(group = clap::ArgGroup::new("repository").args(["rig", "url"]).required(true))]
 #[command(group = clap::ArgGroup::new("credential").args(["key", "token_from_env", "token_stdin"]).required(true))]
 pub struct Args {
-    /// The rig whose repository it is for.
+    /// The rig whose repository the secret is for.
     #[arg(long, add = ArgValueCompleter::new(complete::rigs))]
     rig: Option<String>,
-    /// The repository that it is for, where there is no rig.
+    /// The repository, if there is no rig.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// The file of a private SSH key without a passphrase.
+    /// A file with a private SSH key without a passphrase.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// The environment variable that holds a token for HTTPS.
+    /// Read a token for HTTPS from this environment variable.
     #[arg(long, value_name = "VARIABLE")]
     token_from_env: Option<String>,
     /// Read a token for HTTPS from standard input.
     #[arg(long)]
     token_stdin: bool,
-    /// The user name that goes with the token; hosts that are known have their own default.
+    /// The user name for the token; well-known hosts have a default.
     #[arg(long)]
     username: Option<String>,
-    /// More hosts that the token may be sent to.
+    /// Another host that the token may be sent to; can be repeated.
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
-    /// A file of known host keys, instead of asking the host for its keys.
+    /// A known_hosts file, instead of asking the host for its keys.
     #[arg(long, value_name = "FILE")]
     known_hosts: Option<PathBuf>,
-    /// The fingerprint that one of the host's keys must have, such as SHA256:…; it answers the question.
+    /// The fingerprint that one of the host's keys must have, such as SHA256:…; you are not asked then.
     #[arg(long, value_name = "SHA256:…")]
     fingerprint: Option<String>,
-    /// A certificate to trust for the host, as PEM.
+    /// A CA certificate file (PEM) to trust for the host.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// The secret's name; by default the rig's, else git-creds. If that holds a credential that other rigs need, git-creds-RIG.
+    /// The secret's name; by default the rig's, else git-creds, or git-creds-RIG if other rigs need the credential in it.
     #[arg(long, visible_alias = "secret", value_name = "SECRET")]
     name: Option<String>,
-    /// Replace the secret's credential although other rigs or hosts need it.
+    /// Replace the secret's credential even if other rigs or hosts need it.
     #[arg(long)]
     replace: bool,
-    /// Trust the host keys that are shown without being asked.
+    /// Trust the host keys shown, without asking.
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]

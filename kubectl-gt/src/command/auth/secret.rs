@@ -17,7 +17,7 @@ use crate::session::Session;
 /// Flags of every command that writes a secret.
 #[derive(Debug, clap::Args)]
 pub struct WriteArgs {
-    /// Take over keys of the secret that someone else has set.
+    /// Take over keys of the secret that another field manager set.
     #[arg(long)]
     force: bool,
     #[command(flatten)]

@@ -34,16 +34,16 @@ pub struct Args {
     /// The secret's name.
     #[arg(long, visible_alias = "name", default_value = MODEL_SECRET)]
     secret: String,
-    /// Take a key of the Anthropic API from this environment variable.
+    /// Read an Anthropic API key from this environment variable.
     #[arg(long, value_name = "VARIABLE")]
     api_key_from_env: Option<String>,
-    /// Take what `claude setup-token` printed from this environment variable.
+    /// Read the token of `claude setup-token` from this environment variable.
     #[arg(long, value_name = "VARIABLE")]
     oauth_token_from_env: Option<String>,
-    /// Take this key away from the secret, such as `ANTHROPIC_API_KEY`; without it, credentials stay until they are replaced.
+    /// Remove this key from the secret, such as `ANTHROPIC_API_KEY`; without it, credentials stay until replaced.
     #[arg(long, value_name = "KEY")]
     remove: Vec<String>,
-    /// Upload without being asked.
+    /// Upload without asking for confirmation.
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]

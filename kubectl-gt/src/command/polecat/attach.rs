@@ -19,7 +19,7 @@ pub struct Args {
     /// The container.
     #[arg(short, long, default_value = CLAUDE)]
     container: String,
-    /// What to run instead of a shell.
+    /// The command to run instead of a shell.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }

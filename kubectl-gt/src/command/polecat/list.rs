@@ -15,7 +15,7 @@ pub struct Args {
     /// Only polecats of this rig.
     #[arg(value_name = "RIG", add = ArgValueCompleter::new(complete::rigs))]
     rig: Option<String>,
-    /// In every namespace.
+    /// Include polecats of all namespaces.
     #[arg(short = 'A', long)]
     all_namespaces: bool,
     #[command(flatten)]

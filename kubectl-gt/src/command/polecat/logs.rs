@@ -28,22 +28,22 @@ use crate::wait::ended;
 pub struct Args {
     #[command(flatten)]
     polecat: Named,
-    /// Go on until the polecat ends; waits for the pod, and connects again.
+    /// Stream until the polecat ends: wait for the pod, and reconnect.
     #[arg(short, long)]
     follow: bool,
     /// The container: claude, git-init, keeper or broker.
     #[arg(short, long, default_value = CLAUDE)]
     container: String,
-    /// Only the last lines.
+    /// How many lines to show from the end.
     #[arg(long, value_name = "LINES", value_parser = clap::value_parser!(i64).range(0..))]
     tail: Option<i64>,
-    /// Only what was written in the last time, such as 10m.
+    /// Show only lines newer than this, such as 10m.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     since: Option<Duration>,
-    /// The lines as the container wrote them, bytes unchanged.
+    /// Print the lines byte for byte, as the container wrote them.
     #[arg(long)]
     raw: bool,
-    /// json prints one object for each line.
+    /// Output format: table, or json for one object per line.
     #[arg(
         short,
         long,

@@ -21,19 +21,19 @@ use crate::view::Polecat;
 /// Flags of `polecat nuke`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The polecats; with --all, rigs.
+    /// The polecats, or with --all the rigs.
     #[arg(value_name = "RIG/NAME", required = true, add = ArgValueCompleter::new(complete::polecats))]
     polecats: Vec<String>,
-    /// All polecats of the named rigs in the namespace, but those that are Terminated.
+    /// All polecats of the named rigs in the namespace, except Terminated ones.
     #[arg(long)]
     all: bool,
-    /// Delete the objects as well; what they changed is saved first all the same.
+    /// Delete the objects too; their changes are still saved first.
     #[arg(short, long, visible_alias = "delete")]
     force: bool,
     /// Wait until they are Terminated or gone.
     #[arg(long)]
     wait: bool,
-    /// How long to wait; 0 is without limit.
+    /// How long to wait; 0 means no limit.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     timeout: Duration,
     #[command(flatten)]

@@ -19,10 +19,10 @@ use crate::wait::{Goal, wait_for};
 pub struct Args {
     #[command(flatten)]
     polecat: Named,
-    /// Wait for it; bare: until it works.
+    /// Wait for the given state; without a value, until Working.
     #[arg(long, value_enum, value_name = "GOAL", num_args = 0..=1, require_equals = true, default_missing_value = "working")]
     wait: Option<Goal>,
-    /// How long to wait; 0 is without limit, which is the default of --wait=done.
+    /// How long to wait; 0 means no limit. By default 2m, and no limit for --wait=done.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
     #[command(flatten)]

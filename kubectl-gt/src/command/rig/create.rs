@@ -17,7 +17,7 @@ pub struct Args {
     /// The rig's name.
     #[arg(value_name = "RIG")]
     name: String,
-    /// The repository, in place of --git-url.
+    /// The repository; same as --git-url.
     #[arg(
         value_name = "URL",
         conflicts_with = "git_url",
@@ -27,16 +27,16 @@ pub struct Args {
     /// The repository: `git@HOST:PATH`, `ssh://[USER@]HOST[:PORT]/PATH` or `https://HOST[:PORT]/PATH`.
     #[arg(long, value_name = "URL")]
     git_url: Option<String>,
-    /// The prefix of the project's beads, such as mp in mp-a1b2; by default made of the name, as gt does.
+    /// The prefix of the project's beads, such as mp in mp-a1b2; by default derived from the name, as gt does.
     #[arg(long)]
     prefix: Option<String>,
     /// The branch that polecats start from; by default main.
     #[arg(long, visible_alias = "branch", value_name = "BRANCH")]
     git_branch: Option<String>,
-    /// The git secret of polecats that name none.
+    /// The git secret for polecats that name none.
     #[arg(long, value_name = "SECRET")]
     git_secret: Option<String>,
-    /// The model credentials of polecats that name none.
+    /// The model credentials for polecats that name none.
     #[arg(long, value_name = "SECRET")]
     claude_secret: Option<String>,
     /// Author of commits; by default the polecat.
@@ -48,7 +48,7 @@ pub struct Args {
     /// Where names of polecats come from.
     #[arg(long, value_enum)]
     theme: Option<Theme>,
-    /// How many polecats may work at once.
+    /// Stored in the rig, but not enforced yet: the condition FieldsIgnored names it.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..))]
     max_polecats: Option<i32>,
     /// The predecessor's flag; pods have no local path.

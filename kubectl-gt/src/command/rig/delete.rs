@@ -16,7 +16,7 @@ pub struct Args {
     /// The rig.
     #[arg(value_name = "RIG", add = ArgValueCompleter::new(complete::rigs))]
     name: String,
-    /// Delete it although it has polecats that have not ended.
+    /// Delete it even if it has polecats that have not ended.
     #[arg(long)]
     force: bool,
     #[command(flatten)]

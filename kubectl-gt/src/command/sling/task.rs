@@ -8,17 +8,17 @@ use crate::error::CommandError;
 /// The most bytes of a task; the schema's limit.
 const MAX_TASK: usize = 65_536;
 
-/// Flags that say what to do.
+/// Flags that give the task.
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
 pub struct TaskArgs {
-    /// What to do, in words.
+    /// The task, as text.
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
-    /// A file that says what to do.
+    /// Read the task from a file.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Read what to do from standard input.
+    /// Read the task from standard input.
     #[arg(long)]
     stdin: bool,
 }
