@@ -1,4 +1,4 @@
-//! Where a pod may run, in the words of Kubernetes.
+//! Where a pod may run, in the terms of Kubernetes.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Affinity, Toleration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where a pod may run. Each field that is set replaces that of the Rig, and the Rig's that of the chart.
+/// Where a pod may run. A field set in the polecat replaces the Rig's, and the Rig's replaces the chart's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Placement {
@@ -14,21 +14,21 @@ pub struct Placement {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 32))]
     pub node_selector: Option<BTreeMap<String, String>>,
-    /// Taints that the pod puts up with.
+    /// Taints that the pod tolerates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub tolerations: Option<Vec<Toleration>>,
-    /// Nodes and neighbours that are preferred or required.
+    /// Node and pod affinity, preferred or required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Box<Affinity>>,
-    /// The `PriorityClass`, which decides who goes first where room is short.
+    /// The `PriorityClass`: which pods are scheduled first, and which may preempt others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
     )]
     pub priority_class_name: Option<String>,
-    /// The `RuntimeClass`, such as one of a sandbox.
+    /// The `RuntimeClass`, such as that of a sandbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
@@ -38,7 +38,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Field for field, what is set here before what is set in `other`.
+    /// Fills each unset field from `other`.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! What polecats and rigs may say of a pod.
+//! Pod settings of polecats and rigs.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -17,11 +17,11 @@ pub struct PodOverrides {
     /// Requests and limits of the agent's container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// Seconds an attempt may take, not counting what it was parked; by default 3600.
+    /// Seconds an attempt may take, excluding the time it was parked; by default the chart's value (3600).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub active_deadline_seconds: Option<i64>,
-    /// Pull secrets in the polecat's namespace; those of polecat, Rig and chart add up.
+    /// Pull secrets in the polecat's namespace; those of polecat, Rig and chart are combined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub image_pull_secrets: Option<Vec<SecretReference>>,

@@ -1,4 +1,4 @@
-//! Why a polecat is as it is: a closed list, each with one sentence and what the user can do.
+//! Reasons of a polecat's state: a closed list, each with one sentence and a remedy.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 macro_rules! reasons {
     ($($(#[doc = $sentence:literal])+ $name:ident => $remedy:literal,)+) => {
-        /// A reason of a condition, an attempt, an event; the documentation of a variant is what the user reads.
+        /// The reason of a condition, attempt or event. Users read the doc comment of each variant.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
         pub enum Reason {
             $($(#[doc = $sentence])+ $name,)+
@@ -17,7 +17,7 @@ macro_rules! reasons {
             /// Every reason, in the order of the documentation.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// The name in conditions and events.
+            /// Its name in conditions and events.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -33,7 +33,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// What the user can do about it; empty where nothing is to be done.
+            /// What the user can do about it; empty if nothing is to be done.
             #[must_use]
             pub fn remedy(self) -> &'static str {
                 match self {
@@ -46,11 +46,11 @@ macro_rules! reasons {
 
 reasons! {
     // Without a pod.
-    /// The polecat is wanted Idle.
+    /// The polecat is Idle, as spec.desiredState says.
     Idle => "",
     /// The polecat has neither a task nor a bead.
     NothingToDo => "set spec.task.description or spec.beadID",
-    /// The polecat was terminated; what it had changed is on the ref named in status.
+    /// The polecat was terminated; unpushed changes are on the ref in status.wip.
     Terminated => "",
 
     // It waits for a slot.
@@ -67,7 +67,7 @@ reasons! {
     /// The Rig that the polecat names exists.
     RigFound => "",
     /// The Rig that the polecat names does not exist.
-    RigNotFound => "create the Rig, unless repository and credentials stand in the polecat",
+    RigNotFound => "create the Rig, or set repository and credentials in the polecat",
     /// The manifest sets fields that have no effect.
     FieldsIgnored => "remove the fields that the message lists",
 
@@ -81,9 +81,9 @@ reasons! {
     /// The pod is being stopped, and its work is being saved.
     Stopping => "",
 
-    /// A new attempt follows one that failed.
+    /// A new attempt follows a failed one.
     Retrying => "",
-    /// The pod goes on after it was parked.
+    /// The pod continues after it was parked.
     Resumed => "",
 
     // Parked: the pod lives and waits.
@@ -91,11 +91,11 @@ reasons! {
     SecretMissing => "create the secret that the message names; the pod goes on by itself",
     /// The model credential has expired.
     CredentialExpired => "renew it with `kubectl gt auth sync`; the pod goes on by itself",
-    /// The usage window of the model subscription is used up.
+    /// The usage limit of the model subscription is reached.
     UsageLimitReached => "wait: the pod goes on by itself when the window resets; or put another credential into the secret",
     /// The model endpoint cannot be reached or fails, or its certificate is not trusted.
     ModelUnreachable => "check the endpoint, the network, the chart's proxy and ca.crt in the secret; the pod goes on by itself",
-    /// A key of a secret cannot be used as it is.
+    /// A key of a secret has a value that cannot be used.
     SecretInvalid => "repair the key that the message names; the pod goes on by itself",
     /// The model provider limits the rate of calls.
     RateLimited => "wait: the pod goes on by itself when the limit resets",
@@ -113,16 +113,16 @@ reasons! {
     Delivered => "",
 
     // Stuck: what the manifest or the cluster says.
-    /// The manifest and its Rig leave out something that is needed.
+    /// A required field is set neither in the polecat nor in its Rig.
     SpecIncomplete => "set the field that the message names",
     /// The manifest asks for something that no polecat may have.
     SpecNotAllowed => "remove what the message names",
-    /// The agent cannot speak to the provider.
+    /// The agent does not support the provider's API.
     ProviderUnsupportedByAgent => "choose an agent and a provider that speak the same API: claude-code with anthropic, litellm or ollama; codex with openai, litellm or ollama",
-    /// The model endpoint is not on the operator's list.
-    EndpointNotAllowed => "choose an endpoint that the chart's value modelEndpoints lists, or have it added",
-    /// The model is not on the operator's list.
-    ModelNotAllowed => "choose a model that the chart's value allowedModels lists, or have it added",
+    /// The chart's value modelEndpoints does not list the model endpoint.
+    EndpointNotAllowed => "choose an endpoint that the chart's value modelEndpoints lists, or have an administrator add it",
+    /// The chart's value allowedModels does not list the model.
+    ModelNotAllowed => "choose a model that the chart's value allowedModels lists, or have an administrator add it",
     /// The budget is in dollars and the model has no price.
     PriceMissing => "add the model to the chart's value prices, or limit spec.budget.tokens instead",
     /// The API server refused the pod.
@@ -158,13 +158,13 @@ reasons! {
     /// The proxy cannot be reached, or refuses the connection.
     ProxyFailed => "check the chart's value proxy, what the proxy allows, and its credential in the secret, and retry",
     /// The repository does not exist, or the credential may not see it.
-    RepositoryNotFound => "check the repository's URL and what the credential may read; a parked pod goes on by itself, a stuck one wants a retry",
+    RepositoryNotFound => "check the repository's URL and what the credential may read; a parked pod goes on by itself; retry a Stuck polecat",
     /// The base branch does not exist.
     BranchNotFound => "set spec.kubernetes.gitBranch to a branch that exists",
-    /// A ref on the git host is in the way of one that the polecat has to make: git keeps refs as files and folders.
-    RefBlocked => "delete or rename the ref that the message names on the git host, and retry; or make the polecat anew with another spec.kubernetes.workBranch",
+    /// A ref on the git host blocks one that the polecat must create, because git stores refs as files and folders.
+    RefBlocked => "delete or rename the ref that the message names on the git host, and retry; or create another polecat with another spec.kubernetes.workBranch",
     /// The git secret may not be sent to this host.
-    GitHostNotAllowed => "list the host in the git secret's key hosts, or create the Rig of this repository",
+    GitHostNotAllowed => "list the host in the key hosts of the git secret, or create a Rig with this repository",
 
     // Stuck: how the attempt went.
     /// The bead's text was found neither in the manifest nor in the repository.
@@ -177,7 +177,7 @@ reasons! {
     ModelCredentialRefused => "put a working key into the secret that the message names, and retry",
     /// The agent ended with an error.
     AgentFailed => "read `kubectl logs`, and retry",
-    /// The agent neither called the model nor wrote anything for too long.
+    /// The agent neither called the model nor wrote output for too long.
     AgentHung => "read `kubectl logs`, and retry; spec.timing.silenceSeconds says how long an agent may be silent",
     /// A volume of the pod was about to exceed its size limit.
     DiskFull => "raise the chart's value polecat.volumes or have the task write less, and retry",
@@ -194,10 +194,10 @@ reasons! {
     /// The node of the pod does not answer any more, or is gone.
     NodeLost => "bring the node back, or delete its Node object when the machine is off: no other pod starts before",
     /// Someone else deleted the pod.
-    PodDeleted => "retry; what was saved is on the ref named in status",
+    PodDeleted => "retry; what was saved is on the ref in status.wip",
     /// The pod disappeared without its evidence.
-    PodLost => "retry; what was saved is on the ref named in status",
-    /// The agent ended well and changed nothing.
+    PodLost => "retry; what was saved is on the ref in status.wip",
+    /// The agent ended well but changed nothing.
     NothingChanged => "make the task more precise, and retry",
     /// The polecat has a budget, and its agent worked without a model call that the broker metered.
     NothingMetered => "remove what leads the agent to another model endpoint (settings of the repository, spec.kubernetes.image), or remove spec.budget, and retry",
@@ -206,15 +206,15 @@ reasons! {
     /// The work was pushed, and at the end the remote no longer had it.
     DeliveryUndone => "find out who or what deleted the branch or moved it back; the work is on the ref named in status; then retry",
     /// Someone changed the work order of the pod after it was made.
-    WorkOrderChanged => "find out who may patch pods, turn the chart's value podPolicy on, and retry",
+    WorkOrderChanged => "find out who may patch pods, enable the chart's podPolicy, and retry",
     /// The budget is spent.
     BudgetSpent => "raise spec.budget, and retry",
     /// The broker gave no evidence that this operator can read.
     EvidenceMissing => "read `kubectl logs -c broker`, and retry",
 }
 
-/// A word that is not in the list is one of a newer pod, read after the operator was rolled back. What stands beside it must
-/// still be read: it may grant Done, or say what was spent.
+/// An unknown name comes from a newer pod, read after the operator was rolled back. The fields beside it must still be
+/// read: they may grant Done, or say what was spent.
 impl<'de> Deserialize<'de> for Reason {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let word = Cow::<str>::deserialize(deserializer)?;

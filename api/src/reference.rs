@@ -1,4 +1,4 @@
-//! References to other objects of the same namespace.
+//! References to objects in the same namespace.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ pub struct SecretKeyRef {
         regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
     )]
     pub name: String,
-    /// The key in it.
+    /// The key within the Secret.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     #[x_kube(validation = Rule::new("self != '.' && !self.startsWith('..')")
         .message(Message::Expression("'key \"' + self + '\" must not be \".\" or begin with \"..\": no Secret has such a key'".into())))]

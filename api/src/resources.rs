@@ -22,11 +22,11 @@ pub struct ResourceRequirements {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 16))]
     pub limits: Option<BTreeMap<String, Quantity>>,
-    /// What the scheduler sets aside.
+    /// What the scheduler reserves for the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 16))]
     pub requests: Option<BTreeMap<String, Quantity>>,
-    /// Dynamic resources; the predecessor's schema has them, and they have no effect.
+    /// Dynamic resource claims. They have no effect; the predecessor's schema has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub claims: Option<Vec<ResourceClaim>>,
@@ -42,7 +42,7 @@ pub struct ResourceClaim {
     pub request: Option<String>,
 }
 
-/// An amount such as `500m`, `1Gi` or `2`; a bare number is accepted too.
+/// A quantity such as `500m`, `1Gi` or `2`; an integer is accepted too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "IntOrText", into = "String")]
 pub struct Quantity(String);
@@ -70,7 +70,7 @@ impl From<Quantity> for String {
 }
 
 impl Quantity {
-    /// The amount as a number, for comparisons; none where it cannot be read.
+    /// The amount as a number, for comparisons; `None` if it cannot be parsed.
     #[must_use]
     pub fn amount(&self) -> Option<f64> {
         let text = self.0.as_str();
@@ -106,8 +106,8 @@ impl Quantity {
 }
 
 impl ResourceRequirements {
-    /// These, and for each resource that they leave out what `defaults` say, so that a quota that asks for requests
-    /// and limits takes the container. Neither becomes smaller than the request that was written.
+    /// Fills requests and limits that are unset from `defaults`, so that a ResourceQuota admits the container. A default
+    /// never puts a limit below the request that the user wrote.
     #[must_use]
     pub fn or(&self, defaults: &Self) -> Self {
         let mut limits = self.limits.clone().unwrap_or_default();

@@ -58,10 +58,10 @@ pub struct RigSpec {
     /// The git secret of polecats that name none, in the polecat's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_secret_ref: Option<SecretReference>,
-    /// The model credentials of polecats that name none, in the polecat's namespace.
+    /// The model credentials for polecats that name none, looked up in the polecat's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claude_creds_secret_ref: Option<SecretReference>,
-    /// What holds for polecats that say nothing else.
+    /// Defaults for polecats of this rig; a polecat's own field wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub polecat_defaults: Option<PolecatDefaults>,
     /// What the images of agents must have, besides what the chart's `imagePolicy` wants of them.
@@ -104,26 +104,26 @@ impl Suspend {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolecatDefaults {
-    /// How often a failed attempt is repeated by itself, where that can help; by default the chart's.
+    /// How many times a failed attempt is retried automatically, if a retry can help; by default the chart's value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub backoff_limit: Option<i32>,
-    /// How long things may take, and how often work is saved.
+    /// Time limits, and how often work is saved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timing: Option<Timing>,
-    /// The pod.
+    /// Resources, placement and deadline of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<PodDefaults>,
 }
 
-/// What holds for the pods of polecats that say nothing else.
+/// Defaults for the pods of a rig's polecats; a polecat's own field wins.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodDefaults {
-    /// `false` gives each pod a user namespace of its own, as OpenShift's restricted-v3 wants; by default the chart's.
+    /// `false` gives each pod its own user namespace, as OpenShift's restricted-v3 requires; by default the chart's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_users: Option<bool>,
-    /// What a polecat may set as well.
+    /// Fields that a polecat may set too.
     #[serde(flatten)]
     pub pod: PodOverrides,
 }
@@ -132,7 +132,7 @@ pub struct PodDefaults {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RigSettings {
-    /// Where names of polecats come from.
+    /// The pool from which `kubectl gt sling` takes names for polecats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namepool_theme: Option<NamepoolTheme>,
     /// How many polecats may work at once; without limit when unset. Others wait, Idle and with the condition Queued.
@@ -153,14 +153,14 @@ pub enum NamepoolTheme {
     Wasteland,
 }
 
-/// What the operator found.
+/// The observed state of a rig.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RigStatus {
-    /// The aggregate.
+    /// Summary of the conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<RigPhase>,
-    /// The generation this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Polecats of the rig that are not Terminated.
@@ -199,7 +199,7 @@ pub struct RigOperator {
 /// The aggregate state of a rig.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RigPhase {
-    /// The operator has not looked at it yet.
+    /// The operator has not reconciled it yet.
     Initializing,
     /// It can be used.
     Ready,

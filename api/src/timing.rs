@@ -1,17 +1,17 @@
-//! How long things may take, and how often work is saved.
+//! Time limits, and how often work is saved.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// How long things may take, and how often work is saved. Each field by default as in the Rig, else as in the chart.
+/// Time limits, and how often work is saved. An unset field takes the Rig's value, else the chart's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Timing {
-    /// Seconds after which what changed is saved to the remote: the most that a node that dies can take with it.
+    /// Seconds after which changes are saved to the remote. A node that dies loses at most this much work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub checkpoint_seconds: Option<i32>,
-    /// Model turns after which it is saved earlier.
+    /// Model turns after which changes are saved, if that is earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub checkpoint_turns: Option<i32>,
@@ -19,7 +19,7 @@ pub struct Timing {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub silence_seconds: Option<i32>,
-    /// Seconds an attempt may be parked in all, and wait for a node.
+    /// Seconds an attempt may be parked in total. Its pod may wait for a node as long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub parking_seconds: Option<i32>,

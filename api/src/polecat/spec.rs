@@ -1,4 +1,4 @@
-//! What a user asks of a polecat.
+//! The desired state of a polecat.
 
 use k8s_openapi::api::core::v1::EnvVar;
 use kube::{CustomResource, KubeSchema};
@@ -47,13 +47,13 @@ use crate::timing::Timing;
 #[x_kube(validation = rules::immutable_in_kubernetes("workBranch"))]
 #[x_kube(validation = rules::one_task())]
 pub struct PolecatSpec {
-    /// The rig it belongs to. A Rig of that name need not exist where repository and credentials stand here. Immutable.
+    /// The rig it belongs to. The Rig may be missing if the polecat sets repository and credentials. Immutable.
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
     )]
     pub rig: String,
-    /// What the polecat is to do.
+    /// The state that the user wants.
     #[serde(default)]
     pub desired_state: DesiredState,
     /// The bead (issue) to work on.
@@ -65,29 +65,29 @@ pub struct PolecatSpec {
     #[x_kube(validation = Rule::new("!self.contains('..') && !self.endsWith('.lock')")
         .message(Message::Expression("'bead \"' + self + '\" contains \"..\" or ends with \".lock\", which no branch may: rename the bead'".into())))]
     pub bead_id: Option<String>,
-    /// What to do, in words.
+    /// The task, as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
-    /// The predecessor's place for `task.description`.
+    /// The predecessor's field for `task.description`; setting both is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub task_description: Option<String>,
-    /// Where it runs. Immutable.
+    /// Where the polecat runs. Immutable.
     #[serde(default)]
     pub execution_mode: ExecutionMode,
-    /// The agent that works.
+    /// The agent to run.
     #[serde(default)]
     pub agent: AgentKind,
-    /// How the agent is set up.
+    /// Configuration of the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_config: Option<AgentConfig>,
     /// Repository, credentials and pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesSpec>,
-    /// What all attempts together may spend.
+    /// Spending limit of all attempts together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
-    /// Requests and limits of the agent's container, where `kubernetes.resources` has none.
+    /// Requests and limits of the agent's container, if `kubernetes.resources` is unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
     /// Who starts first where the rig or the operator has as many at work as it may: the highest, after a point for each
@@ -99,15 +99,15 @@ pub struct PolecatSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub backoff_limit: Option<i32>,
-    /// How long things may take, and how often work is saved.
+    /// Time limits, and how often work is saved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timing: Option<Timing>,
-    /// Seconds after it is Done, Terminated, or Stuck with no attempt to come, until the object is deleted; never when
-    /// unset.
+    /// Seconds until the object is deleted, counted from when it is Done, Terminated, or Stuck without a retry to come;
+    /// never if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub ttl_seconds_after_finished: Option<i32>,
-    /// Seconds it may be Idle until it is Terminated; without limit when unset.
+    /// Seconds it may be Idle before it is Terminated; no limit if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub max_idle_seconds: Option<i32>,
@@ -119,12 +119,12 @@ pub const DEFAULT_PRIORITY: i64 = 500;
 /// What a polecat is to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DesiredState {
-    /// Nothing; what it was doing is saved and stopped.
+    /// No pod. A running agent is stopped, and its changes are saved.
     #[default]
     Idle,
-    /// Its task.
+    /// Work on the task.
     Working,
-    /// To end; what it was doing is saved.
+    /// End for good. A running agent is stopped, and its changes are saved.
     Terminated,
 }
 
@@ -137,7 +137,7 @@ pub enum ExecutionMode {
     Kubernetes,
 }
 
-/// Which agent works.
+/// The agent to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AgentKind {
@@ -148,53 +148,53 @@ pub enum AgentKind {
     Codex,
 }
 
-/// What to do, in words.
+/// The task, as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Task {
-    /// The task.
+    /// What the agent is asked to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub description: Option<String>,
 }
 
-/// How the agent is set up.
+/// Configuration of the agent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentConfig {
-    /// Who serves the model; inferred from credentials and endpoint when unset.
+    /// The provider of the model; inferred from credentials and endpoint if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<Provider>,
-    /// The model the agent is told to use.
+    /// The model for the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128), regex(pattern = r"^([A-Za-z0-9][A-Za-z0-9._:/@\[\]-]*)?$"))]
     pub model: Option<String>,
-    /// Another endpoint than the provider's own.
+    /// An endpoint other than the provider's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_provider: Option<ModelProvider>,
-    /// The image of the agent's container, where `kubernetes.image` names none.
+    /// The image of the agent's container, if `kubernetes.image` is unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub image: Option<String>,
-    /// A command in place of the agent's. It gets the prompt on standard input, and the base URLs of what the provider
-    /// serves in its environment.
+    /// A command to run instead of the agent. It reads the prompt from standard input, and the provider's base URLs from
+    /// its environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), inner(length(max = 1024)))]
     pub command: Option<Vec<String>>,
-    /// Arguments of `command`; without it, further arguments of the agent.
+    /// Arguments of `command`; without `command`, extra arguments of the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), inner(length(max = 1024)))]
     pub args: Option<Vec<String>>,
-    /// A ConfigMap with the agent's configuration.
+    /// The predecessor's ConfigMap with the agent's configuration. It has no effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<ConfigMapReference>,
-    /// Environment of the agent. Secrets are refused here: what the agent can read, it can give away.
+    /// Environment variables of the agent. References to Secrets are refused, because the agent could leak them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "environment")]
     pub env: Option<Vec<EnvVar>>,
 }
 
-/// The schema of `env`: Kubernetes' own, bounded so that a rule may look at each variable.
+/// The schema of `env`: that of Kubernetes, with bounds, because the API server refuses a rule over an unbounded list.
 fn environment(generator: &mut SchemaGenerator) -> Schema {
     let mut variable = EnvVar::json_schema(generator);
     if let Some(name) = variable
@@ -210,7 +210,7 @@ fn environment(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "nullable": true, "maxItems": 64, "items": variable})
 }
 
-/// Who serves a model.
+/// A provider of models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
@@ -225,8 +225,8 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// The keys of a credentials secret that may hold what the provider takes, first the one that wins: the order in
-    /// which Claude Code itself looks. A subscription's tokens are for Anthropic alone.
+    /// The keys of a credentials secret that may hold the provider's credential, in order of precedence: that of Claude
+    /// Code itself. A subscription's tokens are for Anthropic alone.
     #[must_use]
     pub fn credential_keys(self) -> &'static [&'static str] {
         match self {
@@ -247,14 +247,14 @@ impl Provider {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelProvider {
-    /// The base URL of its API; it must be on the operator's list.
+    /// The base URL of its API. The chart's `modelEndpoints` must list it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 1024),
         regex(pattern = r"^(https?://[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?)?$")
     )]
     pub endpoint: Option<String>,
-    /// The key, where `kubernetes.apiKeySecretRef` names none.
+    /// The API key, if `kubernetes.apiKeySecretRef` is unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_secret_ref: Option<SecretKeyRef>,
 }
@@ -276,7 +276,7 @@ pub struct KubernetesSpec {
     )]
     #[x_kube(validation = rules::branch())]
     pub git_branch: Option<String>,
-    /// The branch that is pushed, by default `polecat/NAME/ISSUE@TIME`. Immutable.
+    /// The branch to push, by default `polecat/NAME/ISSUE@TIME`. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 200),
@@ -290,33 +290,33 @@ pub struct KubernetesSpec {
     /// The model credentials, by default the Rig's. Only the broker container mounts them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claude_creds_secret_ref: Option<SecretReference>,
-    /// The model API key, where it stands alone. Only the broker container mounts it.
+    /// The model API key, as one key of a Secret. Only the broker container mounts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_secret_ref: Option<SecretKeyRef>,
     /// The image of the agent's container, built from polecat-agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), regex(pattern = r"^\S*$"))]
     pub image: Option<String>,
-    /// A ConfigMap whose key `known_hosts` is used where the git secret has none.
+    /// A ConfigMap whose key `known_hosts` is used if the git secret has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_known_hosts_config_map_ref: Option<ConfigMapReference>,
-    /// Host keys are always checked; the field is the predecessor's.
+    /// Only `yes` is accepted, because host keys are always checked; kept for the predecessor's manifests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssh_strict_host_key_checking: Option<StrictHostKeyChecking>,
-    /// What a Rig may set as well.
+    /// Fields that a Rig may set too.
     #[serde(flatten)]
     pub pod: PodOverrides,
 }
 
-/// Whether host keys are checked: always.
+/// Strict host key checking, which is always on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StrictHostKeyChecking {
-    /// They are.
+    /// Host keys are checked.
     Yes,
 }
 
-/// What all attempts of a polecat together may spend.
+/// Spending limit of all attempts of a polecat together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Budget {
@@ -324,7 +324,7 @@ pub struct Budget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub tokens: Option<i64>,
-    /// US dollars, by the operator's price table.
+    /// US dollars, by the chart's `prices`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1_000_000.0))]
     #[x_kube(validation = Rule::new("self > 0.0").message("must be more than 0"))]

@@ -1,4 +1,4 @@
-//! What the operator found of a polecat.
+//! The observed state of a polecat.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::budget::{Amount, Share};
 use crate::usage::Usage;
 
-/// What the operator found of a polecat.
+/// The observed state of a polecat.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolecatStatus {
-    /// Where it stands.
+    /// Summary of the polecat's state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<PolecatPhase>,
-    /// The generation this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The bead it works on.
@@ -27,7 +27,7 @@ pub struct PolecatStatus {
     /// The commit on the remote branch, as the broker last re-read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
-    /// The commit the first attempt found; Done means that `head` is another.
+    /// The commit that the first attempt found; for Done, `head` must be another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
     /// The last snapshot on the remote.
@@ -39,7 +39,7 @@ pub struct PolecatStatus {
     /// Whether that pod's agent is running.
     #[serde(default)]
     pub pod_active: bool,
-    /// When something last became of it. That its Rig came or went, or its spec was written anew, is nothing.
+    /// When the state of the polecat itself last changed. A change of its Rig or a rewritten spec does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_activity: Option<Time>,
     /// The effective agent.
@@ -48,7 +48,7 @@ pub struct PolecatStatus {
     /// The effective image of the agent's container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_image: Option<String>,
-    /// The model that answered, or the one that is asked for.
+    /// The model that answered, else the requested one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_model: Option<String>,
     /// The effective repository.
@@ -57,37 +57,37 @@ pub struct PolecatStatus {
     /// The effective base branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_branch: Option<String>,
-    /// Tokens of all attempts.
+    /// Token usage of all attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// Cost of all attempts, such as `$0.1234`; none where a model has no price.
+    /// Cost of all attempts, such as `$0.1234`; unset if a model has no price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<String>,
-    /// The same in millionths of a US dollar; the next attempt's budget is what is left of it.
+    /// Cost of all attempts in millionths of a US dollar. The next attempt may spend the rest of the budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_micros: Option<i64>,
-    /// The part of the budget that was set aside for attempts that ended without accounting for it; it counts as spent.
+    /// Budget granted to attempts that ended without the broker's final report; it counts as spent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unaccounted: Option<Amount>,
-    /// The value of the annotation `gastown.io/retry-requested-at` that was last acted on.
+    /// The last value of the annotation `gastown.io/retry-requested-at` that the operator acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_handled: Option<String>,
     /// The attempts, at most the last ten, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["number"]))]
     pub attempts: Vec<Attempt>,
-    /// The conditions.
+    /// The latest observations of the polecat's state.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
-/// Where a polecat stands.
+/// Summary of a polecat's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum PolecatPhase {
-    /// No pod, nothing to do or nothing wanted.
+    /// No pod: there is no task, or `desiredState` is Idle.
     Idle,
-    /// A pod is at work, parked, starting or stopping.
+    /// A pod is starting, at work, parked or stopping.
     Working,
     /// The work is on the remote branch. Terminal: it is not run again.
     Done,
@@ -97,43 +97,42 @@ pub enum PolecatPhase {
     Terminated,
 }
 
-/// One pod's try at the task.
+/// One run of the task, in one pod.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
     /// Its number, from 1.
     pub number: i32,
-    /// How many attempts in a row were repeated by themselves up to this one; none: it was asked for.
+    /// How many automatic retries in a row, this one included; unset if a user asked for the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<i32>,
     /// The UID of its pod, once it exists.
     #[serde(default, rename = "podUID", skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
-    /// When it was claimed.
+    /// When the operator claimed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
-    /// When its outcome was recorded.
+    /// When the operator recorded its outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
-    /// How it ended; none while it is at work.
+    /// How it ended; unset while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<AttemptOutcome>,
-    /// Why it ended, one of the closed list; without an outcome, why the operator is stopping its pod.
+    /// Why it ended; without an outcome, why the operator is stopping its pod. `kubectl gt explain` lists all reasons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// In words.
+    /// Details of the reason, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
-    /// The part of the budget that is set aside for it. It spends no more, and an end without the broker's last word is
-    /// charged all of it.
+    /// The budget granted to it so far. If it ends without the broker's final report, all of this counts as spent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted: Option<Share>,
-    /// The commit that it had pushed when its agent had ended well, where the remote could not be read again after that.
-    /// A repeat asks the remote first, and starts no agent where the work branch is there.
+    /// The commit that it had pushed when its agent ended well, if the remote could not be read again after that. An
+    /// automatic retry reads the remote first, and starts no agent if the work branch is still at this commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unconfirmed: Option<String>,
-    /// Its tokens; while it is at work, as of when the last part of the budget was set aside.
+    /// Its token usage; while it runs, as of the last grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
     /// Its cost in millionths of a US dollar.
@@ -146,7 +145,7 @@ pub struct Attempt {
 pub enum AttemptOutcome {
     /// Its commits are on the remote branch.
     Delivered,
-    /// They are not.
+    /// Its commits are not on the remote branch.
     Failed,
     /// It was stopped on request: Idle, Terminated or deleted.
     Stopped,
@@ -156,7 +155,7 @@ pub enum AttemptOutcome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WipRefStatus {
-    /// The full name of the ref: `git fetch REPOSITORY NAME` brings it.
+    /// The full name of the ref; `git fetch REPOSITORY NAME` fetches it.
     #[serde(rename = "ref")]
     pub name: String,
     /// The commit it points at.
