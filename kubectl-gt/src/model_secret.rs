@@ -1,4 +1,4 @@
-//! What keeps a secret with model credentials from working, by the rules of the broker, and the command that cures it.
+//! Validates a secret with model credentials by the rules of the broker, and gives the command that repairs it.
 
 use gastown_api::model_secret::{API_KEY, CREDENTIALS, HOME, MEMORY, OAUTH_TOKEN, SETTINGS, parse, text};
 use gastown_api::polecat::Provider;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::secret::{Data, values};
 
-/// The providers whose keys are looked for, in this order.
+/// The providers whose keys are searched, in this order.
 const PROVIDERS: [Provider; 4] = [
     Provider::Anthropic,
     Provider::Litellm,
@@ -36,12 +36,12 @@ pub fn credential_keys() -> impl Iterator<Item = &'static str> {
         .flat_map(|provider| provider.credential_keys().iter().copied())
 }
 
-/// The key that counts: the first that is filled.
+/// The key in effect: the first one with a value.
 pub fn credential(data: &Data) -> Option<&'static str> {
     credential_keys().find(|key| data.get(*key).and_then(|value| text(value)).is_some())
 }
 
-/// Why the credential under `key` does not work now; none: it does.
+/// Why the credential under `key` is unusable now; `None` if it is usable.
 pub fn flaw(key: &str, value: &[u8], now: Timestamp) -> Option<String> {
     match text(value).map(|text| parse(key, text)) {
         None => Some("is empty, no text, or too long".to_owned()),
@@ -51,7 +51,7 @@ pub fn flaw(key: &str, value: &[u8], now: Timestamp) -> Option<String> {
     }
 }
 
-/// What keeps the secret from working.
+/// Why the secret is unusable.
 pub fn problems(secret: &Value, now: Timestamp) -> Vec<String> {
     let data = values(secret);
     match credential(&data) {
@@ -73,7 +73,7 @@ fn has_any_key(data: &Data) -> bool {
     data.keys().any(other)
 }
 
-/// When the credential under `key` expires; none: never, or it cannot be read.
+/// When the credential under `key` expires; `None` if never, or if it cannot be parsed.
 pub fn expiry(key: &str, value: &[u8]) -> Option<Timestamp> {
     parse(key, text(value)?).ok()?.1
 }
@@ -104,7 +104,7 @@ mod tests {
             &[(API_KEY, "k")],
             &[("OPENAI_API_KEY", "k")],
             &[("my-key", "k")],
-            // The key counts before the file, as in the broker.
+            // The key takes precedence over the file, as in the broker.
             &[(API_KEY, "k"), (CREDENTIALS, &early)],
             &[(CREDENTIALS, r#"{"claudeAiOauth":{"accessToken":"x"}}"#)],
         ] {

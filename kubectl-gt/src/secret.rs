@@ -1,4 +1,4 @@
-//! A Secret as the API server holds it: values in base64, which are looked at and never shown.
+//! A Secret as the API server stores it. Its base64 values are checked and never shown.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-/// The most bytes of all values of a Secret together; the API server's limit.
+/// The API server's limit for all values of a Secret together, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
 
 /// The values by key.
@@ -22,7 +22,7 @@ pub fn values(secret: &Value) -> Data {
     entries.filter_map(decode).collect()
 }
 
-/// Whether a value is there and not blank, as the broker asks.
+/// Whether a value exists and is not blank, as the broker requires.
 pub fn is_filled(data: &Data, key: &str) -> bool {
     data.get(key).is_some_and(|value| !value.trim_ascii().is_empty())
 }
@@ -32,7 +32,7 @@ pub fn size(encoded: &str) -> usize {
     STANDARD.decode(encoded).map_or(0, |value| value.len())
 }
 
-/// The keys that `manager` has applied, and that an apply without them takes away.
+/// The keys that `manager` has applied; an apply without them removes them.
 pub fn applied_by(secret: &Value, manager: &str) -> Vec<String> {
     let entries = secret["metadata"]["managedFields"]
         .as_array()

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use tikv_jemallocator::Jemalloc;
 
-/// glibc's keeps what the pages of the first lists took: a third of the memory of a cold start among many polecats. How
-/// soon this one gives it back is set in `.cargo/config.toml`.
+/// glibc's allocator keeps the memory of the first lists: a third of the memory after a cold start with many polecats.
+/// `.cargo/config.toml` sets how soon this allocator returns it.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// One thread: the work is waiting for the API server, and every thread's allocator would hold memory of its own.
+/// One thread: the operator mostly waits for the API server, and the allocator keeps memory per thread.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     gastown_operator::start().await

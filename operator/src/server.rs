@@ -14,18 +14,18 @@ use tokio::net::TcpListener;
 
 use crate::metrics::Metrics;
 
-/// What the endpoints answer from.
+/// The data behind the endpoints.
 pub struct Facts {
-    /// The figures.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Whether the caches hold the cluster's objects: this replica leads, or could at once.
+    /// Whether the caches are synced: this replica leads, or could lead at once.
     pub synced: AtomicBool,
 }
 
-/// Why the endpoints cannot be served.
+/// An error of the server.
 #[derive(Debug, thiserror::Error)]
 pub enum Serve {
-    /// The address is taken or not ours.
+    /// The address is in use or not local.
     #[error("failed to listen on {address}; choose another --listen")]
     Listen {
         /// The address.
@@ -33,7 +33,7 @@ pub enum Serve {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The listener broke.
+    /// The listener failed.
     #[error("failed to serve metrics and health")]
     Accept {
         /// What the system said.

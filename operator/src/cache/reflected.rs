@@ -1,4 +1,4 @@
-//! Objects of one kind as their watches deliver them.
+//! The cached objects of one kind, as their watches deliver them.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -28,18 +28,18 @@ pub struct Scope<S: Stored> {
     version: Arc<ObservedVersion>,
 }
 
-/// What a watch delivered. The cache holds it already, except in a new list: that one is held once it is complete.
+/// An event of a watch. The cache has applied it already, except during a relist, which is applied once complete.
 pub struct Delivery<'a, S: Stored> {
-    /// Where it belongs.
+    /// The scope of the watch.
     pub scope: &'a Scope<S>,
     /// The event.
     pub event: &'a Event<S::Object>,
-    /// Objects that were held and that a new list, now complete, does not name.
+    /// Cached objects that the completed relist no longer contains.
     pub gone: &'a [Key],
 }
 
 impl<S: Stored> Reflected<S> {
-    /// Empty, until watches of these namespaces fill it; none: of all.
+    /// An empty cache for watches of these namespaces; `None` for all namespaces.
     #[must_use]
     pub fn new(namespaces: &[Option<String>]) -> Self {
         let scope = |namespace: &Option<String>| {
@@ -63,12 +63,12 @@ impl<S: Stored> Reflected<S> {
         &self.scopes
     }
 
-    /// Tells `listener` of everything that is delivered from now on.
+    /// Sends every later event to `listener`.
     pub fn listen(&self, listener: impl FnMut(&Delivery<'_, S>) + Send + 'static) {
         lock(&self.listeners).push(Box::new(listener));
     }
 
-    /// Takes what the watch of `scope` delivered, and tells the listeners.
+    /// Applies an event of the watch of `scope`, and tells the listeners.
     pub fn deliver(&self, scope: &Scope<S>, event: Event<S::Object>) {
         let event = event.modify(S::Object::prune);
         if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = &event {
@@ -91,7 +91,7 @@ impl<S: Stored> Reflected<S> {
         held.map(|stored| stored.load()).transpose()
     }
 
-    /// How far the watch has come that delivers objects of that namespace.
+    /// The progress of the watch that covers that namespace.
     #[must_use]
     pub fn version(&self, namespace: &str) -> Option<&Arc<ObservedVersion>> {
         self.scope_of(namespace).map(|scope| &scope.version)
@@ -105,7 +105,7 @@ impl<S: Stored> Reflected<S> {
         scope.map(|scope| scope.keys()).unwrap_or_default()
     }
 
-    /// Whether every watch has delivered its first list; false: one ended before.
+    /// Waits until every watch has delivered its first list; false if one ended before that.
     pub async fn ready(&self) -> bool {
         let scopes = self.scopes.iter().map(|scope| scope.store.wait_until_ready());
         join_all(scopes).await.iter().all(Result::is_ok)
@@ -130,7 +130,7 @@ impl<S: Stored> Scope<S> {
         self.store.clone()
     }
 
-    /// How far its watch has come.
+    /// The progress of its watch.
     #[must_use]
     pub fn version(&self) -> &Arc<ObservedVersion> {
         &self.version
@@ -150,7 +150,7 @@ impl<S: Stored> Scope<S> {
         self.store.get(&key.object_ref())
     }
 
-    /// Applies the event; answers the objects that a new list does not name any more.
+    /// Applies the event; returns the objects that a completed relist no longer contains.
     fn keep(&self, event: &Event<S::Object>) -> Vec<Key> {
         let stored = match event {
             Event::Apply(object) => S::store(object).map(Event::Apply),

@@ -1,4 +1,4 @@
-//! Which objects of a kind are to be reconciled.
+//! The queue of objects to reconcile, for one kind.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -9,12 +9,12 @@ use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use super::lock;
 use crate::types::Key;
 
-/// The objects of one kind that are to be reconciled. While this replica does not lead, nobody listens and nothing is
-/// kept.
+/// The objects of one kind to reconcile. While this replica does not lead, there is no listener, and triggers are
+/// dropped.
 #[derive(Debug)]
 pub struct ReconcileTriggers {
     queues: Vec<Queue>,
-    /// Since when an object waits.
+    /// When each object was first triggered.
     waiting: Mutex<HashMap<Key, Instant>>,
 }
 
@@ -25,7 +25,7 @@ struct Queue {
 }
 
 impl ReconcileTriggers {
-    /// None, for objects of these namespaces; none: of all.
+    /// An empty queue for objects of these namespaces; `None` for all namespaces.
     #[must_use]
     pub fn new(namespaces: &[Option<String>]) -> Self {
         let queue = |namespace: &Option<String>| Queue {
@@ -38,7 +38,7 @@ impl ReconcileTriggers {
         }
     }
 
-    /// Asks for the object to be reconciled.
+    /// Triggers the object.
     pub fn send(&self, key: Key) {
         let of = |queue: &&Queue| queue.namespace.as_ref().is_none_or(|n| *n == key.namespace);
         let Some(queue) = self.queues.iter().find(of) else {
@@ -53,14 +53,14 @@ impl ReconcileTriggers {
         }
     }
 
-    /// Asks for each of the objects to be reconciled.
+    /// Triggers each of the objects.
     pub fn send_all(&self, keys: impl IntoIterator<Item = Key>) {
         for key in keys {
             self.send(key);
         }
     }
 
-    /// Listens for objects of that namespace from now on, in place of who listened before.
+    /// Listens for objects of that namespace from now on, and replaces the earlier listener.
     pub fn listen(&self, namespace: Option<&str>) -> UnboundedReceiver<Key> {
         let (sender, receiver) = unbounded();
         let of = |queue: &&Queue| queue.namespace.as_deref() == namespace;
@@ -70,12 +70,12 @@ impl ReconcileTriggers {
         receiver
     }
 
-    /// How long the object has waited; none where it was not asked for, as after an error.
+    /// How long the object has waited; `None` if it was not triggered, as in a retry after an error.
     pub fn waited(&self, key: &Key) -> Option<Duration> {
         lock(&self.waiting).remove(key).map(|since| since.elapsed())
     }
 
-    /// Nobody listens any more.
+    /// Removes the listeners.
     pub fn close(&self) {
         for queue in &self.queues {
             *lock(&queue.sender) = None;

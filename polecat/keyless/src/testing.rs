@@ -1,4 +1,4 @@
-//! What the tests of several containers start from: a work order, and an upstream with a small history.
+//! Fixtures for the tests of several containers: a work order, and an upstream with a small history.
 
 use std::path::Path;
 

@@ -36,7 +36,7 @@ const FIELDS: &[&str] = &[
 /// Tools that run in the pod. Every other type is run, or known, by the provider.
 const TOOLS: &[&str] = &["function", "custom", "local_shell", "apply_patch"];
 
-/// Items of the conversation that hold nothing but its words.
+/// Items that contain only text of the conversation.
 const PLAIN_ITEMS: &[&str] = &[
     "reasoning",
     "function_call",
@@ -47,7 +47,7 @@ const PLAIN_ITEMS: &[&str] = &[
     "compaction",
 ];
 
-/// Items with what a tool gave back.
+/// Items with the output of a tool.
 const OUTPUT_ITEMS: &[&str] = &[
     "function_call_output",
     "custom_tool_call_output",
@@ -55,7 +55,7 @@ const OUTPUT_ITEMS: &[&str] = &[
     "apply_patch_call_output",
 ];
 
-/// Parts of a message that are words.
+/// Parts of a message that are text.
 const PLAIN_PARTS: &[&str] = &[
     "input_text",
     "output_text",
@@ -65,13 +65,13 @@ const PLAIN_PARTS: &[&str] = &[
     "refusal",
 ];
 
-/// What an answer may include besides itself. The other values are results of the provider's own tools.
+/// Allowed values of `include`. The other values are results of the provider's own tools.
 const INCLUDED: &[&str] = &["reasoning.encrypted_content", "message.output_text.logprobs"];
 
-/// What an answer is taken for where the request has no bound, which Codex never sends: no model writes more.
+/// The output tokens to reserve if the request sets no limit (Codex never sets one): no model writes more.
 const UNBOUNDED: u64 = 128_000;
 
-/// Checks a body and reads what the call is.
+/// Checks a body and parses the call.
 pub(super) fn check(
     body: &Map<String, Value>,
     input_estimate: u64,
@@ -127,7 +127,7 @@ fn check_tools(at: &str, tools: Option<&Value>) -> Result<(), Refusal> {
         check_spelling(at, tool)?;
         match kind(tool) {
             Some("namespace") => check_tools(&format!("{at}.tools"), tool.get("tools")),
-            // A search among the agent's own tools; by default it is the provider's, among those that it knows.
+            // A search of the agent's own tools; without it the provider searches the tools that it knows.
             Some("tool_search") if tool["execution"] == "client" => Ok(()),
             Some(kind) if TOOLS.contains(&kind) => Ok(()),
             kind => Err(refuse(
@@ -141,7 +141,7 @@ fn check_tools(at: &str, tools: Option<&Value>) -> Result<(), Refusal> {
     })
 }
 
-/// A word, or one of the pod's tools by name.
+/// A keyword, or the name of a tool in the pod.
 fn check_choice(choice: Option<&Value>) -> Result<(), Refusal> {
     match choice {
         None | Some(Value::Null | Value::String(_)) => Ok(()),

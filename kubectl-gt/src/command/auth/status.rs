@@ -29,14 +29,14 @@ pub struct Args {
     output: OutputArgs,
 }
 
-/// What is known of one secret; never a value.
+/// The checks of one secret; never its values.
 struct Report {
     value: Value,
     problems: Vec<String>,
 }
 
 impl Args {
-    /// Prints both secrets; an error when one cannot work.
+    /// Prints both secrets; an error if one is unusable.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
         let cluster = session.cluster().await?;
         let now = Timestamp::now();

@@ -1,4 +1,4 @@
-//! Secrets that polecats need: whether they are there and can work.
+//! Checks that the secrets that polecats need exist and are usable.
 
 use serde_json::Value;
 
@@ -11,15 +11,15 @@ pub struct Needed<'a> {
     pub what: &'static str,
     /// Its name.
     pub name: &'a str,
-    /// Whether nothing works without it; else something else may take its place.
+    /// Whether polecats need it in any case; if not, another secret may replace it.
     pub vital: bool,
-    /// What is said when it has no problem.
+    /// The message if it has no problem.
     pub good: &'static str,
     /// The command that makes it.
     pub remedy: String,
 }
 
-/// Looks at it.
+/// Checks the secret.
 pub async fn check(
     cluster: &Cluster,
     needed: Needed<'_>,

@@ -1,4 +1,4 @@
-//! A look at a folder by `stat` alone, far cheaper than a snapshot: whether anything changed since the last look.
+//! Change detection by `stat` alone, far cheaper than a snapshot: whether a folder changed since the last check.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
@@ -7,19 +7,20 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use polecat_common::stat_walk::walk;
 use rustix::fs::FileType;
 
-/// A file that changed so short a time before the look may change again without its times telling: they have the
-/// resolution of the kernel's clock.
+/// A file that changed this recently may change again without new times, because they have the resolution of the
+/// kernel's clock.
 pub(super) const FRESH_SECONDS: i64 = 2;
 
-/// What of the repository itself says that there are new commits, or work trees; an index changes with every `git status`.
+/// The files of the repository that change with new commits or work trees. Every `git status` changes the index, so it
+/// is not among them.
 const TELLING: [&[u8]; 5] = [b"HEAD", b"packed-refs", b"refs", b"logs", b"worktrees"];
 
 /// The state of work trees and of their repositories' refs, as one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(u64);
 
-/// The fingerprint of `roots`; none where one changed a moment ago, so that the next look must not trust it, or where
-/// they could not be seen whole by `deadline`.
+/// The fingerprint of `roots`; `None` if one changed a moment ago, so that the next check must not trust it, or if not
+/// all could be read by `deadline`.
 pub fn fingerprint<'a>(roots: impl IntoIterator<Item = &'a Path>, deadline: Instant) -> Option<Fingerprint> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     let fresh = i64::try_from(now.as_secs()).ok()? - FRESH_SECONDS;
@@ -38,7 +39,7 @@ fn settled_before(root: &Path, deadline: Instant, fresh: i64) -> Option<Fingerpr
     let (mut sum, mut settled) = (0_u64, true);
     let whole = walk(root, deadline, Place::default(), |place, name, stat| {
         let passed_over = match place.depth {
-            // The agent's `.git` is looked at in part, those of nested repositories not at all.
+            // Only parts of the agent's `.git` are read, and nothing of nested repositories' `.git`.
             1 if place.below_git => !TELLING.contains(&name),
             0 => false,
             _ => name == b".git" || (place.below_git && name == b"index"),
@@ -51,7 +52,7 @@ fn settled_before(root: &Path, deadline: Instant, fresh: i64) -> Option<Fingerpr
         name.hash(&mut hasher);
         let hash = hasher.finish();
         let is_git = place.depth == 0 && name == b".git";
-        // A folder's own times change with entries that are passed over.
+        // The folder's own times also change with entries that are skipped.
         let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         (stat.st_mode, stat.st_ino).hash(&mut hasher);
         if !is_folder {
@@ -59,7 +60,7 @@ fn settled_before(root: &Path, deadline: Instant, fresh: i64) -> Option<Fingerpr
             (stat.st_ctime, stat.st_ctime_nsec).hash(&mut hasher);
             settled &= stat.st_ctime < fresh;
         }
-        // The order of a folder's entries does not count.
+        // The order of a folder's entries does not matter.
         sum = sum.wrapping_add(hasher.finish());
         Some(Place {
             depth: place.depth + 1,

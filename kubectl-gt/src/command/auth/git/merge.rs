@@ -1,4 +1,4 @@
-//! What becomes of a git secret that holds something already: it is the secret of every rig that names no other.
+//! Merges a credential into an existing git secret, which every rig uses that names no other.
 
 use gastown_api::git_secret::{CA, HOSTS, KNOWN_HOSTS, SSH_KEYS, TOKEN_KEYS, hosts_of, names_host};
 use gastown_api::known_hosts;
@@ -7,7 +7,7 @@ use gastown_api::repository::RepositoryUrl;
 use crate::git_secret::read;
 use crate::secret::{Data, is_filled};
 
-/// A rig that uses the secret too.
+/// Another rig that uses the secret.
 #[derive(Clone, Debug)]
 pub struct Other {
     /// Its name.
@@ -16,7 +16,7 @@ pub struct Other {
     pub url: RepositoryUrl,
 }
 
-/// Who else needs the credential that `new` would replace, in words. None: it is the same, or it is nobody else's.
+/// The other users of the credential that `new` would replace, as text; `None` if it is the same or has no other user.
 pub fn needed_by(existing: &Data, new: &Data, url: &RepositoryUrl, others: &[Other]) -> Vec<String> {
     let credential = |data: &Data| read(data, url, "").ok().map(|secret| secret.credential);
     if credential(existing).is_some_and(|before| credential(new) == Some(before)) {

@@ -7,7 +7,7 @@ use crate::run::show::{
 };
 use polecat_common::console::{cut, escape};
 
-/// What is known of the session so far.
+/// The state of the session so far.
 #[derive(Debug, Default)]
 pub struct Session {
     ended: bool,
@@ -56,7 +56,7 @@ impl Session {
     }
 }
 
-/// An endpoint's refusal is shown as the JSON it came in; its own words are in there.
+/// Codex shows an endpoint's refusal as raw JSON; the endpoint's message is inside.
 fn plain(words: &str) -> String {
     let json: Value = serde_json::from_str(words).unwrap_or_default();
     let inner = json.pointer("/error/message").and_then(Value::as_str);
@@ -73,7 +73,7 @@ fn end(usage: &Value) -> String {
     )
 }
 
-/// Commands are shown when they begin, other things when they are there.
+/// Commands are shown when they start, other items when they are complete.
 fn begin(item: &Value) -> Vec<String> {
     match text(item, "type") {
         "command_execution" => paragraph("shell", text(item, "command"), MAX_INPUT, MAX_LINES),
