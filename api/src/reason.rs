@@ -158,7 +158,7 @@ reasons! {
     /// The proxy cannot be reached, or refuses the connection.
     ProxyFailed => "check the chart's value proxy, what the proxy allows, and its credential in the secret, and retry",
     /// The repository does not exist, or the credential may not see it.
-    RepositoryNotFound => "check the repository's URL and what the credential may read; a parked pod goes on by itself; retry a Stuck polecat",
+    RepositoryNotFound => "check the repository's URL and what the credential may read; a parked pod goes on by itself, a stuck one wants a retry",
     /// The base branch does not exist.
     BranchNotFound => "set spec.kubernetes.gitBranch to a branch that exists",
     /// A ref on the git host blocks one that the polecat must create, because git stores refs as files and folders.

@@ -1,4 +1,4 @@
-//! The description of a snapshot: its commit message, and one line of the keeper's log.
+//! What a snapshot says of itself: its commit message, and one line of the keeper's log.
 
 use std::fmt::Write as _;
 
@@ -17,8 +17,8 @@ const MAX_LINES: usize = 300;
 /// The most lines of the list of deletions: nothing but the message knows of them.
 const MAX_DELETED: usize = 10_000;
 
-/// The prefixes of the lines with the commit of the work branch, the folder of held files, and the [`Record`] as
-/// JSON.
+/// What stands before the commit of the work branch, before the name of the folder of held files, and before the
+/// [`Record`] as JSON.
 const BRANCH: &str = "Branch: ";
 const HELD: &str = "Held in: ";
 const RECORD: &str = "Record: ";
@@ -27,11 +27,11 @@ const RECORD: &str = "Record: ";
 pub const DELETED: &str =
     "Deleted in the work tree, and here as in the base, since no push may change these paths";
 
-/// The fields that a later attempt reads. An agent can push any message to its own WIP ref; a wrong one misleads only
-/// its own next attempt.
+/// What a later attempt reads of the message. An agent can push any message to its own WIP ref: a wrong one only leads
+/// its own successor astray.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
-    /// Further fields; `None` if an older version wrote the snapshot.
+    /// What else it needs; none: the snapshot is an older program's.
     pub record: Option<Record>,
     /// The work branch on the remote at the time, else the base.
     pub branch: Option<Sha>,
@@ -39,18 +39,18 @@ pub struct Recorded {
     pub held: Option<String>,
     /// Paths that were deleted in the work tree.
     pub deleted: Vec<Vec<u8>>,
-    /// How many further deleted paths the message does not name.
+    /// How many more were; the message does not name them.
     pub deleted_more: u64,
 }
 
-/// Facts that the trees of a snapshot cannot express.
+/// What the trees of a snapshot do not say themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Record {
-    /// The commit that was checked out; `None` if the branch had no commit yet.
+    /// The commit that was checked out; none: the branch had no commit yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checked_out: Option<Sha>,
-    /// Quoted paths that the tree does not cover: they were not read, or never checked out.
+    /// Quoted paths of which the tree says nothing: they were not read, or never checked out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<String>,
     /// Whether a path that is missing may be there all the same: it may be one of `unread` that was too many to name.
@@ -61,7 +61,7 @@ pub struct Record {
     pub work_trees: Vec<SavedTree>,
 }
 
-/// Another work tree, as saved.
+/// Another work tree, as it is saved.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SavedTree {
@@ -75,7 +75,7 @@ pub struct SavedTree {
     /// The full name of the branch that was checked out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
-    /// The commit that the changes are relative to; `None` for the empty tree.
+    /// The commit that the changes are counted from; none: the empty tree.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub against: Option<Sha>,
     /// Quoted paths that were deleted.
@@ -102,12 +102,12 @@ impl Record {
     }
 }
 
-/// The input of the message.
+/// What there is to say.
 #[derive(Debug)]
 pub struct Facts<'a> {
     /// The order.
     pub order: &'a WorkOrder,
-    /// The commit that the changes are relative to.
+    /// What the changes are counted against.
     pub base: &'a Sha,
     /// The work branch on the remote, else the base.
     pub branch: &'a Sha,
@@ -117,7 +117,7 @@ pub struct Facts<'a> {
     pub read: (u64, u64),
     /// Paths that differ from the base.
     pub changed: u64,
-    /// The held files.
+    /// What is held.
     pub held: &'a Held,
     /// Paths that were not read, each with the reason.
     pub skipped: &'a [(Vec<u8>, String)],
@@ -127,9 +127,9 @@ pub struct Facts<'a> {
     pub special: &'a [(Vec<u8>, String)],
     /// Refs with commits never pushed.
     pub unpushed: &'a Refs,
-    /// Errors.
+    /// What went wrong.
     pub notes: &'a [String],
-    /// Further fields for a later attempt.
+    /// What a later attempt needs besides.
     pub record: Record,
 }
 
@@ -209,7 +209,7 @@ pub fn compose(facts: &Facts<'_>) -> String {
     text
 }
 
-/// Parses the output of [`compose`].
+/// Reads back what [`compose`] wrote.
 #[must_use]
 pub fn read(message: &str) -> Recorded {
     let mut recorded = Recorded::default();
