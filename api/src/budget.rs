@@ -1,28 +1,28 @@
-//! A budget over several attempts. A pod can end without a word, so an attempt may spend only what a status has set
-//! aside for it before: a quarter of what is left, and the next quarters one after another. What was set aside and not
-//! accounted for is charged.
+//! A budget over several attempts. A pod can end without a report, so an attempt may spend only what the status has
+//! set aside for it: a quarter of the rest, then further quarters. If an attempt ends without a report, all that was
+//! set aside for it is charged.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::usage::Usage;
 
-/// Parts that a budget is set aside in.
+/// Number of parts in which a budget is set aside.
 const PARTS: u64 = 4;
 
 /// A part of a budget, as far as it is limited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Share {
-    /// Tokens of all kinds; none: they have no limit.
+    /// Tokens of all kinds; `None` means no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
-    /// Millionths of a US dollar; none: they have no limit.
+    /// Millionths of a US dollar; `None` means no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_micros: Option<u64>,
 }
 
-/// What was, or will be, spent.
+/// An amount that was, or will be, spent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Amount {
@@ -35,11 +35,11 @@ pub struct Amount {
 /// Whether a call may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// It may.
+    /// The call may be made.
     Now,
-    /// Calls that are under way may use up what is left: it waits for them.
+    /// It must wait: calls under way may use up the rest.
     Later,
-    /// It may once this much is set aside.
+    /// It may be made once this much is set aside.
     Once(Share),
     /// Nothing is left.
     Spent,
@@ -64,7 +64,7 @@ impl Amount {
         }
     }
 
-    /// What is left without `other`.
+    /// The rest after `other`.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
         Self {
@@ -125,7 +125,7 @@ impl Share {
         }
     }
 
-    /// What an end that accounts for `spent` alone is charged besides.
+    /// The extra charge for an attempt that ends with only `spent` reported.
     #[must_use]
     pub fn beyond(self, spent: Amount) -> Amount {
         self.amount().minus(spent)

@@ -1,5 +1,5 @@
-//! What a polecat pod says of its attempt. What grants Done comes from the broker alone: the agent's container can
-//! only say things that withhold it.
+//! The evidence of a polecat pod about its attempt. Only the broker's evidence grants Done; the agent's container can
+//! only withhold it.
 
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
@@ -14,35 +14,35 @@ use crate::usage::Usage;
 /// number of the pod's containers, ephemeral ones counted.
 pub const MAX_BYTES: usize = 2048;
 
-/// The broker's word: its termination message, and at each change of state one line of its standard output.
+/// The broker's evidence: its termination message, and one line of standard output at each change of state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Evidence {
-    /// The attempt it speaks of.
+    /// The number of the attempt.
     pub attempt: u32,
-    /// What the broker is doing.
+    /// The state of the broker.
     #[serde(deserialize_with = "known_or_serving")]
     pub state: BrokerState,
-    /// What the first attempt found: the tip of the work branch if it existed, else of the base branch.
+    /// The tip that the first attempt found: of the work branch if it existed, else of the base branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Sha>,
-    /// The work branch as it was last re-read from the remote; none: the branch does not exist there.
+    /// The tip of the work branch when last re-read from the remote; `None` if the branch does not exist there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<Sha>,
-    /// The work branch as this attempt found it, and then as its last push left it.
+    /// The tip of the work branch as this attempt found it, then as its last push left it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed: Option<Sha>,
-    /// Whether `head`, as it was read last, no longer holds `pushed`: another hand deleted the branch or moved it back.
+    /// Whether `head`, when last read, no longer contains `pushed`: someone else deleted the branch or moved it back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dropped: bool,
-    /// What became of the reading at the end, without which nothing is Done; none: a broker of an older version, which
-    /// did not read then.
+    /// The result of the final reading, which Done requires; `None` from an older broker, which did not read at the
+    /// end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_read: Option<FinalRead>,
     /// The last snapshot that reached the remote and was re-read there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wip: Option<WipRef>,
-    /// Whether another hand deleted or moved the last snapshot, and it could not be pushed again.
+    /// Whether someone else deleted or moved the last snapshot, and it could not be pushed again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wip_dropped: bool,
     /// The snapshot of an earlier attempt that this one started from, as the work order names it.
@@ -56,7 +56,7 @@ pub struct Evidence {
     pub refused_count: u32,
     /// Tokens of this attempt.
     pub usage: Usage,
-    /// Cost of this attempt in millionths of a US dollar; none where a model without a price was called.
+    /// Cost of this attempt in millionths of a US dollar; `None` if a model without a price was called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_micros: Option<u64>,
     /// The model that answered last.
@@ -66,17 +66,17 @@ pub struct Evidence {
     /// then means that it called another endpoint than the broker.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub calls_expected: bool,
-    /// The part of the budget that the operator must set aside before the broker goes on; its readiness is False meanwhile.
+    /// The part of the budget that the operator must set aside before the broker continues; readiness is False meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asks: Option<Share>,
-    /// Why the last checkpoint could not be saved, cut to 300 bytes; none: it was. Readiness is False meanwhile. These are
-    /// the keeper's words, and the agent may say the same.
+    /// Why the last checkpoint failed, cut to 300 bytes; `None` if it was saved. Readiness is False meanwhile. The text is
+    /// the keeper's, and the agent can forge it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoints_failing: Option<String>,
-    /// What may have been spent besides: by calls that were under way when an earlier broker of this pod was killed.
+    /// Further possible spending: by calls that were under way when an earlier broker of this pod was killed.
     #[serde(default, skip_serializing_if = "Amount::is_nothing")]
     pub unaccounted: Amount,
-    /// Whether the broker has ended in order, with every call settled; none: an older broker, which does not say.
+    /// Whether the broker ended normally, with every call settled; `None` from an older broker, which does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<bool>,
     /// Seconds this attempt was parked.
@@ -84,7 +84,7 @@ pub struct Evidence {
     pub parked_seconds: u64,
 }
 
-/// What the broker is doing. Its readiness is True in `Starting` and `Serving` and False in the others.
+/// The state of the broker. Its readiness is True in `Starting` and `Serving`, and False otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "name")]
 pub enum BrokerState {
@@ -92,18 +92,18 @@ pub enum BrokerState {
     Starting,
     /// Serving git and the model.
     Serving,
-    /// Alive and waiting; calls are held.
+    /// Parked: alive, while calls are held.
     #[serde(rename_all = "camelCase")]
     Parked {
-        /// For what.
+        /// The reason.
         reason: Reason,
-        /// In words, with the name of what is missing.
+        /// Details, with the name of the missing object.
         message: String,
-        /// When it is expected to go on, where that is known.
+        /// When it is expected to continue, if known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Timestamp>,
     },
-    /// Serving nothing any more but pushes of snapshots; the operator ends the pod.
+    /// Serving only pushes of snapshots; the operator ends the pod.
     #[serde(rename_all = "camelCase")]
     Stopped {
         /// Why.
@@ -131,14 +131,14 @@ fn known_or_serving<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Broker
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "name")]
 pub enum FinalRead {
-    /// The broker has not come to it.
+    /// Not read yet.
     Pending,
-    /// [`Evidence::head`] is what the remote said.
+    /// [`Evidence::head`] is the remote's answer.
     Read {
         /// When.
         at: Timestamp,
     },
-    /// The remote did not answer; [`Evidence::head`] is what it said before.
+    /// The remote did not answer; [`Evidence::head`] is its previous answer.
     #[serde(rename_all = "camelCase")]
     Failed {
         /// Why.
@@ -146,7 +146,7 @@ pub enum FinalRead {
         /// In words.
         message: String,
     },
-    /// What a broker of a newer version says of it: no Done by itself, but the next attempt asks the remote first.
+    /// A value from a newer broker: it does not grant Done, but the next attempt reads the remote first.
     #[serde(other)]
     Unknown,
 }
@@ -167,11 +167,11 @@ pub struct WipRef {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RefusedPush {
-    /// The ref that was to be moved, cut to 200 bytes.
+    /// The ref of the push, cut to 200 bytes.
     pub ref_name: String,
-    /// The rule, or the remote's words, cut to 300 bytes.
+    /// The rule, or the remote's message, cut to 300 bytes.
     pub why: String,
-    /// What kept the remote from taking it, where that was no rule: a credential, a network.
+    /// The cause if it was not a rule: a credential or the network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
 }
@@ -192,34 +192,34 @@ pub struct InitReport {
 pub struct RunReport {
     /// The agent's exit code, or 128 plus the signal.
     pub agent_exit: i32,
-    /// The agent's own words for how it failed, where it exited with 0 all the same.
+    /// The agent's error message, if it reported an error and still exited with 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
     /// The local head of the work branch at the end.
     pub local_head: Option<Sha>,
     /// Whether the last push succeeded.
     pub pushed: bool,
-    /// What went wrong, in words, cut to 500 bytes.
+    /// The error message, cut to 500 bytes.
     pub message: String,
-    /// Work that is not on the work branch, in words: refused leftovers, commits of other branches; cut to 400 bytes.
+    /// Text about work that is not on the work branch: refused changes, commits of other branches; cut to 400 bytes.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub not_delivered: String,
 }
 
-/// The termination message of `keeper` where its last snapshot lacks something: it can only say that work may be lost.
+/// The termination message of `keeper` if its last snapshot is incomplete: it can only report that work may be lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SnapshotReport {
     /// How many paths are not saved as they are in the work tree.
     pub left_out: u64,
-    /// The first of them, each with why.
+    /// The first of them, each with its reason.
     pub named: Vec<String>,
-    /// What else could not be saved or looked at.
+    /// Other data that could not be saved or read.
     pub notes: Vec<String>,
 }
 
 impl SnapshotReport {
-    /// The JSON of at most [`MAX_BYTES`]: the last names and notes go first.
+    /// The JSON of at most [`MAX_BYTES`]; the last names and notes are dropped first.
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut cut = self.clone();
@@ -236,7 +236,7 @@ impl SnapshotReport {
         }
     }
 
-    /// In words, for a person; none: nothing is lacking.
+    /// Text for a person; `None` if nothing is missing.
     #[must_use]
     pub fn words(&self) -> Option<String> {
         let mut parts = self.notes.clone();
@@ -258,7 +258,7 @@ impl SnapshotReport {
 }
 
 impl Evidence {
-    /// What a broker says before it has done anything.
+    /// The evidence of a broker that has not done anything yet.
     #[must_use]
     pub fn starting(attempt: u32) -> Self {
         Self {
@@ -286,7 +286,7 @@ impl Evidence {
         }
     }
 
-    /// Whether the agent worked without a call that the budget was charged for.
+    /// Whether the agent worked without any call charged to the budget.
     #[must_use]
     pub fn is_unmetered(&self) -> bool {
         self.calls_expected && self.usage.requests == 0
@@ -298,7 +298,7 @@ impl Evidence {
         Amount::of(&self.usage, self.cost_micros).plus(self.unaccounted)
     }
 
-    /// The JSON of at most [`MAX_BYTES`]: texts that people read are cut first, then left out.
+    /// The JSON of at most [`MAX_BYTES`]; texts for people are truncated first, then dropped.
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut cut = self.clone();

@@ -21,7 +21,7 @@ pub enum ParseGitName {
     /// Not an object id.
     #[error("failed to parse object id {text:?}; write 40 or 64 lower-case hexadecimal digits, not all zero")]
     ParseSha {
-        /// What was given.
+        /// The given text.
         text: String,
     },
     /// Not a branch.
@@ -29,9 +29,9 @@ pub enum ParseGitName {
         "failed to parse branch {text:?}: it {flaw}; see `git check-ref-format --branch` for what a branch may be named"
     )]
     ParseBranch {
-        /// What was given.
+        /// The given text.
         text: String,
-        /// What is wrong with it.
+        /// The error.
         flaw: &'static str,
     },
 }

@@ -1,5 +1,5 @@
-//! The format of a git secret: its keys, and what each may hold. The broker reads secrets by it, and the plugin writes and
-//! checks them by it, so that one takes what the other made.
+//! The format of a git secret: its keys and their values. The broker reads secrets with it, and the plugin writes and
+//! checks them with it, so that the two agree.
 
 mod ssh_key;
 
@@ -11,9 +11,9 @@ use crate::repository::{RepositoryUrl, Transport};
 
 pub use ssh_key::read as read_ssh_key;
 
-/// Keys that hold an SSH private key; the first that is filled counts.
+/// Keys that may hold an SSH private key; the first with a value is used.
 pub const SSH_KEYS: [&str; 4] = ["ssh-privatekey", "id_rsa", "id_ed25519", "identity"];
-/// Keys that hold a token or password for HTTPS; the first that is filled counts.
+/// Keys that may hold a token or password for HTTPS; the first with a value is used.
 pub const TOKEN_KEYS: [&str; 2] = ["password", "token"];
 /// The key with the user name that goes with the token.
 pub const USERNAME: &str = "username";
@@ -26,10 +26,10 @@ pub const CA: &str = "ca.crt";
 /// The key with `USER:PASSWORD` for the proxy.
 pub const PROXY: &str = "proxy";
 
-/// What the secret holds for one transport.
+/// The content of the secret for one transport.
 #[derive(Clone, PartialEq, Eq)]
 pub struct GitSecret {
-    /// What proves who we are.
+    /// The credential.
     pub credential: Credential,
     /// Host keys, in the form of `known_hosts(5)`.
     pub known_hosts: Option<String>,
@@ -37,11 +37,11 @@ pub struct GitSecret {
     pub roots: Option<Vec<u8>>,
     /// Hosts that may be sent the token.
     pub hosts: Vec<String>,
-    /// What the proxy wants to see, `USER:PASSWORD`.
+    /// The proxy's credential, `USER:PASSWORD`.
     pub proxy: Option<String>,
 }
 
-/// What proves who we are. It implements no `Debug`, so that it cannot be logged.
+/// A credential. It implements no `Debug`, so that it cannot be logged.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
     /// The bytes of a private key file.
@@ -57,7 +57,7 @@ pub enum Credential {
     Nothing,
 }
 
-/// Why the secret is of no use yet, in words that name it and show nothing of it.
+/// Why the secret is unusable. The text names the secret and never shows its values.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ReadSecret {
     /// It lacks something.
@@ -75,7 +75,7 @@ pub enum ReadSecret {
         secret: String,
         /// The key.
         key: &'static str,
-        /// What is wrong, with the remedy.
+        /// The error, with the remedy.
         flaw: &'static str,
     },
 }
@@ -154,7 +154,7 @@ fn filled<'a>(files: &'a BTreeMap<String, Vec<u8>>, key: &str) -> Option<&'a [u8
     (!bytes.trim_ascii().is_empty()).then_some(bytes)
 }
 
-/// Secrets made by `echo` end with a newline that nobody meant.
+/// Secrets made by `echo` end with an unintended newline.
 fn text(files: &BTreeMap<String, Vec<u8>>, key: &str) -> Result<Option<String>, &'static str> {
     let Some(bytes) = filled(files, key) else {
         return Ok(None);

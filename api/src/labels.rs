@@ -6,7 +6,7 @@ pub const POLECAT: &str = "gastown.io/polecat";
 pub const RIG: &str = "gastown.io/rig";
 /// The bead a polecat works on.
 pub const BEAD: &str = "gastown.io/bead";
-/// The number of the attempt that a pod is.
+/// The number of the pod's attempt.
 pub const ATTEMPT: &str = "gastown.io/attempt";
 
 /// On a pod: its [`crate::work_order::WorkOrder`] as JSON.
@@ -21,7 +21,7 @@ pub const RETRY_REQUESTED_AT: &str = "gastown.io/retry-requested-at";
 pub const EVIDENCE_FINALIZER: &str = "gastown.io/evidence";
 /// On a polecat: keeps it until its pod has ended; the predecessor's name, so that its objects stay deletable.
 pub const POLECAT_FINALIZER: &str = "gastown.io/polecat-cleanup";
-/// What the predecessor put on a Rig; it is taken off, because a Rig needs no clean-up.
+/// The predecessor's finalizer on a Rig. The operator removes it, because a Rig needs no clean-up.
 pub const PREDECESSOR_RIG_FINALIZER: &str = "gastown.io/rig-cleanup";
 
 /// Whether `value` may stand in a label: at most 63 characters of letters, digits, `-`, `_` and `.`, with a letter

@@ -1,5 +1,5 @@
-//! The format of a secret with model credentials: its keys, and what each may hold. The broker reads secrets by it, and the
-//! plugin writes and checks them by it, so that one takes what the other made. Which keys a provider takes says
+//! The format of a secret with model credentials: its keys and their values. The broker reads secrets with it, and the
+//! plugin writes and checks them with it, so that the two agree. For the keys of a provider see
 //! [`Provider::credential_keys`](crate::polecat::Provider::credential_keys).
 
 use std::fmt;
@@ -22,10 +22,10 @@ pub const MEMORY: &str = "CLAUDE.md";
 /// Skills, hooks, commands and agents.
 pub const HOME: &str = "claude-home.tar.gz";
 
-/// The most bytes of a value with a credential.
+/// The maximum size of a credential in bytes.
 pub const MAX_CREDENTIAL: u64 = 64 * 1024;
 
-/// How Anthropic's tokens of a subscription begin, wherever they stand.
+/// The prefix of Anthropic's subscription tokens.
 const OAUTH_PREFIX: &str = "sk-ant-oat";
 
 /// The credential that authorises a call to the model.
@@ -39,7 +39,7 @@ pub enum Credential {
     None,
 }
 
-/// Why a value can be no credential, in words that follow its name and show nothing of it.
+/// Why a value is not a credential. The text follows the key's name and never shows the value.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ReadCredential {
     /// It is no key.
@@ -55,7 +55,7 @@ pub enum ReadCredential {
     ReadToken(&'static str),
 }
 
-/// Claude Code's file of credentials, as far as it is read here. The refresh token is not.
+/// The parts of Claude Code's credentials file that are read here. The refresh token is not read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct File {
@@ -92,7 +92,7 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// The text of a value that may be a credential; none: the value counts as missing.
+/// The text of a value that may be a credential; `None` if the value counts as missing.
 #[must_use]
 pub fn text(bytes: &[u8]) -> Option<&str> {
     let small = u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_CREDENTIAL);
@@ -100,7 +100,7 @@ pub fn text(bytes: &[u8]) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The credential in the [`text`] of the key `key`, and when it expires, where it says so.
+/// The credential in the [`text`] of the key `key`, and its expiry if it has one.
 pub fn parse(key: &str, text: &str) -> Result<(Credential, Option<Timestamp>), ReadCredential> {
     if !key.ends_with(CREDENTIALS_ALIAS) {
         check(text).map_err(ReadCredential::ReadKey)?;

@@ -1,4 +1,4 @@
-//! What model calls used and what that costs.
+//! Usage of model calls, and its cost.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Usage {
-    /// Tokens read that came from no cache.
+    /// Input tokens that came from no cache.
     pub input_tokens: u64,
-    /// Tokens written.
+    /// Output tokens.
     pub output_tokens: u64,
     /// Tokens written to the provider's prompt cache.
     pub cache_write_tokens: u64,
@@ -41,7 +41,7 @@ impl Usage {
     }
 }
 
-/// What a model costs, in US dollars for a million tokens; one row of the chart's price table.
+/// Prices of a model in US dollars per million tokens: one row of the chart's `prices`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Price {
@@ -56,7 +56,7 @@ pub struct Price {
     /// A million tokens written to the cache for an hour; without it, twice the price of input, as Anthropic bills it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_write_one_hour: Option<f64>,
-    /// The prices of calls with a long prompt; without it, all prompts have the same.
+    /// Prices of calls with a long prompt; without it, all prompts have the usual prices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub long_context: Option<LongContext>,
 }
@@ -65,7 +65,7 @@ pub struct Price {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LongContext {
-    /// The most tokens of a prompt, cached ones included, that has the usual prices.
+    /// The largest prompt, in tokens including cached ones, at the usual prices.
     pub above_tokens: u64,
     /// A million input tokens.
     pub input: f64,
@@ -77,7 +77,7 @@ pub struct LongContext {
     pub cache_read: f64,
 }
 
-/// Facts of a provider's answer that make a call dearer than the price table says.
+/// Facts of a provider's answer that make a call more expensive than the price table says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Surcharge {
     /// How many of the tokens written to the cache stay there for an hour.
@@ -96,7 +96,7 @@ impl Surcharge {
     /// Anthropic's published price of one search.
     const MICROS_OF_A_SEARCH: f64 = 10_000.0;
 
-    /// The published factors; of the fast mode and the priority tier, which differ by model, the highest.
+    /// The published price factors. Those of fast mode and the priority tier differ by model; this is the highest.
     fn factor(self) -> f64 {
         let of = |holds: bool, factor: f64| if holds { factor } else { 1.0 };
         of(self.us_only, 1.1) * of(self.fast, 6.0) * of(self.priority, 2.0)
@@ -106,7 +106,7 @@ impl Surcharge {
 impl Price {
     /// The cost of `usage` in millionths of a US dollar, rounded up.
     ///
-    /// Dollars for a million tokens are millionths of a dollar for one token.
+    /// Dollars per million tokens equal millionths of a dollar per token.
     #[must_use]
     #[expect(
         clippy::cast_precision_loss,
@@ -130,7 +130,7 @@ impl Price {
         (tokens * surcharge.factor() + searches).ceil() as u64
     }
 
-    /// The most that the same tokens can cost when nothing is known of the prompt's caching.
+    /// The maximum cost of the same tokens if the caching of the prompt is unknown.
     #[must_use]
     pub fn dearest(self) -> Self {
         let prompt = |input: f64, cache_write: f64, one_hour: f64| input.max(cache_write).max(one_hour);

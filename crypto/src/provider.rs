@@ -30,7 +30,7 @@ fn fips_module_version() -> String {
 /// Why the provider cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallProvider {
-    /// Another part of the process was faster; TLS would run on a provider nobody asserted.
+    /// Another part of the process installed a provider first; TLS would run on a provider that nobody checked.
     #[error(
         "failed to install the TLS provider: another one is installed already; install it first thing in main"
     )]
@@ -38,7 +38,7 @@ pub enum InstallProvider {
     /// The module's power-on self-test or mode switch failed.
     #[error("failed to enter FIPS mode: {reason}; run an unaltered fips edition of this program")]
     EnterFipsMode {
-        /// What the module said.
+        /// The module's message.
         reason: String,
     },
     /// The linked module is not the validated one.
@@ -46,9 +46,9 @@ pub enum InstallProvider {
         "failed to assert the FIPS module: found {found:?}, want {want:?}; run an unaltered fips edition of this program"
     )]
     AssertModule {
-        /// What is linked.
+        /// The linked module.
         found: String,
-        /// What certificate #5314 names.
+        /// The module that certificate #5314 names.
         want: &'static str,
     },
     /// The TLS configuration made from the provider does not count as FIPS.

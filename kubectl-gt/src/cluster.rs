@@ -17,19 +17,19 @@ pub use self::call::{Call, words};
 pub use self::list::Selection;
 pub use self::resource::Resource;
 
-/// Who writes, in managed fields.
+/// The field manager of the plugin's writes.
 pub const FIELD_MANAGER: &str = "kubectl-gt";
 
-/// Whether a write is kept.
+/// Whether a write is a dry run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DryRun {
-    /// It is.
+    /// The write is stored.
     No,
     /// The API server only checks it.
     Server,
 }
 
-/// A cluster and the namespace that is worked in.
+/// A cluster and the current namespace.
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
@@ -64,12 +64,12 @@ impl Cluster {
         format!("{words}{}", self.flag)
     }
 
-    /// The namespace that is worked in.
+    /// The current namespace.
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// The same cluster, and another namespace.
+    /// The same cluster with another namespace.
     pub fn within_namespace(&self, namespace: &str) -> Self {
         Self {
             namespace: namespace.to_owned(),
@@ -93,7 +93,7 @@ impl Cluster {
         self.send("get", resource, name, request, Vec::new()).await
     }
 
-    /// The object of that name; none: it does not exist.
+    /// The object of that name; `None` if it does not exist.
     pub async fn find(&self, resource: Resource, name: &str) -> Result<Option<Value>, Call> {
         match self.get(resource, name).await {
             Ok(object) => Ok(Some(object)),
@@ -132,7 +132,7 @@ impl Cluster {
         self.send("change", resource, name, request, body(patch)).await
     }
 
-    /// Applies an object on the server's side; `force` takes fields over from other writers.
+    /// Applies an object server-side; `force` takes fields over from other field managers.
     pub async fn apply(
         &self,
         resource: Resource,
@@ -156,7 +156,7 @@ impl Cluster {
         self.send("delete", resource, name, request, Vec::new()).await
     }
 
-    /// What the API server answers at `path`; `what` names it in errors.
+    /// The API server's answer at `path`; `what` names it in errors.
     pub async fn read(&self, path: &str, what: &'static str) -> Result<Value, Call> {
         let resource = Resource::named(what);
         self.send("read", resource, "", Request::get(path), Vec::new())
@@ -185,8 +185,8 @@ impl Cluster {
         }
     }
 
-    /// Where the object of that name is. The path without a name is that of all of them: a `delete` of a variable that
-    /// is not set would delete every one.
+    /// The path of the object of that name. An empty name is an error, because the path without a name addresses all
+    /// objects: `delete "$UNSET"` would delete every one.
     fn path_of(&self, act: &'static str, resource: Resource, name: &str) -> Result<String, Call> {
         if name.is_empty() {
             let kind = resource.singular;
@@ -282,7 +282,7 @@ pub mod testing {
         (code, status)
     }
 
-    /// A cluster that nobody serves.
+    /// A cluster without a server.
     pub fn nowhere() -> Cluster {
         let _already_installed = gastown_crypto::install();
         let address = "http://127.0.0.1:1".to_owned();

@@ -10,7 +10,7 @@ use crate::cluster::Cluster;
 use crate::exit::Exit;
 use crate::flags::ClusterFlags;
 
-/// Why there is no cluster to talk to.
+/// Why no cluster can be found.
 #[derive(Debug, thiserror::Error)]
 pub enum Connect {
     /// A kubeconfig that was named cannot be used.
@@ -18,7 +18,7 @@ pub enum Connect {
         "failed to read the kubeconfig: {source}; check --kubeconfig, KUBECONFIG and --context (`kubectl config get-contexts`)"
     )]
     ReadKubeconfig {
-        /// What is wrong with it.
+        /// The error.
         source: KubeconfigError,
     },
     /// Nothing names a cluster.
@@ -36,7 +36,7 @@ pub enum Connect {
         flag: &'static str,
         /// Its value.
         value: String,
-        /// What is wrong with it.
+        /// The error.
         why: String,
     },
     /// A file that a flag names cannot be read.
@@ -46,13 +46,13 @@ pub enum Connect {
         flag: &'static str,
         /// Its value.
         path: PathBuf,
-        /// What went wrong.
+        /// The error.
         source: std::io::Error,
     },
     /// The client cannot be made.
     #[error("failed to use the kubeconfig: {}; correct it, or choose another context with --context", crate::cluster::words(.source))]
     MakeClient {
-        /// What is wrong.
+        /// The error.
         source: kube::Error,
     },
 }

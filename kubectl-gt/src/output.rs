@@ -1,4 +1,4 @@
-//! What a command prints: data on standard output, in the format that `-o` names.
+//! The output of commands: data on standard output, in the format of `-o`.
 
 pub mod detail;
 pub mod fold;
@@ -47,7 +47,7 @@ pub enum Output {
     Evaluate {
         /// The template.
         template: String,
-        /// What is wrong.
+        /// The error.
         why: String,
     },
 }
@@ -67,9 +67,9 @@ pub struct Out {
     stream: Box<dyn Write>,
     /// How text is styled.
     pub style: Style,
-    /// Whether a person watches.
+    /// Whether standard output is a terminal.
     pub is_terminal: bool,
-    /// How many columns that person's terminal has.
+    /// The number of columns of the terminal.
     pub width: Option<usize>,
 }
 
@@ -156,16 +156,16 @@ fn clean(mut value: Value) -> Value {
     value
 }
 
-/// Prints a list page by page, so that the first is out before the last is read.
+/// Prints a list page by page, so that output starts before the last page is read.
 pub struct ListPrinter<'a> {
     out: &'a mut Out,
     format: &'a Format,
     count: usize,
-    /// What is not written yet.
+    /// Output that is not written yet.
     text: String,
-    /// What a template has not seen yet.
+    /// Elements that the template has not processed yet.
     kept: Vec<Value>,
-    /// What a template that looks at each element by itself has found.
+    /// Results of a template that processes each element separately.
     found: Vec<String>,
 }
 
@@ -239,7 +239,7 @@ impl<'a> ListPrinter<'a> {
     }
 }
 
-/// A list as kubectl's templates see it.
+/// A list in kubectl's form, for templates.
 fn list_of(items: Vec<Value>) -> Value {
     let mut list = json!({"apiVersion": "v1", "kind": "List"});
     list["items"] = Value::Array(items);
@@ -258,7 +258,7 @@ pub mod testing {
     use std::io::{self, Write};
     use std::sync::{Arc, Mutex};
 
-    /// What was written.
+    /// The output.
     #[derive(Clone, Default)]
     pub struct Shared(Arc<Mutex<Vec<u8>>>);
 

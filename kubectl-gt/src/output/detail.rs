@@ -7,7 +7,7 @@ use crate::view::escape;
 /// The width of names.
 const NAME: usize = 16;
 
-/// What is known of one object.
+/// The details of one object.
 #[derive(Default)]
 pub struct Detail {
     lines: Vec<Line>,
@@ -20,7 +20,7 @@ enum Line {
 }
 
 impl Detail {
-    /// A field, left out when it is empty.
+    /// A field, omitted if empty.
     pub fn field(&mut self, name: &str, value: impl AsRef<str>) -> &mut Self {
         if !value.as_ref().is_empty() {
             self.lines

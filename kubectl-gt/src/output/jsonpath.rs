@@ -23,7 +23,7 @@ enum Part {
     Range(String, Vec<Self>),
 }
 
-/// What an expression is.
+/// The kind of an expression.
 enum Expression {
     Part(Part),
     Range(String),
@@ -108,7 +108,7 @@ fn expression(text: &str) -> Result<Expression, String> {
     }
 }
 
-/// The RFC's query for kubectl's.
+/// Translates kubectl's query into the RFC's.
 fn query(text: &str) -> Result<String, String> {
     let path = text.strip_prefix(['$', '@']).unwrap_or(text);
     let query = if path.starts_with('[') || path.is_empty() {
@@ -196,7 +196,7 @@ impl JsonPath {
         queries.next().is_some_and(each) && queries.next().is_none()
     }
 
-    /// What such a template finds in a piece of the list.
+    /// The results of such a template in one piece of the list.
     pub fn find(&self, list: &Value) -> Result<Vec<String>, Output> {
         match self.queries().next() {
             Some(query) => self.query(query, list),
@@ -204,7 +204,7 @@ impl JsonPath {
         }
     }
 
-    /// The text of such a template for all that was found.
+    /// The text of such a template for all results.
     pub fn write(&self, found: &[String]) -> String {
         let texts = self.parts.iter().map(|part| match part {
             Part::Text(fixed) => fixed.clone(),
