@@ -7,7 +7,7 @@ use crate::flags::ClusterFlags;
 
 /// Run AI coding agents ("polecats") as pods: dispatch work, watch it, manage rigs and credentials.
 ///
-/// Data goes to standard output, messages to standard error; scripts use `-o json|yaml|name|jsonpath=…`. Exit codes:
+/// Data goes to stdout, messages to stderr; use `-o json|yaml|name|jsonpath=…` in scripts. Exit codes:
 /// 0 done, 1 other failure, 2 usage, 3 not found, 4 forbidden, 5 cluster unreachable, 6 operator not installed or of
 /// another version, 7 invalid, 8 conflict, 9 the polecat did not deliver, 10 timeout, 11 findings, 130 Ctrl-C, 141 broken pipe.
 #[derive(Debug, Parser)]

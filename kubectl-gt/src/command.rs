@@ -37,7 +37,7 @@ pub enum Command {
     /// Show what a polecat's agent says and does; same as `polecat logs`.
     #[command(visible_alias = "peek")]
     Logs(polecat::Logs),
-    /// Save the changes of polecats and terminate them; same as `polecat nuke`.
+    /// Save and terminate polecats; same as `polecat nuke`.
     Nuke(polecat::Nuke),
     /// Manage the credentials of agents and of git.
     #[command(subcommand)]

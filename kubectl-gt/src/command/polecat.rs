@@ -34,7 +34,7 @@ pub enum Command {
     /// Show what the agent says and does.
     #[command(visible_alias = "peek")]
     Logs(logs::Args),
-    /// Save the changes of polecats and terminate them.
+    /// Save and terminate polecats.
     Nuke(nuke::Args),
     /// Start another attempt of a Stuck or Idle polecat.
     #[command(visible_alias = "restart")]
