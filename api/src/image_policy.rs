@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::rules;
 
-/// What an image that a polecat names must have, before a pod with it is made. Without keys and rules, any image may run.
+/// Requirements for an image that a polecat names, checked before its pod is created. Without keys and rules, any image
+/// may run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::attestations_need_keys())]
 pub struct ImagePolicy {
-    /// Public keys in PEM, as in `cosign.pub`: ECDSA on P-256, or RSA. With any, an image needs a signature of one of them.
+    /// Public keys in PEM, as in `cosign.pub`: ECDSA on P-256, or RSA. If set, one of them must have signed the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 2048)))]
     #[x_kube(validation = rules::public_keys())]
@@ -27,7 +28,7 @@ pub struct ImagePolicy {
 }
 
 impl ImagePolicy {
-    /// Whether it asks for nothing.
+    /// Whether it has no requirements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

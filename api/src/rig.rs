@@ -64,7 +64,7 @@ pub struct RigSpec {
     /// Defaults for polecats of this rig; a polecat's own field wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub polecat_defaults: Option<PolecatDefaults>,
-    /// What the images of agents must have, besides what the chart's `imagePolicy` wants of them.
+    /// Requirements for images of agents, in addition to the chart's `imagePolicy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_policy: Option<ImagePolicy>,
     /// Its share of the slots that the chart's value `maxPolecats` allows all rigs together, beside that of other rigs; 1 when

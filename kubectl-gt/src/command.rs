@@ -54,9 +54,9 @@ pub enum Command {
     Explain(explain::Args),
     /// Validate manifests without a cluster, by the rules of the API server.
     Validate(validate::Args),
-    /// Check who signed an image, who built it from which commit, and of what it is made.
+    /// Check who signed an image, who built it from which commit, and what it contains.
     Verify(verify::Args),
-    /// The versions of plugin and cluster.
+    /// Print the versions of plugin and cluster.
     Version(version::Args),
     /// Print the completion script for a shell.
     Completion(completion::Args),

@@ -29,16 +29,16 @@ pub struct Args {
     /// The image: `[HOST/]NAME[:TAG][@sha256:DIGEST]`.
     #[arg(value_name = "IMAGE")]
     image: ImageReference,
-    /// A public key (cosign.pub); with several, one of them must have signed.
+    /// A public key (cosign.pub); if given several times, one of the keys must have signed.
     #[arg(long, value_name = "FILE", required = true)]
     key: Vec<PathBuf>,
-    /// A Sigstore bundle to verify an image by, which must be named by its digest; no registry is asked.
+    /// A Sigstore bundle to verify an image named by digest; no registry is asked.
     #[arg(long, value_name = "FILE")]
     bundle: Vec<PathBuf>,
-    /// Demand the signature alone, without provenance and bill of materials.
+    /// Require only the signature, without provenance and bill of materials.
     #[arg(long)]
     signature_only: bool,
-    /// More certificates to trust (PEM), besides those of the system.
+    /// Further certificates to trust (PEM), in addition to those of the system.
     #[arg(long, value_name = "FILE")]
     registry_ca: Option<PathBuf>,
     #[command(flatten)]
