@@ -54,9 +54,9 @@ reasons! {
     Terminated => "",
 
     // It waits for a slot.
-    /// The rig has as many polecats at work as it may.
+    /// The rig has reached its limit of working polecats.
     RigAtCapacity => "wait: it starts by itself; or raise spec.settings.maxPolecats of the Rig, or the polecat's spec.priority",
-    /// All rigs together have as many polecats at work as they may.
+    /// All rigs together have reached the limit of working polecats.
     TownAtCapacity => "wait: it starts by itself; or raise the chart's value maxPolecats",
     /// The rig is suspended.
     RigSuspended => "set spec.suspend of the Rig to None; the polecat goes on by itself",

@@ -67,15 +67,14 @@ pub struct RigSpec {
     /// Requirements for images of agents, in addition to the chart's `imagePolicy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_policy: Option<ImagePolicy>,
-    /// Its share of the slots that the chart's value `maxPolecats` allows all rigs together, beside that of other rigs; 1 when
-    /// unset.
+    /// The rig's share of the slots of the chart's `maxPolecats`, relative to the weights of other rigs; 1 if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub weight: Option<i32>,
-    /// What of the rig rests.
+    /// Which work of the rig is suspended.
     #[serde(default, skip_serializing_if = "Suspend::is_none")]
     pub suspend: Suspend,
-    /// Names of polecats, and how many may work at once.
+    /// The name pool and the concurrency limit of the rig.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<RigSettings>,
 }
@@ -86,21 +85,21 @@ pub enum Suspend {
     /// Nothing.
     #[default]
     None,
-    /// No polecat starts; those at work go on.
+    /// No polecat starts; working ones continue.
     Dispatch,
-    /// No polecat works: those at work are saved and stopped, and go on by themselves once the rig does not rest any more.
+    /// No polecat works: working ones are saved and stopped, and start again once the rig is resumed.
     All,
 }
 
 impl Suspend {
-    /// Whether nothing rests.
+    /// Whether nothing is suspended.
     #[must_use]
     pub fn is_none(&self) -> bool {
         *self == Self::None
     }
 }
 
-/// What holds for the polecats of a rig that say nothing else.
+/// Defaults for polecats of a rig; a polecat's own field wins.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolecatDefaults {
@@ -128,14 +127,14 @@ pub struct PodDefaults {
     pub pod: PodOverrides,
 }
 
-/// Names of polecats, and how many may work at once.
+/// The name pool and the concurrency limit of the rig.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RigSettings {
     /// The pool from which `kubectl gt sling` takes names for polecats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namepool_theme: Option<NamepoolTheme>,
-    /// How many polecats may work at once; without limit when unset. Others wait, Idle and with the condition Queued.
+    /// How many polecats may work at once; no limit if unset. Others wait, Idle, with the condition Queued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_polecats: Option<i32>,

@@ -90,12 +90,13 @@ pub struct PolecatSpec {
     /// Requests and limits of the agent's container, if `kubernetes.resources` is unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// Who starts first where the rig or the operator has as many at work as it may: the highest, after a point for each
-    /// minute of waiting; then the oldest. 500 when unset.
+    /// Priority while the rig or the operator is at its limit: the highest starts first, with one point added for each
+    /// minute of waiting, then the oldest. 500 if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub priority: Option<i32>,
-    /// How often a failed attempt is repeated by itself, where that can help; by default the Rig's, else 2.
+    /// How many times a failed attempt is retried automatically, if a retry can help; by default the Rig's value, else the
+    /// chart's (2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub backoff_limit: Option<i32>,
@@ -116,7 +117,7 @@ pub struct PolecatSpec {
 /// The priority of a polecat that names none.
 pub const DEFAULT_PRIORITY: i64 = 500;
 
-/// What a polecat is to do.
+/// The state that the user wants of a polecat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DesiredState {
     /// No pod. A running agent is stopped, and its changes are saved.

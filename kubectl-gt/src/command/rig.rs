@@ -29,13 +29,13 @@ pub enum Command {
     /// Delete a rig; its polecats stay.
     #[command(visible_alias = "remove")]
     Delete(delete::Args),
-    /// Start no polecats of a rig until it is resumed.
+    /// Start no more polecats of a rig until it is resumed.
     #[command(visible_alias = "park")]
     Suspend(suspend::Suspend),
-    /// Let a suspended rig go on.
+    /// Resume a suspended rig.
     #[command(visible_alias = "unpark")]
     Resume(suspend::Resume),
-    /// Check what a rig's polecats need.
+    /// Check that a rig's polecats have what they need.
     Doctor(doctor::Args),
 }
 

@@ -48,7 +48,7 @@ pub struct Args {
     /// Where names of polecats come from.
     #[arg(long, value_enum)]
     theme: Option<Theme>,
-    /// How many polecats may work at once; FieldsIgnored names it if this version does not enforce it.
+    /// How many polecats may work at once; others wait as Queued.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i32).range(1..))]
     max_polecats: Option<i32>,
     /// The predecessor's flag; pods have no local path.

@@ -28,7 +28,7 @@ struct Flags {
 pub struct Suspend {
     #[command(flatten)]
     flags: Flags,
-    /// Stop those at work too: their work is saved, and they go on once the rig is resumed.
+    /// Also save and stop working polecats; they start again once the rig is resumed.
     #[arg(long)]
     all: bool,
 }
@@ -41,7 +41,7 @@ pub struct Resume {
 }
 
 impl Suspend {
-    /// Lets the rig rest.
+    /// Suspends the rig.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
         let (rests, verb) = if self.all {
             (Rests::All, "suspended; its polecats are saved and stopped")
@@ -53,7 +53,7 @@ impl Suspend {
 }
 
 impl Resume {
-    /// Lets the rig go on.
+    /// Resumes the rig.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
         self.flags.set(session, Rests::None, "resumed").await
     }
