@@ -10,7 +10,7 @@ use crate::reference::SecretReference;
 use crate::resources::ResourceRequirements;
 use crate::rules;
 
-/// What polecats and rigs may say of a pod: the polecat's word goes before the Rig's, and the Rig's before the chart's.
+/// Pod settings of polecats and rigs. A polecat's value wins over the Rig's, and the Rig's over the chart's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodOverrides {

@@ -127,7 +127,7 @@ reasons! {
     PriceMissing => "add the model to the chart's value prices, or limit spec.budget.tokens instead",
     /// The API server refused the pod.
     AdmissionRefused => "change the policy that refuses the pod, or the polecat, and retry",
-    /// A pod of the name that the polecat's pod must have belongs to someone else.
+    /// A pod of another owner has the name of the polecat's pod.
     PodNameTaken => "delete the other pod, and retry",
     /// The namespace's quota does not allow the pod.
     QuotaExceeded => "raise the quota or wait for other pods to end, and retry",
@@ -143,13 +143,13 @@ reasons! {
     ImageIsNotAnAgent => "build spec.kubernetes.image from the polecat-agent image, and retry",
     /// The configuration of a container names something that does not exist or is not allowed.
     ContainerConfigInvalid => "create or correct what the message names, and retry",
-    /// A container cannot be started, or keeps breaking down.
+    /// A container cannot start, or keeps crashing.
     ContainerCannotStart => "repair the image, or what the node lacks for it: `kubectl describe pod` and the container's log say more; then retry",
 
     // Stuck: what the git host said at the start. Of these, what a person can repair parks an agent that is at work.
     /// The git host refused the credential.
     GitCredentialRefused => "put a working key or token with write access into the git secret; a parked pod goes on by itself, a stuck one wants a retry",
-    /// The git host's key is not the known one.
+    /// The git host's key is not in known_hosts.
     HostKeyUnknown => "put the host's present key into known_hosts in the git secret; a parked pod goes on by itself, a stuck one wants a retry",
     /// The git host cannot be reached.
     GitHostUnreachable => "check the repository's URL, the network and the host's SSH server, and retry",
@@ -191,8 +191,8 @@ reasons! {
     ParkedTooLong => "cure what parked it, and retry",
     /// The node evicted the pod, or refused it.
     Evicted => "give the pod or its node more memory or storage, and retry",
-    /// The node of the pod does not answer any more, or is gone.
-    NodeLost => "bring the node back, or delete its Node object when the machine is off: no other pod starts before",
+    /// The pod's node no longer responds, or is gone.
+    NodeLost => "bring the node back, or delete its Node object if the machine is off; no other pod starts until then",
     /// Someone else deleted the pod.
     PodDeleted => "retry; what was saved is on the ref in status.wip",
     /// The pod disappeared without its evidence.
@@ -203,8 +203,8 @@ reasons! {
     NothingMetered => "remove what leads the agent to another model endpoint (settings of the repository, spec.kubernetes.image), or remove spec.budget, and retry",
     /// A push to the remote was refused.
     PushRefused => "change what the rule refuses, or exempt polecat/* from it on the host, and retry",
-    /// The work was pushed, and at the end the remote no longer had it.
-    DeliveryUndone => "find out who or what deleted the branch or moved it back; the work is on the ref named in status; then retry",
+    /// The work was pushed, but the remote no longer had it at the end.
+    DeliveryUndone => "find out who or what deleted the branch or moved it back (the work is on the ref in status.wip), and retry",
     /// Someone changed the work order of the pod after it was made.
     WorkOrderChanged => "find out who may patch pods, enable the chart's podPolicy, and retry",
     /// The budget is spent.

@@ -55,7 +55,7 @@ pub struct RigSpec {
     /// Whether agents may fetch other branches and tags of the repository, by name and for reading; by default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fetch_other_branches: Option<bool>,
-    /// The git secret of polecats that name none, in the polecat's namespace.
+    /// The git secret for polecats that name none, looked up in the polecat's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_secret_ref: Option<SecretReference>,
     /// The model credentials for polecats that name none, looked up in the polecat's namespace.
@@ -172,7 +172,7 @@ pub struct RigStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub operators: Vec<RigOperator>,
-    /// The conditions.
+    /// The latest observations of the rig's state.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -195,7 +195,7 @@ pub struct RigOperator {
     pub working_polecats: i32,
 }
 
-/// The aggregate state of a rig.
+/// Summary of a rig's conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RigPhase {
     /// The operator has not reconciled it yet.

@@ -45,7 +45,7 @@ pub struct Args {
     /// Committer of commits; by default the polecat.
     #[arg(long, value_name = "'NAME <MAIL>'", value_parser = person)]
     git_committer: Option<Person>,
-    /// Where names of polecats come from.
+    /// The name pool for polecats.
     #[arg(long, value_enum)]
     theme: Option<Theme>,
     /// How many polecats may work at once; others wait as Queued.
