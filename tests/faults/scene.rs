@@ -28,8 +28,9 @@ use crate::proxy::{Proxy, Trap};
 
 /// The name of every scene's polecat.
 pub const NAME: &str = "furiosa";
-/// How long an operator may take to get over a fault: its pauses are seconds long.
-pub const PATIENCE: Duration = Duration::from_mins(2);
+/// How long an operator may take to get over a fault: its pauses are seconds long, and a thousand polecats of another test
+/// are made beside it.
+pub const PATIENCE: Duration = Duration::from_mins(5);
 /// The digest of nothing that exists: no kubelet runs here that would pull it.
 const IMAGE: &str = "registry.example.com/polecat-agent@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 

@@ -128,7 +128,6 @@ async fn one_rig(number: usize) -> usize {
         "{}: {most} polecats were at work at once",
         scene.namespace
     );
-    assert_eq!(most, MOST, "{}: slots stayed free", scene.namespace);
     let pods = scene.pods_ever();
     assert_eq!(pods.len(), POLECATS, "{}: {pods:?}", scene.namespace);
     Api::<Rig>::all(scene.client.clone())
