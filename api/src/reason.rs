@@ -149,7 +149,7 @@ reasons! {
     // Stuck: what the git host said at the start. Of these, what a person can repair parks an agent that is at work.
     /// The git host refused the credential.
     GitCredentialRefused => "put a working key or token with write access into the git secret; a parked pod goes on by itself, a stuck one wants a retry",
-    /// The git host's key is not in known_hosts.
+    /// The git host's key is not among the known ones.
     HostKeyUnknown => "put the host's present key into known_hosts in the git secret; a parked pod goes on by itself, a stuck one wants a retry",
     /// The git host cannot be reached.
     GitHostUnreachable => "check the repository's URL, the network and the host's SSH server, and retry",

@@ -106,7 +106,7 @@ impl Quantity {
 }
 
 impl ResourceRequirements {
-    /// Fills requests and limits that are unset from `defaults`, so that a ResourceQuota admits the container. A default
+    /// Fills requests and limits that are unset from `defaults`, so that a `ResourceQuota` admits the container. A default
     /// never puts a limit below the request that the user wrote.
     #[must_use]
     pub fn or(&self, defaults: &Self) -> Self {

@@ -67,7 +67,7 @@ impl Vectors {
 
     /// Signs the image with `key` as cosign does, and serves its manifest under the tag `run`.
     async fn sign(&mut self, image: &str, key: &KeyPair) -> String {
-        let (_, digest) = image.split_once('@').expect("the image is named by digest");
+        let (_, digest) = image.split_once('@').unwrap();
         let manifest = node::run(&format!("ctr --namespace k8s.io content get {digest}")).await;
         self.served.insert("m.run".to_owned(), manifest);
         let payload = json!({"critical": {
@@ -130,6 +130,26 @@ fn of_image(name: &str, image: &str) -> Value {
     object
 }
 
+/// Nobody signed it, the tag was moved to it, another key signed it, its signature was changed.
+async fn are_refused(world: &World, host: &str) {
+    let (unsigned, wrong) = ("ImageUnsigned", "ImageSignatureInvalid");
+    for (name, image, why, words) in [
+        ("unsigned", "team/agent:unsigned", unsigned, "it has no signature"),
+        ("moved", "team/agent:moved", unsigned, "it has no signature"),
+        ("stranger", "team/agent:stranger", wrong, "none of the keys"),
+        ("tampered", "team/agent:plain", wrong, "none of the keys"),
+    ] {
+        world.sling(of_image(name, &format!("{host}/{image}"))).await;
+        let (polecat, message) = world.is_stuck(name, why).await;
+        assert!(
+            message.contains(words) && message.contains(image),
+            "{name}: {message}"
+        );
+        assert!(polecat.status.unwrap().attempts.is_empty(), "{name}");
+        assert!(world.pods_of(name).await.is_empty(), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn images_that_are_not_signed_as_they_must_be_are_refused_and_one_that_is_runs() {
     with_world_alone("images", async |world: &World| {
@@ -160,41 +180,7 @@ async fn images_that_are_not_signed_as_they_must_be_are_refused_and_one_that_is_
             "registries": [host, format!("{host}:9")],
         });
         operator::with_configuration(&world.client, changes, async || {
-            for (name, image, why, words) in [
-                (
-                    "unsigned",
-                    "team/agent:unsigned",
-                    "ImageUnsigned",
-                    "it has no signature",
-                ),
-                (
-                    "moved",
-                    "team/agent:moved",
-                    "ImageUnsigned",
-                    "it has no signature",
-                ),
-                (
-                    "stranger",
-                    "team/agent:stranger",
-                    "ImageSignatureInvalid",
-                    "none of the keys",
-                ),
-                (
-                    "tampered",
-                    "team/agent:plain",
-                    "ImageSignatureInvalid",
-                    "none of the keys",
-                ),
-            ] {
-                world.sling(of_image(name, &format!("{host}/{image}"))).await;
-                let (polecat, message) = world.is_stuck(name, why).await;
-                assert!(
-                    message.contains(words) && message.contains(image),
-                    "{name}: {message}"
-                );
-                assert!(polecat.status.unwrap().attempts.is_empty(), "{name}");
-                assert!(world.pods_of(name).await.is_empty(), "{name}");
-            }
+            are_refused(world, &host).await;
             let mut unpinned = of_image("unpinned", &format!("{host}/team/agent:signed"));
             unpinned["spec"]["rig"] = json!(rig);
             world.sling(unpinned).await;

@@ -52,7 +52,6 @@ async fn many_polecats_of_one_image_have_its_registry_asked_once() {
     let (fake, images) = Fake::with_vectors();
     let image = format!("{}/team/agent:signed", fake.host);
     let polecats = scene.polecats();
-    let created = Instant::now();
     for chunk in (0..many).collect::<Vec<_>>().chunks(25) {
         let creations = chunk.iter().map(|index| {
             let (polecats, polecat) = (polecats.clone(), named(*index, &image));
@@ -60,7 +59,6 @@ async fn many_polecats_of_one_image_have_its_registry_asked_once() {
         });
         futures::future::try_join_all(creations).await.unwrap();
     }
-    eprintln!("{many} polecats made in {:.1} s", created.elapsed().as_secs_f64());
     let config = json!({"imagePolicy": {"keys": [key()]}, "registries": [fake.host]});
     let begun = Instant::now();
     let operator = scene.operator_with("first", None, &config).await;
@@ -74,11 +72,6 @@ async fn many_polecats_of_one_image_have_its_registry_asked_once() {
     };
     let asked = fake.asked();
     let elapsed = begun.elapsed();
-    eprintln!(
-        "{many} pods after {:.1} s, and {} requests: {asked:#?}",
-        elapsed.as_secs_f64(),
-        asked.len()
-    );
     let pinned = format!("{}/team/agent@{}", fake.host, images["signed"]);
     let image_of = |pod: &Pod| pod.spec.as_ref().unwrap().containers[0].image.clone();
     assert!(

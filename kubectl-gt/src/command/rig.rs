@@ -25,7 +25,7 @@ pub enum Command {
     Status(status::Args),
     /// Create a new rig.
     #[command(visible_alias = "add")]
-    Create(create::Args),
+    Create(Box<create::Args>),
     /// Delete a rig; its polecats stay.
     #[command(visible_alias = "remove")]
     Delete(delete::Args),

@@ -37,7 +37,7 @@ mod tests {
 
     use super::*;
 
-    fn polecat(spec: Value) -> Value {
+    fn polecat(spec: &Value) -> Value {
         let mut object = json!({"apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Polecat", "metadata": {"name": "a"}, "spec": spec});
         object["spec"]["rig"] = json!("demo");
         object
@@ -48,15 +48,15 @@ mod tests {
         let key = format!("ghp_{}", "a".repeat(36));
         for (object, words) in [
             (
-                polecat(json!({"agentConfig": {"env": [{"name": "T", "value": key}]}})),
+                polecat(&json!({"agentConfig": {"env": [{"name": "T", "value": key}]}})),
                 "spec.agentConfig.env \"T\": holds",
             ),
             (
-                polecat(json!({"agentConfig": {"args": [key]}})),
+                polecat(&json!({"agentConfig": {"args": [key]}})),
                 "spec.agentConfig.args[0]: holds",
             ),
             (
-                polecat(json!({"kubernetes": {"podLabels": {"team": "a b"}}})),
+                polecat(&json!({"kubernetes": {"podLabels": {"team": "a b"}}})),
                 "spec.kubernetes.podLabels: label \"team\"",
             ),
             (
@@ -71,7 +71,8 @@ mod tests {
             let text = problems[0].to_string();
             assert!(text.contains(words) && !text.contains(&key), "{text}");
         }
-        let fine = polecat(json!({"task": {"description": key}, "kubernetes": {"podLabels": {"team": "a"}}}));
+        let fine =
+            polecat(&json!({"task": {"description": key}, "kubernetes": {"podLabels": {"team": "a"}}}));
         assert_eq!(super::super::check(&fine), super::super::Verdict::Valid);
     }
 }

@@ -48,7 +48,7 @@ pub struct Args {
     /// Another host that the token may be sent to; can be repeated.
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
-    /// A known_hosts file, instead of asking the host for its keys.
+    /// A `known_hosts` file, instead of asking the host for its keys.
     #[arg(long, value_name = "FILE")]
     known_hosts: Option<PathBuf>,
     /// The fingerprint that one of the host's keys must have, such as SHA256:…; you are not asked then.

@@ -43,9 +43,8 @@ impl Dispatch {
                 Event::Delete(polecat) => follower.change(|slots| slots.forget(&Key::of(polecat))),
                 Event::Init | Event::InitDone => {}
             }
-            for key in delivery.gone {
-                follower.change(|slots| slots.forget(key));
-            }
+            // At once, so that none of them is given what another one leaves.
+            follower.change(|slots| delivery.gone.iter().for_each(|key| slots.forget(key)));
         });
         let follower = dispatch.clone();
         caches.rigs.listen(move |delivery| {
@@ -242,7 +241,7 @@ mod tests {
         testing::polecat(changes)
     }
 
-    fn status(phase: &str, attempts: Value, conditions: &[&str]) -> Value {
+    fn status(phase: &str, attempts: &Value, conditions: &[&str]) -> Value {
         let conditions: Vec<_> = conditions
             .iter()
             .map(|type_| {
@@ -254,17 +253,17 @@ mod tests {
     }
 
     fn at_work() -> Value {
-        status("Working", json!([{"number": 1}]), &[])
+        status("Working", &json!([{"number": 1}]), &[])
     }
 
     fn done() -> Value {
-        status("Done", json!([{"number": 1, "outcome": "Delivered"}]), &[])
+        status("Done", &json!([{"number": 1, "outcome": "Delivered"}]), &[])
     }
 
     #[test]
     fn a_replica_that_begins_to_lead_counts_who_is_at_work_and_starts_the_next_when_one_ends() {
         let mut world = World::new();
-        world.polecat("waits", status("Idle", json!([]), &["Queued"]));
+        world.polecat("waits", status("Idle", &json!([]), &["Queued"]));
         world.polecat("works", at_work());
         world.dispatch.begin();
         assert!(world.triggered().is_empty());
@@ -296,7 +295,7 @@ mod tests {
             |world: &World| world.deliver(Event::Delete(Polecat::clone(&named("first", json!({}))))),
             |world: &World| {
                 world.deliver(Event::Init);
-                let second = status("Idle", json!([]), &["Queued"]);
+                let second = status("Idle", &json!([]), &["Queued"]);
                 world.deliver(Event::InitApply(Polecat::clone(&named("second", second))));
                 world.deliver(Event::InitDone);
             },
@@ -304,8 +303,8 @@ mod tests {
             let mut world = World::new();
             world.polecat("works", at_work());
             world.dispatch.begin();
-            world.polecat("first", status("Idle", json!([]), &["Queued"]));
-            world.polecat("second", status("Idle", json!([]), &["Queued"]));
+            world.polecat("first", status("Idle", &json!([]), &["Queued"]));
+            world.polecat("second", status("Idle", &json!([]), &["Queued"]));
             leave(&world);
             world.deliver(Event::Delete(Polecat::clone(&named("works", json!({})))));
             assert_eq!(world.triggered(), ["second"]);
@@ -316,9 +315,9 @@ mod tests {
     fn a_parked_polecat_lends_its_slot_and_one_whose_rig_says_so_waits() {
         let mut world = World::new();
         // It has been parked for months.
-        world.polecat("parked", status("Working", json!([{"number": 1}]), &["Parked"]));
+        world.polecat("parked", status("Working", &json!([{"number": 1}]), &["Parked"]));
         world.dispatch.begin();
-        world.polecat("waits", status("Idle", json!([]), &["Queued"]));
+        world.polecat("waits", status("Idle", &json!([]), &["Queued"]));
         assert!(world.triggered().is_empty());
         world.dispatch.standing(&Key::new("town", "parked"));
         assert_eq!(world.triggered(), ["waits"]);

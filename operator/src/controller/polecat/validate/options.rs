@@ -64,8 +64,8 @@ pub fn options(
         labels: added_up(
             [
                 &config.pod_labels,
-                or_none(&of_rig.pod.pod_labels),
-                or_none(&kubernetes.pod.pod_labels),
+                or_none(of_rig.pod.pod_labels.as_ref()),
+                or_none(kubernetes.pod.pod_labels.as_ref()),
             ],
             |labels| {
                 flaw_of_labels(labels).map(|flaw| format!("spec.kubernetes.podLabels, or the Rig's: {flaw}"))
@@ -74,8 +74,8 @@ pub fn options(
         annotations: added_up(
             [
                 &config.pod_annotations,
-                or_none(&of_rig.pod.pod_annotations),
-                or_none(&kubernetes.pod.pod_annotations),
+                or_none(of_rig.pod.pod_annotations.as_ref()),
+                or_none(kubernetes.pod.pod_annotations.as_ref()),
             ],
             |all| {
                 flaw_of_annotations(all)
@@ -93,8 +93,8 @@ pub fn pod_defaults(rig: Option<&Rig>) -> Option<&PodDefaults> {
 
 const NO_TABLE: &Table = &Table::new();
 
-fn or_none(table: &Option<Table>) -> &Table {
-    table.as_ref().unwrap_or(NO_TABLE)
+fn or_none(table: Option<&Table>) -> &Table {
+    table.unwrap_or(NO_TABLE)
 }
 
 /// All of them; of one key the last value counts.
