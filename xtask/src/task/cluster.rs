@@ -13,12 +13,14 @@ mod registry;
 mod state;
 mod status;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Subcommand, ValueEnum};
 
 use self::api_tier::{Options, Site};
 pub use self::engine::runtime_shim;
 pub use self::kind::{Cluster, down, ensure_up, remembered};
+use crate::machine;
+use crate::tools::{self, Tool};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -112,5 +114,24 @@ fn bring_up(up: Up) -> Result<()> {
         (Tier::Kind, None) => ensure_up()?.kubeconfig,
     };
     println!("export KUBECONFIG={}", kubeconfig.display());
+    if let Some(folders) = tools_off_the_path()? {
+        println!("export PATH=\"{folders}:$PATH\"");
+    }
     Ok(())
+}
+
+/// The folders of our kubectl and helm, of those that the machine does not have; none: it has both.
+fn tools_off_the_path() -> Result<Option<String>> {
+    let of_the_machine = |name: &str| machine::find(name).is_some();
+    let missing = [("kubectl", Tool::Kubectl), ("helm", Tool::Helm)]
+        .into_iter()
+        .filter(|(name, _)| !of_the_machine(name));
+    let mut folders = Vec::new();
+    for (_, tool) in missing {
+        let [program] = tools::ensure([tool])?;
+        let folder = program.parent().context("a program is in a folder")?;
+        folders.push(folder.display().to_string());
+    }
+    folders.dedup();
+    Ok((!folders.is_empty()).then(|| folders.join(":")))
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask install`: the kubectl plugin, where kubectl finds it.
+//! `cargo xtask install`: the kubectl plugin, where kubectl finds it, and its manual, where `man` does.
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,13 @@ pub fn run(args: Args) -> Result<()> {
     let profile = if args.dev { Profile::Dev } else { Profile::Release };
     into(&folder, &compile(&[&plugin()], profile)?)?;
     println!("installed {} and {COMPLETER}", folder.join(PLUGIN).display());
+    match pages_of(&folder) {
+        Some(place) => {
+            put_pages(&workspace::root().join("docs/man"), &place)?;
+            println!("installed its manual in {}: try `man {PLUGIN}`", place.display());
+        }
+        None => println!("the manual is not installed: `man` looks only beside folders called bin"),
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     if !std::env::split_paths(&path).any(|on_path| on_path == folder) {
         println!(
@@ -71,6 +78,32 @@ fn put(built: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Where `man` looks for the pages of the programs in `folder` (manpath(5)).
+fn pages_of(folder: &Path) -> Option<PathBuf> {
+    (folder.file_name()? == "bin").then(|| folder.with_file_name("share").join("man/man1"))
+}
+
+/// Copies the manual, and removes pages of commands that are no more.
+fn put_pages(manual: &Path, place: &Path) -> Result<()> {
+    fs_err::create_dir_all(place)?;
+    let is_ours = |name: &str| name.starts_with(PLUGIN) && name.ends_with(".1");
+    for (folder, copy) in [(place, false), (manual, true)] {
+        for entry in fs_err::read_dir(folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if !is_ours(&name.to_string_lossy()) {
+                continue;
+            }
+            if copy {
+                fs_err::copy(entry.path(), place.join(name))?;
+            } else {
+                fs_err::remove_file(entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Where `cargo install` puts programs.
 fn programs() -> Result<PathBuf> {
     let home = match std::env::var_os("CARGO_HOME") {
@@ -102,5 +135,24 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o755);
+    }
+
+    #[test]
+    fn the_manual_is_put_where_man_looks_for_the_programs_of_a_folder() {
+        let place = |folder: &str| pages_of(Path::new(folder));
+        assert_eq!(
+            place("/usr/local/bin").as_deref(),
+            Some(Path::new("/usr/local/share/man/man1"))
+        );
+        assert_eq!(place("/opt/tools"), None);
+        let prefix = tempfile::tempdir().unwrap();
+        let pages = pages_of(&prefix.path().join("bin")).unwrap();
+        fs_err::create_dir_all(&pages).unwrap();
+        for old in ["kubectl-gt-gone.1", "kubectl.1"] {
+            fs_err::write(pages.join(old), "").unwrap();
+        }
+        put_pages(&workspace::root().join("docs/man"), &pages).unwrap();
+        assert!(pages.join("kubectl-gt-sling.1").exists() && pages.join("kubectl.1").exists());
+        assert!(!pages.join("kubectl-gt-gone.1").exists());
     }
 }
