@@ -1,23 +1,36 @@
 //! The README's quick start, from a cluster that knows nothing of us: chart, plugin and git URL are local ones, the rest
 //! is typed as it stands there, and one line more, which `sling` itself prints.
 //!
-//! It takes the chart away from the other tests and brings it back, so it runs alone.
+//! Tests of this file take the chart away from the other tests and bring it back, so they run alone.
+
+mod documents;
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use gastown_tests::documents::to_type;
 use gastown_tests::harness::shell::Ran;
 use gastown_tests::harness::{Keys, Remote, Shell, World, node, with_quiet_world, within};
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
+/// The page that a reader sees first.
+const README: &str = include_str!("../../README.md");
+
 /// The namespace of the README.
 const NAMESPACE: &str = "gastown-system";
 
-/// `helm install` of the README, with the chart of this checkout and the images that were given to the cluster.
+/// Lets the chart's polecats use the scripted model of the namespace, and nothing else.
+const MODEL: &str = "--set modelEndpoints={http://testbed:8080} --set modelKeysOverHttp=true";
+
+/// `helm install` of the README, with the images that were given to the cluster and values of tests.
 fn install(values: &str) -> String {
+    let line = to_type(README, "Install")
+        .into_iter()
+        .find(|line| line.starts_with("helm install"))
+        .unwrap();
     let image = |value: &str, variable: &str| {
         let reference = std::env::var(variable)
             .unwrap_or_else(|_| panic!("{variable} is not set: run `cargo xtask test e2e`"));
@@ -25,8 +38,7 @@ fn install(values: &str) -> String {
         format!("--set-string {value}.repository={repository},{value}.digest={digest}")
     };
     format!(
-        "helm install gastown-operator helm/gastown-operator --namespace {NAMESPACE} --create-namespace \
-         --values tests/testbed/values.yaml {} {} {values} --wait --timeout 120s",
+        "{line} --values tests/testbed/values.yaml {} {} {values} --wait --timeout 120s",
         image("image", "GASTOWN_OPERATOR_IMAGE"),
         image("agentImage", "GASTOWN_AGENT_IMAGE"),
     )
@@ -104,10 +116,7 @@ fn remedy(said: &str) -> String {
 
 async fn quick_start(shell: &Shell, world: &World) {
     let run = async |line: &str| shell.run(line).await.succeeds();
-    let _ = run(&install(
-        "--set modelEndpoints={http://testbed:8080} --set modelKeysOverHttp=true",
-    ))
-    .await;
+    let _ = run(&install(MODEL)).await;
     let remote = world.testbed().await;
     let url = outside(world).await;
     log_in(shell, &world.keys);
@@ -253,9 +262,9 @@ async fn same_object(shell: &Shell) {
         .says("Terminated");
 }
 
-#[tokio::test]
-async fn the_quick_start_goes_from_nothing_to_done() {
-    with_quiet_world("quick-start", async |aside: &World| {
+/// Runs `test` on a cluster that has nothing of ours, in the namespace of the README; then other tests have their chart again.
+async fn from_nothing(name: &str, test: impl AsyncFnOnce(&Shell, &World)) {
+    with_quiet_world(name, async |aside: &World| {
         let shell = Shell::open();
         sweep(&shell).await;
         let world = World {
@@ -263,7 +272,7 @@ async fn the_quick_start_goes_from_nothing_to_done() {
             namespace: NAMESPACE.to_owned(),
             keys: Keys::make(NAMESPACE).await,
         };
-        let outcome = AssertUnwindSafe(quick_start(&shell, &world)).catch_unwind().await;
+        let outcome = AssertUnwindSafe(test(&shell, &world)).catch_unwind().await;
         if outcome.is_err() {
             eprintln!("{}", world.shown().await);
         }
@@ -286,4 +295,9 @@ async fn the_quick_start_goes_from_nothing_to_done() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_quick_start_goes_from_nothing_to_done() {
+    from_nothing("quick-start", quick_start).await;
 }

@@ -1,5 +1,5 @@
 //! What the documents tell a reader to type. Every `kubectl gt` in them is one that the plugin takes, the names of secrets
-//! are the same everywhere, and `tests/e2e/town_from_nothing.rs` types the instructions as they stand.
+//! are the same everywhere, and `tests/e2e/town_from_nothing/documents.rs` types them as they stand.
 
 /// The pages with commands, by name.
 pub const PAGES: [(&str, &str); 9] = [
@@ -33,12 +33,31 @@ pub const PAGES: [(&str, &str); 9] = [
 /// where there is no such section.
 #[must_use]
 pub fn to_type(page: &str, section: &str) -> Vec<String> {
-    let Some((_, rest)) = page.split_once(&format!("\n## {section}\n")) else {
-        return Vec::new();
-    };
-    let section = rest.split("\n## ").next().unwrap_or_default();
-    let typed = section.lines().filter_map(|line| line.strip_prefix("$ "));
+    let lines = below(page, section).lines();
+    let typed = lines.filter_map(|line| line.strip_prefix("$ "));
     typed.map(|line| without_comment(line).to_owned()).collect()
+}
+
+/// The first block of YAML below the heading `section` of `page`.
+#[must_use]
+pub fn yaml<'a>(page: &'a str, section: &str) -> Option<&'a str> {
+    let (_, block) = below(page, section).split_once("\n```yaml\n")?;
+    let (block, _) = block.split_once("\n```")?;
+    Some(block)
+}
+
+/// Everything in running text or tables of `page` that stands as code.
+#[must_use]
+pub fn inline(page: &str) -> Vec<&str> {
+    page.lines()
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .collect()
+}
+
+fn below<'a>(page: &'a str, section: &str) -> &'a str {
+    let rest = page.split_once(&format!("\n## {section}\n"));
+    let rest = rest.map(|(_, rest)| rest).unwrap_or_default();
+    rest.split("\n## ").next().unwrap_or_default()
 }
 
 fn without_comment(line: &str) -> &str {
@@ -67,13 +86,13 @@ mod tests {
             if line.starts_with("kubectl gt ") {
                 found.push(without_comment(line).to_owned());
             }
-            let inline = line.split('`').skip(1).step_by(2);
-            found.extend(
-                inline
-                    .filter(|code| code.starts_with("kubectl gt "))
-                    .map(str::to_owned),
-            );
         }
+        let inline = inline(text).into_iter();
+        found.extend(
+            inline
+                .filter(|code| code.starts_with("kubectl gt "))
+                .map(str::to_owned),
+        );
         found
     }
 

@@ -29,7 +29,7 @@ enum Command {
     Generate(task::generate::Args),
     /// Fuzz the parsers that read what an agent or a network sends.
     Fuzz(task::fuzz::Args),
-    /// Install the kubectl plugin, and its completion, where kubectl finds them.
+    /// Install the kubectl plugin, its completion and its manual, where kubectl and man find them.
     Install(task::install::Args),
     /// Put the chart of this checkout onto the cluster of the current context.
     Deploy(task::apply::Args),
@@ -65,5 +65,73 @@ impl Xtask {
             Command::Bench(args) => task::bench::run(&args),
             Command::RuntimeShim(args) => task::cluster::runtime_shim::run(args),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    /// Pages that tell a reader to type chores.
+    const PAGES: [(&str, &str); 8] = [
+        ("README.md", include_str!("../../README.md")),
+        (
+            "AGENT_INSTRUCTIONS.md",
+            include_str!("../../AGENT_INSTRUCTIONS.md"),
+        ),
+        ("CONTRIBUTING.md", include_str!("../../CONTRIBUTING.md")),
+        ("CUSTOMIZING.md", include_str!("../../CUSTOMIZING.md")),
+        ("FRICTION_POINTS.md", include_str!("../../FRICTION_POINTS.md")),
+        (
+            "NOTES.txt",
+            include_str!("../../helm/gastown-operator/templates/NOTES.txt"),
+        ),
+        ("release.md", include_str!("../../docs/release.md")),
+        ("SECURITY.md", include_str!("../../SECURITY.md")),
+    ];
+
+    /// Every chore of a page: as code in its text, and as a line of its own, without the comment at its end.
+    fn chores(page: &str) -> Vec<&str> {
+        let mut found = Vec::new();
+        for line in page.lines() {
+            let typed = line.trim_start_matches(['$', ' ']);
+            found.extend(typed.split("  #").next().map(str::trim));
+            found.extend(line.split('`').skip(1).step_by(2));
+        }
+        found.retain(|chore| chore.starts_with("cargo xtask "));
+        found
+    }
+
+    #[test]
+    fn every_chore_of_the_documents_is_one_that_there_is() {
+        let (mut tried, mut wrong) = (0, Vec::new());
+        for (page, text) in PAGES {
+            for chore in chores(text) {
+                tried += 1;
+                // A quoted text is one word.
+                let parts = chore.split('\'').enumerate();
+                let line: String = parts
+                    .map(|(at, part)| if at % 2 == 0 { part } else { "X" })
+                    .collect();
+                let words = line.split_whitespace().skip(1);
+                let Err(error) = Xtask::try_parse_from(words) else {
+                    continue;
+                };
+                // A bare name in running text is no line to type.
+                let is_fine = matches!(
+                    error.kind(),
+                    ErrorKind::MissingRequiredArgument
+                        | ErrorKind::DisplayHelp
+                        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                );
+                if !is_fine {
+                    wrong.push(format!("{page}: {chore}: {}", error.kind()));
+                }
+            }
+        }
+        assert!(tried > 30, "{tried} chores");
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
 }

@@ -9,7 +9,7 @@ use crate::process::Command;
 use crate::progress;
 
 /// Programs that the tasks run, each with the Debian package that has it.
-const PACKAGES: [(&str, &str); 11] = [
+const PACKAGES: [(&str, &str); 12] = [
     ("dockerd", "docker.io"),
     ("docker-init", "docker.io"),
     ("mmdebstrap", "mmdebstrap"),
@@ -21,6 +21,7 @@ const PACKAGES: [(&str, &str); 11] = [
     ("unshare", "util-linux"),
     ("ssh-keygen", "openssh-client"),
     ("sshd", "openssh-server"),
+    ("jq", "jq"),
 ];
 
 /// Packages that open a port of the machine where systemd starts them: whoever owns such a machine decides that.

@@ -27,7 +27,7 @@ const TOUCHED: [(&str, &[Suite]); 33] = [
     // Unit tests hold the chart against the settings and rights of the operator.
     ("helm/", &[Unit, Admission, E2e]),
     ("images/", &[Unit, E2e]),
-    ("templates/", &[Unit, Admission, Plugin]),
+    ("templates/", &[Unit, Admission, Plugin, E2e]),
     // Unit tests hold the pages against the names of tests, and read the samples of manifests.
     ("tests/admission/", &[Unit, Admission]),
     ("tests/faults/", &[Unit, Faults]),

@@ -159,6 +159,8 @@ impl<'a> Plan<'a> {
             Job::new("helm", || tools::ensure([Tool::Helm]).map(drop)).needs(&["tools"]),
             // Cargo compiles for one at a time.
             Job::new("compile-e2e", || {
+                // The documents tell a reader to type it.
+                machine::ensure(&["jq"])?;
                 keep(&self.e2e, compile::tests(&["--test", "e2e"])?)
             })
             .needs(&["programs"]),
