@@ -65,7 +65,7 @@ pub struct Spec {
     pub task_description: Option<String>,
     /// Its limits.
     pub budget: Option<Value>,
-    /// Who starts first.
+    /// The priority among queued polecats.
     pub priority: Option<i64>,
     /// Its credentials.
     pub kubernetes: Option<Kubernetes>,

@@ -68,7 +68,7 @@ pub struct Args {
     /// The spending limit: 5usd or $5, tokens such as 500k or 2M, or both with a comma.
     #[arg(long, value_name = "BUDGET")]
     budget: Option<BudgetFlag>,
-    /// Who starts first where the rig is full: 0 to 1000; by default 500.
+    /// Priority among queued polecats, 0 to 1000: higher ones start first; by default 500.
     #[arg(long, value_name = "PRIORITY", value_parser = clap::value_parser!(i32).range(0..=1000))]
     priority: Option<i32>,
     /// The git secret; by default the rig's, else git-creds.

@@ -28,7 +28,7 @@ pub struct Manifest {
     pub model_secret: Option<SecretReference>,
     /// What may be spent.
     pub budget: Option<BudgetFlag>,
-    /// Who starts first.
+    /// The priority among queued polecats.
     pub priority: Option<i32>,
 }
 
