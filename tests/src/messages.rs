@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use self::sources::Crates;
 
 /// The crates whose words people read.
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 10] = [
     "api",
     "broker",
     "crypto",
@@ -17,6 +17,8 @@ const CRATES: [&str; 8] = [
     "polecat",
     "polecat/common",
     "polecat/keyless",
+    "registry",
+    "signatures",
 ];
 
 fn root() -> PathBuf {

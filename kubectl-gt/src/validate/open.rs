@@ -64,6 +64,11 @@ mod tests {
                     "gitURL": "git@h:o/r", "beadsPrefix": "mp", "polecatDefaults": {"kubernetes": {"podAnnotations": {"a b": "x"}}}}}),
                 "spec.polecatDefaults.kubernetes.podAnnotations: key \"a b\"",
             ),
+            (
+                json!({"apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Rig", "metadata": {"name": "a"}, "spec": {
+                    "gitURL": "git@h:o/r", "beadsPrefix": "mp", "polecatDefaults": {"kubernetes": {"podLabels": {"token": key}}}}}),
+                "spec.polecatDefaults.kubernetes.podLabels \"token\": holds",
+            ),
         ] {
             let super::super::Verdict::Invalid(problems) = super::super::check(&object) else {
                 panic!("{object} is valid");

@@ -60,6 +60,7 @@ pub const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("podLabels: {gastown.io/polecat: x}", "podLabels", "gastown.io/polecat", "leave it out"),
     ("podLabels: {team: 'a b'}", "podLabels", "a b", "63 letters"),
     ("podAnnotations: {'a b': x}", "podAnnotations", "a b", "DOMAIN/NAME"),
+    (concat!("podAnnotations: {note: AKIA", "ABCDEFGHIJKLMNOP}"), "podAnnotations", "note", "revoke it"),
     ("podAnnotations: {note: 'ghp_aaaaaaaaaaaaaaaaaaaaaaaa'}", "podAnnotations", "note", "revoke"),
     // Endpoints.
     ("modelEndpoints: []", "modelEndpoints", "[]", "at least one"),

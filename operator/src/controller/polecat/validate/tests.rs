@@ -450,6 +450,11 @@ fn the_operators_own_labels_and_keys_in_the_open_are_refused_by_name() {
         assert_eq!(reason, Reason::SpecNotAllowed, "{message}");
         assert!(message.contains(words) && !message.contains(&key), "{message}");
     }
+    let mut rig = (*rig()).clone();
+    let defaults = json!({"kubernetes": {"podAnnotations": {"note": key}}});
+    rig.spec.polecat_defaults = serde_json::from_value(defaults).unwrap();
+    let refusal = validate(&polecat(json!({})), Some(&rig), &settings()).unwrap_err();
+    assert!(refusal.message.contains("\"note\" of the Rig"), "{refusal:?}");
 }
 
 #[test]
