@@ -1,4 +1,4 @@
-//! Everything that README, the chart's notes, AGENT_INSTRUCTIONS, FRICTION_POINTS and templates tell a reader to type, typed as
+//! Everything that README, the chart's notes, `AGENT_INSTRUCTIONS`, `FRICTION_POINTS` and templates tell a reader to type, typed as
 //! it stands, from an empty cluster to an empty cluster.
 //!
 //! The place differs in three things: the repository's address, its host's key, which nobody publishes, and the images, which
@@ -25,7 +25,7 @@ const REPOSITORY: &str = "git@github.com:org/repo.git";
 const BEAD: &str = r#"{"id":"mp-a1b2","title":"add() subtracts","description":"Make `python3 -m unittest` pass.","status":"open","priority":1,"issue_type":"bug","created_at":"2026-01-05T09:00:00Z","updated_at":"2026-01-05T09:00:00Z"}"#;
 const CLAUDE_MD: &str = "What you do here is [[script:fix-bug]].";
 
-/// The commands of FRICTION_POINTS that are whole, in an order in which each has what it needs, with their exit codes.
+/// The commands of `FRICTION_POINTS` that are whole, in an order in which each has what it needs, with their exit codes.
 const FRICTION: [(&str, i32); 11] = [
     (
         "kubectl config set-context --current --namespace gastown-system",
@@ -208,7 +208,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The chart, as README and AGENT_INSTRUCTIONS have it; gives what helm printed.
+/// The chart, as README and `AGENT_INSTRUCTIONS` have it; gives what helm printed.
 async fn installs(shell: &Shell) -> String {
     let printed = shell.run(&install(MODEL)).await.succeeds().stdout;
     let begins = |line: &&String| !line.starts_with("kubectl gt");
@@ -280,7 +280,7 @@ async fn notes_without_the_plugin(reader: &Reader<'_>, lines: &[&str]) {
     let _ = reader.types(gone).await.succeeds();
 }
 
-/// FRICTION_POINTS, with the secrets that the notes make without the plugin: the login that is uploaded is hidden by a key
+/// `FRICTION_POINTS`, with the secrets that the notes make without the plugin: the login that is uploaded is hidden by a key
 /// until that is removed.
 async fn friction(reader: &Reader<'_>) {
     let named = inline(FRICTION_POINTS);
@@ -313,7 +313,7 @@ async fn templates(reader: &Reader<'_>) {
     reader.is_done("my-task").await;
 }
 
-/// AGENT_INSTRUCTIONS: nobody answers a question, and what the page says of each command holds.
+/// `AGENT_INSTRUCTIONS`: nobody answers a question, and what the page says of each command holds.
 async fn instructions(reader: &Reader<'_>) {
     reader.begins_anew().await;
     for line in to_type(AGENT_INSTRUCTIONS, "2. Prepare a project once") {

@@ -86,7 +86,8 @@ fn pages_of(folder: &Path) -> Option<PathBuf> {
 /// Copies the manual, and removes pages of commands that are no more.
 fn put_pages(manual: &Path, place: &Path) -> Result<()> {
     fs_err::create_dir_all(place)?;
-    let is_ours = |name: &str| name.starts_with(PLUGIN) && name.ends_with(".1");
+    let is_page = |name: &str| Path::new(name).extension().is_some_and(|section| section == "1");
+    let is_ours = |name: &str| name.starts_with(PLUGIN) && is_page(name);
     for (folder, copy) in [(place, false), (manual, true)] {
         for entry in fs_err::read_dir(folder)? {
             let entry = entry?;
