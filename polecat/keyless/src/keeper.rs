@@ -13,6 +13,7 @@ mod left_out;
 mod open;
 mod others;
 mod read;
+mod reflog;
 mod requests;
 mod rules;
 mod save;

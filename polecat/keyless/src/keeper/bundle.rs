@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use gastown_api::git::Sha;
 
+use super::reflog;
 use crate::snapshot::quoted::quote;
 use crate::snapshot::{COPIES, DETACHED, OLDER_STASHES, Refs};
 use polecat_common::console::explain;
@@ -23,6 +24,10 @@ pub const MAX_REFS: usize = 2000;
 
 /// The most commits left without a branch that are looked at, the newest first.
 const MAX_LEFT: usize = 200;
+
+/// The most commits of heads and reflogs that are looked for, the newest: git takes their ids, and answers, by one full pipe
+/// (64 KiB).
+const MAX_NAMED: usize = 1000;
 
 /// Refs that hold nothing of the agent's: what was fetched, and our own.
 const NOT_THE_AGENTS: [&[u8]; 2] = [b"refs/remotes/", b"refs/gastown/"];
@@ -103,6 +108,14 @@ impl AgentRepository {
         // A ref to an object that is not there is passed over by what follows.
         let sound = ["for-each-ref", "--format=%(objecttype)"];
         notes.extend(self.git.run(&sound).err().map(unread));
+        match self.missing() {
+            Ok(0) => {}
+            Ok(missing) => notes.push(format!(
+                "not all of the agent's repository could be read: {missing} of the commits that its heads and reflogs name \
+                 are not there"
+            )),
+            Err(error) => notes.push(unread(error)),
+        }
         let (refs, more) = self.list().unwrap_or_else(|error| {
             notes.push(unread(error));
             Default::default()
@@ -113,6 +126,44 @@ impl AgentRepository {
             ));
         }
         refs
+    }
+
+    /// How many commits are checked out, stashed or left by a checkout, and are not there: git passes over each in silence.
+    fn missing(&self) -> Result<usize, RunGit> {
+        let stashes = reflog::entries(&self.git_dir, "refs/stash");
+        let mut named: Vec<_> = stashes.into_iter().filter_map(|entry| entry.after).collect();
+        for head in self.heads() {
+            let entries = reflog::entries(&self.git_dir, &head).into_iter();
+            named.extend(
+                entries
+                    .filter(|entry| is_checkout(&entry.how))
+                    .filter_map(|entry| entry.before),
+            );
+            let checked_out = self.git.text(&["rev-parse", "--quiet", "--verify", &head]);
+            named.extend(checked_out.ok().and_then(|id| id.parse().ok()));
+        }
+        let newest: BTreeSet<_> = named.into_iter().rev().take(MAX_NAMED).collect();
+        if newest.is_empty() {
+            return Ok(0);
+        }
+        let lines: String = newest.iter().map(|id| format!("{id}\n")).collect();
+        let kinds = self
+            .git
+            .feed(&["cat-file", "--batch-check=%(objecttype)"], lines.as_bytes())?;
+        let there = kinds
+            .split(|byte| *byte == b'\n')
+            .filter(|kind| *kind == b"commit");
+        Ok(newest.len() - there.count())
+    }
+
+    /// The heads of the clone and its linked work trees, as git names them.
+    fn heads(&self) -> impl Iterator<Item = String> + use<> {
+        let linked = fs::read_dir(self.git_dir.join("worktrees"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let linked = linked.map(|entry| format!("worktrees/{}/HEAD", entry.file_name().to_string_lossy()));
+        std::iter::once("HEAD".to_owned()).chain(linked.take(MAX_REFS))
     }
 
     /// The refs with such commits, and how many there are besides.
@@ -159,12 +210,7 @@ impl AgentRepository {
     /// branch and left by checking out another. The names of linked work trees may be no part of a ref, so they are
     /// numbered.
     fn add_detached(&self, refs: &mut Refs) -> Result<(), RunGit> {
-        let linked = fs::read_dir(self.git_dir.join("worktrees"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let linked = linked.map(|entry| format!("worktrees/{}/HEAD", entry.file_name().to_string_lossy()));
-        for head in std::iter::once("HEAD".to_owned()).chain(linked.take(MAX_REFS)) {
+        for head in self.heads() {
             // One without a commit has nothing to save.
             let checked_out = self.commit(&head);
             for commit in checked_out.into_iter().chain(self.left(&head)) {
@@ -184,7 +230,7 @@ impl AgentRepository {
         let log = self.git.text(&log).unwrap_or_default();
         let entries: Vec<_> = log.lines().filter_map(|line| line.split_once(' ')).collect();
         let left = entries.windows(2).filter_map(|pair| match pair {
-            [(_, how), (before, _)] if how.starts_with("checkout: moving from") => before.parse().ok(),
+            [(_, how), (before, _)] if is_checkout(how) => before.parse().ok(),
             _ => None,
         });
         let mut seen = BTreeSet::new();
@@ -312,6 +358,11 @@ impl Bundle<'_> {
         git.run(&create)?;
         remove(&scratch).map_err(fail)
     }
+}
+
+/// Whether an entry of a reflog tells of a checkout (git, builtin/checkout.c).
+fn is_checkout(how: &str) -> bool {
+    how.starts_with("checkout: moving from")
 }
 
 /// What a submodule was cloned from is elsewhere, so only its own remote branches say what need not be saved.

@@ -100,7 +100,7 @@ pub fn version(root: &Path, path: &[u8]) -> Option<Version> {
 }
 
 /// Opens a file folder by folder, so that no symbolic link on the way is followed.
-fn open_path(root: &Path, path: &[u8]) -> Result<OwnedFd, Errno> {
+pub fn open_path(root: &Path, path: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut folder = rustix::fs::open(root, flags, Mode::empty())?;
     let mut names = path.split(|byte| *byte == b'/').peekable();

@@ -158,6 +158,76 @@ fn a_branch_that_cannot_be_read_costs_no_other_and_is_said() {
     );
 }
 
+/// Removes the object of `revision`, as an agent would that empties folders of `.git/objects`.
+fn remove_object(pod: &Pod, revision: &str) {
+    let id = Git::at(pod.tree()).text(&["rev-parse", revision]).unwrap();
+    let (folder, name) = id.split_at(2);
+    fs::remove_file(pod.tree().join(".git/objects").join(folder).join(name)).unwrap();
+}
+
+#[test]
+fn a_commit_that_is_kept_by_no_branch_and_is_not_there_is_said() {
+    let stash = |pod: &Pod, content: &str| {
+        pod.write("a", content);
+        let git = Git::at(pod.tree())
+            .config("user.name=x")
+            .config("user.email=x@x.invalid");
+        git.run(&["stash", "push", "--quiet", "--include-untracked"])
+            .unwrap();
+    };
+    let cases: [(&str, fn(&Pod) -> String); 4] = [
+        ("an older stash entry", |_| "stash@{1}".to_owned()),
+        ("left by a checkout", loose_commit),
+        ("checked out", |pod| {
+            let commit = loose_commit(pod);
+            Git::at(pod.tree())
+                .run(&["checkout", "--quiet", &commit])
+                .unwrap();
+            Git::at(pod.tree())
+                .run(&["reflog", "expire", "--expire=now", "--all"])
+                .unwrap();
+            commit
+        }),
+        ("checked out in a linked work tree", |pod| {
+            let commit = loose_commit(pod);
+            let tree = pod.folder.path().join("tmp/linked");
+            Git::at(pod.tree())
+                .run(&[
+                    "worktree".as_ref(),
+                    "add".as_ref(),
+                    "--quiet".as_ref(),
+                    "--detach".as_ref(),
+                    tree.as_os_str(),
+                    commit.as_ref(),
+                ])
+                .unwrap();
+            commit
+        }),
+    ];
+    for (case, broken) in cases {
+        let pod = pod();
+        stash(&pod, "1");
+        stash(&pod, "2");
+        let commit = broken(&pod);
+        pod.write("b", "1");
+        pod.save();
+        assert!(
+            !pod.message().contains("are not there"),
+            "{case}: {}",
+            pod.message()
+        );
+        remove_object(&pod, &commit);
+        pod.write("b", "2");
+        pod.save();
+        assert!(
+            pod.message().contains("are not there"),
+            "{case}: {}",
+            pod.message()
+        );
+        assert!(lacks_something(pod.take()), "{case}");
+    }
+}
+
 #[test]
 fn a_repository_that_cannot_be_read_is_not_taken_for_one_that_has_nothing_to_save() {
     let pod = pod();
