@@ -74,7 +74,7 @@ impl Amount {
             quick: false,
             arrivals: 1_000,
             rates: [50, 200],
-            rounds: 2,
+            rounds: 4,
             lives: 100,
             ends: 1_000,
             sizes: vec![0, 1_000, 5_000, 10_000],

@@ -302,27 +302,37 @@ pub fn together(rounds: &[Round], server: &str, rate: u32) -> Option<Together> {
     })
 }
 
-/// Several rounds of each server in turn, so that what else the machine does meets both.
+/// Several rounds of each server, forth and back in turn, so that what else the machine does, and what a round leaves
+/// behind for the next one, meets all of them.
 pub async fn in_turn(world: &mut World, bare: &Bare, loads: &[Load], rounds: usize) -> Result<Vec<Round>> {
     let mut results = Vec::new();
     let bare = Arc::new(bare.clone());
     for load in loads {
         for round in 0..rounds {
-            let prefix = format!("a{}r{round}", load.rate);
-            results.push(measure(world, &prefix, *load, Server::Bare(&bare)).await?);
-            world.tell(results.last());
-            world.empty().await?;
-            let prefix = format!("w{}r{round}", load.rate);
-            results.push(measure(world, &prefix, *load, Server::Watching(&bare)).await?);
-            world.tell(results.last());
-            world.empty().await?;
-            let operator = world.start_operator().await?;
-            let prefix = format!("b{}r{round}", load.rate);
-            results.push(measure(world, &prefix, *load, Server::Operator(&operator)).await?);
-            world.tell(results.last());
-            operator.stop().await?;
-            world.empty().await?;
+            let mut order = ["bare", "watching", "operator"];
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for server in order {
+                let prefix = format!("{server}-{}-{round}", load.rate);
+                let round = match server {
+                    "bare" => measure(world, &prefix, *load, Server::Bare(&bare)).await?,
+                    "watching" => measure(world, &prefix, *load, Server::Watching(&bare)).await?,
+                    _ => by_the_operator(world, &prefix, *load).await?,
+                };
+                world.tell(&round);
+                results.push(round);
+                world.empty().await?;
+            }
         }
     }
     Ok(results)
+}
+
+/// An operator that starts with nothing to do, and ends with the round.
+async fn by_the_operator(world: &mut World, prefix: &str, load: Load) -> Result<Round> {
+    let operator = world.start_operator().await?;
+    let round = measure(world, prefix, load, Server::Operator(&operator)).await?;
+    operator.stop().await?;
+    Ok(round)
 }
