@@ -146,10 +146,11 @@ impl AgentRepository {
         if newest.is_empty() {
             return Ok(0);
         }
-        let lines: String = newest.iter().map(|id| format!("{id}\n")).collect();
-        let kinds = self
-            .git
-            .feed(&["cat-file", "--batch-check=%(objecttype)"], lines.as_bytes())?;
+        let lines: Vec<&str> = newest.iter().flat_map(|id| [id.as_str(), "\n"]).collect();
+        let kinds = self.git.feed(
+            &["cat-file", "--batch-check=%(objecttype)"],
+            lines.concat().as_bytes(),
+        )?;
         let there = kinds
             .split(|byte| *byte == b'\n')
             .filter(|kind| *kind == b"commit");

@@ -167,6 +167,7 @@ fn remove_object(pod: &Pod, revision: &str) {
 
 #[test]
 fn a_commit_that_is_kept_by_no_branch_and_is_not_there_is_said() {
+    type Broken = fn(&Pod) -> String;
     let stash = |pod: &Pod, content: &str| {
         pod.write("a", content);
         let git = Git::at(pod.tree())
@@ -175,7 +176,7 @@ fn a_commit_that_is_kept_by_no_branch_and_is_not_there_is_said() {
         git.run(&["stash", "push", "--quiet", "--include-untracked"])
             .unwrap();
     };
-    let cases: [(&str, fn(&Pod) -> String); 4] = [
+    let cases: [(&str, Broken); 4] = [
         ("an older stash entry", |_| "stash@{1}".to_owned()),
         ("left by a checkout", loose_commit),
         ("checked out", |pod| {
