@@ -25,8 +25,8 @@ pub const MAX_REFS: usize = 2000;
 /// The most commits left without a branch that are looked at, the newest first.
 const MAX_LEFT: usize = 200;
 
-/// The most commits of heads and reflogs that are looked for, the newest: git takes their ids, and answers, by one full pipe
-/// (64 KiB).
+/// The most commits of heads and reflogs that are looked for, of each log the newest: all their ids, and git's answers, must
+/// fit into a pipe (64 KiB).
 const MAX_NAMED: usize = 1000;
 
 /// Refs that hold nothing of the agent's: what was fetched, and our own.
@@ -142,11 +142,11 @@ impl AgentRepository {
             let checked_out = self.git.text(&["rev-parse", "--quiet", "--verify", &head]);
             named.extend(checked_out.ok().and_then(|id| id.parse().ok()));
         }
-        let newest: BTreeSet<_> = named.into_iter().rev().take(MAX_NAMED).collect();
-        if newest.is_empty() {
+        let asked: BTreeSet<_> = named.into_iter().rev().take(MAX_NAMED).collect();
+        if asked.is_empty() {
             return Ok(0);
         }
-        let lines: Vec<&str> = newest.iter().flat_map(|id| [id.as_str(), "\n"]).collect();
+        let lines: Vec<&str> = asked.iter().flat_map(|id| [id.as_str(), "\n"]).collect();
         let kinds = self.git.feed(
             &["cat-file", "--batch-check=%(objecttype)"],
             lines.concat().as_bytes(),
@@ -154,7 +154,7 @@ impl AgentRepository {
         let there = kinds
             .split(|byte| *byte == b'\n')
             .filter(|kind| *kind == b"commit");
-        Ok(newest.len() - there.count())
+        Ok(asked.len() - there.count())
     }
 
     /// The heads of the clone and its linked work trees, as git names them.
