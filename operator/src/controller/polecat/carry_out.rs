@@ -9,7 +9,6 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Resource as _;
 
 use super::Polecats;
-use super::dispatch::is_queued;
 use super::judge::evidence_in_log;
 use super::plan::{
     Act, BrokerReport, FIRST_ATTEMPT, Observed, PodLookup, StatusUpdate, Step, next_of_orphan,
@@ -187,9 +186,7 @@ impl Acting<'_> {
     async fn write_status(&self, update: StatusUpdate, observed: &mut Observed) -> Result<(), Call> {
         let cluster = &self.writes.cluster;
         let applied = cluster.apply_status(&*observed.polecat, &update.status).await?;
-        if update.claims.is_none() && !is_queued(&update.status) {
-            self.polecats.dispatch.withdraw(&self.key);
-        }
+        self.polecats.dispatch.wrote(&applied);
         if let Some(ended) = update.ended {
             self.polecats.metrics.attempt_ended(&ended);
         }

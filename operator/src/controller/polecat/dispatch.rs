@@ -90,6 +90,15 @@ impl Dispatch {
         ))
     }
 
+    /// A status was written, of which the cache may not tell yet: whoever neither works nor waits by it does not start after
+    /// all. Whoever works keeps its slot, or another one would be given it until the cache tells.
+    pub(super) fn wrote(&self, polecat: &Polecat) {
+        match seen(polecat, SignedDuration::ZERO) {
+            Seen::AtWork { .. } | Seen::Waiting(_) => {}
+            Seen::Undecided | Seen::Resting => self.withdraw(&Key::of(polecat)),
+        }
+    }
+
     /// The polecat does not start after all.
     pub(super) fn withdraw(&self, key: &Key) {
         self.change(|slots| slots.withdraw(key));
@@ -155,10 +164,15 @@ fn seen(polecat: &Polecat, held: SignedDuration) -> Seen {
     }
 }
 
-/// The first attempt is claimed by the finalizer, before a status tells of it.
+/// The first attempt is claimed by the finalizer, before a status tells of it: until then there is none, or it still says
+/// that the polecat waits. One that really waits has no finalizer of ours: the plan takes it off first.
 fn is_claimed(polecat: &Polecat) -> bool {
     let mut finalizers = polecat.finalizers().iter();
-    polecat.phase().is_none() && finalizers.any(|finalizer| finalizer == labels::POLECAT_FINALIZER)
+    let has_begun = match &polecat.status {
+        Some(status) if status.phase.is_some() => is_queued(status) && may_start(polecat),
+        _ => true,
+    };
+    has_begun && finalizers.any(|finalizer| finalizer == labels::POLECAT_FINALIZER)
 }
 
 fn may_start(polecat: &Polecat) -> bool {
@@ -274,12 +288,39 @@ mod tests {
 
     #[test]
     fn an_attempt_that_is_claimed_has_its_slot_before_a_status_tells_of_it() {
-        let world = World::new();
-        let claimed = json!({"metadata": {"finalizers": [labels::POLECAT_FINALIZER]}});
-        world.polecat("claimed", claimed.clone());
-        world.dispatch.begin();
-        assert_eq!(world.dispatch.ask(&named("new", json!({}))), Some(Bound::Total));
-        assert_eq!(world.dispatch.ask(&named("claimed", claimed)), None);
+        for mut claimed in [json!({}), status("Idle", &json!([]), &["Queued"])] {
+            testing::merge(
+                &mut claimed,
+                json!({"metadata": {"finalizers": [labels::POLECAT_FINALIZER]}}),
+            );
+            let mut urgent = status("Idle", &json!([]), &["Queued"]);
+            testing::merge(&mut urgent, json!({"spec": {"priority": 900}}));
+            let mut world = World::new();
+            world.polecat("claimed", claimed.clone());
+            world.polecat("urgent", urgent);
+            world.dispatch.begin();
+            assert!(world.triggered().is_empty());
+            assert_eq!(world.dispatch.ask(&named("claimed", claimed.clone())), None);
+            // One that says that it waits and has no pod has nothing to end: it is at rest at once.
+            if claimed["status"].is_object() {
+                testing::merge(&mut claimed, json!({"spec": {"desiredState": "Idle"}}));
+                world.polecat("claimed", claimed);
+                assert_eq!(world.triggered(), ["urgent"]);
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_begins_to_work_keeps_its_slot_though_the_cache_does_not_tell_yet() {
+        let waits = || status("Idle", &json!([]), &["Queued"]);
+        for (written, next) in [(at_work(), None), (waits(), None), (done(), Some("second"))] {
+            let mut world = World::new();
+            world.dispatch.begin();
+            assert_eq!(world.dispatch.ask(&named("first", json!({}))), None);
+            world.polecat("second", waits());
+            world.dispatch.wrote(&named("first", written));
+            assert_eq!(world.triggered(), Vec::from_iter(next));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
 use super::image::Admission;
-use super::step::{Act, FIRST_ATTEMPT, PlanPod, StatusUpdate, Step};
+use super::step::{Act, FIRST_ATTEMPT, PlanPod, PodLookup, StatusUpdate, Step};
 use super::{Open, Plan, clear, delete_or_wait, failed, name_taken, owner};
 use crate::controller::polecat::dispatch::is_queued;
 use crate::controller::polecat::retry::Coming;
@@ -186,7 +186,7 @@ impl Plan<'_> {
             Admission::Unreachable(refusal, again) => return Ok(self.wait_for_the_registry(&refusal, again)),
         };
         if let Some(bound) = self.observed.bound {
-            return Ok(self.queued(bound));
+            return Ok(self.give_up_the_claim().unwrap_or_else(|| self.queued(bound)));
         }
         if number > FIRST_ATTEMPT {
             let transition = self.transition_of_retry(number, coming);
@@ -202,6 +202,16 @@ impl Plan<'_> {
     fn has_finalizer(&self) -> bool {
         let mut finalizers = self.polecat().finalizers().iter();
         finalizers.any(|finalizer| finalizer == labels::POLECAT_FINALIZER)
+    }
+
+    /// A first attempt that was claimed and not begun, by one that was to rest meanwhile: whoever waits has no finalizer,
+    /// for that is how the next operator knows who has a slot.
+    fn give_up_the_claim(&self) -> Option<Step> {
+        let is_first = self.last_number() == 0;
+        (is_first && self.has_finalizer()).then(|| match self.observed.pod {
+            PodLookup::NotCached => Step::Act(Act::LookForPod),
+            PodLookup::NotFound | PodLookup::Found(_) => Step::Act(Act::ReleasePolecat),
+        })
     }
 
     /// It waits for a slot: said once, when the waiting begins or its reason changes.

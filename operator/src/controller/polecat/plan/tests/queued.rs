@@ -43,6 +43,23 @@ fn without_a_slot_it_stays_idle_and_says_once_whose_limit_that_is() {
 }
 
 #[test]
+fn whoever_waits_has_no_claim_that_another_operator_would_take_for_a_slot() {
+    let mut world = World::new();
+    world.change(json!({"metadata": {"finalizers": [POLECAT_FINALIZER]}}));
+    world.want("Idle");
+    world.settle();
+    world.acts.clear();
+    world.want("Working");
+    world.observed.bound = Some(Bound::Group);
+    world.settle();
+    assert_eq!(world.acts, ["LookForPod", "ReleasePolecat", "WriteStatus"]);
+    assert_eq!(world.says(), (IDLE, "True", "RigAtCapacity"));
+    world.observed.bound = None;
+    world.settle();
+    assert_eq!(world.acts[3..], ["Claim", "CreatePod", "WriteStatus"]);
+}
+
+#[test]
 fn a_manifest_that_is_refused_does_not_wait() {
     let mut world = World::new();
     world.change(json!({"spec": {"kubernetes": {"gitSecretRef": null}}}));
