@@ -99,16 +99,12 @@ impl AgentRepository {
     /// Refs, stash entries and detached heads, as far as they have commits that nobody else has. What of them is left
     /// out goes to `notes`.
     pub fn unpushed(&self, notes: &mut Vec<String>) -> Refs {
-        let unread = |error| {
-            format!(
-                "not all of the agent's repository could be read: {}",
-                explain(&error)
-            )
-        };
+        let unread = |error| unread(&error);
         // A ref to an object that is not there is passed over by what follows.
         let sound = ["for-each-ref", "--format=%(objecttype)"];
         notes.extend(self.git.run(&sound).err().map(unread));
-        match self.missing() {
+        let named = self.named(notes);
+        match self.missing(&named) {
             Ok(0) => {}
             Ok(missing) => notes.push(format!(
                 "not all of the agent's repository could be read: {missing} of the commits that its heads and reflogs name \
@@ -128,21 +124,28 @@ impl AgentRepository {
         refs
     }
 
-    /// How many commits are checked out, stashed or left by a checkout, and are not there: git passes over each in silence.
-    fn missing(&self) -> Result<usize, RunGit> {
-        let stashes = reflog::entries(&self.git_dir, "refs/stash");
-        let mut named: Vec<_> = stashes.into_iter().filter_map(|entry| entry.after).collect();
+    /// The newest commits that are checked out, stashed or left by a checkout: git passes over those that are not there, and
+    /// over a log that it cannot read, in silence.
+    fn named(&self, notes: &mut Vec<String>) -> BTreeSet<Sha> {
+        let mut entries = |name: &str| {
+            reflog::entries(&self.git_dir, name).unwrap_or_else(|error| {
+                notes.push(unread(&error));
+                Vec::new()
+            })
+        };
+        let stashes = entries("refs/stash").into_iter();
+        let mut named: Vec<_> = stashes.filter_map(|entry| entry.after).collect();
         for head in self.heads() {
-            let entries = reflog::entries(&self.git_dir, &head).into_iter();
-            named.extend(
-                entries
-                    .filter(|entry| is_checkout(&entry.how))
-                    .filter_map(|entry| entry.before),
-            );
+            let left = entries(&head).into_iter().filter(|entry| is_checkout(&entry.how));
+            named.extend(left.filter_map(|entry| entry.before));
             let checked_out = self.git.text(&["rev-parse", "--quiet", "--verify", &head]);
             named.extend(checked_out.ok().and_then(|id| id.parse().ok()));
         }
-        let asked: BTreeSet<_> = named.into_iter().rev().take(MAX_NAMED).collect();
+        named.into_iter().rev().take(MAX_NAMED).collect()
+    }
+
+    /// How many of these commits are not there.
+    fn missing(&self, asked: &BTreeSet<Sha>) -> Result<usize, RunGit> {
         if asked.is_empty() {
             return Ok(0);
         }
@@ -359,6 +362,13 @@ impl Bundle<'_> {
         git.run(&create)?;
         remove(&scratch).map_err(fail)
     }
+}
+
+fn unread(error: &dyn std::error::Error) -> String {
+    format!(
+        "not all of the agent's repository could be read: {}",
+        explain(error)
+    )
 }
 
 /// Whether an entry of a reflog tells of a checkout (git, builtin/checkout.c).

@@ -1,12 +1,14 @@
 //! Reflogs of the agent's repositories, read as the files that they are: git passes over an entry whose commit is not
 //! there, and says nothing. One that is kept in another way (`reftable`) shows no entries here.
 
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use gastown_api::git::Sha;
+use rustix::fs::FileType;
+use rustix::io::Errno;
 
-use super::open::{RegularFile, open_path};
+use super::open::{RegularFile, kind_name, open_path};
 
 /// The most bytes of a reflog that are read, its newest: about 6,000 entries.
 const MAX_READ: u64 = 1 << 20;
@@ -22,24 +24,71 @@ pub struct Entry {
     pub how: String,
 }
 
+/// Why the entries of a reflog are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadReflog {
+    /// It is there, and cannot be opened.
+    #[error("failed to open {path:?}")]
+    Open {
+        /// Where, below the repository.
+        path: String,
+        /// What the system said.
+        source: Errno,
+    },
+    /// Something else has its name.
+    #[error("{path:?} is a {}, not a file", kind_name(*.kind))]
+    FindFile {
+        /// Where, below the repository.
+        path: String,
+        /// What it is.
+        kind: FileType,
+    },
+    /// It cannot be read.
+    #[error("failed to read {path:?}")]
+    Read {
+        /// Where, below the repository.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
 /// The entries of the reflog of `HEAD`, `refs/stash` or `worktrees/NAME/HEAD`, the oldest first; none where there is none.
-pub fn entries(git_dir: &Path, name: &str) -> Vec<Entry> {
+///
+/// # Errors
+///
+/// There is one, and what it says is not known: git takes that for none, and says nothing.
+pub fn entries(git_dir: &Path, name: &str) -> Result<Vec<Entry>, ReadReflog> {
     let path = match name.rsplit_once("/HEAD") {
         Some((work_tree, "")) => format!("{work_tree}/logs/HEAD"),
         _ => format!("logs/{name}"),
     };
-    let text = newest(git_dir, &path).unwrap_or_default();
-    text.lines().filter_map(parse).collect()
+    Ok(newest(git_dir, &path)?.lines().filter_map(parse).collect())
 }
 
-fn newest(git_dir: &Path, path: &str) -> Option<String> {
-    let regular = open_path(git_dir, path.as_bytes()).and_then(RegularFile::of);
-    let mut log = regular.ok()?.ok()?;
-    let start = log.size.saturating_sub(MAX_READ);
-    log.file.seek(SeekFrom::Start(start)).ok()?;
+fn newest(git_dir: &Path, path: &str) -> Result<String, ReadReflog> {
+    let named = || path.to_owned();
+    let mut log = match open_path(git_dir, path.as_bytes()).and_then(RegularFile::of) {
+        Ok(Ok(log)) => log,
+        Ok(Err(kind)) => return Err(ReadReflog::FindFile { path: named(), kind }),
+        Err(Errno::NOENT) => return Ok(String::new()),
+        Err(source) => {
+            return Err(ReadReflog::Open {
+                path: named(),
+                source,
+            });
+        }
+    };
     let mut bytes = Vec::new();
-    log.file.take(MAX_READ).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    let start = SeekFrom::Start(log.size.saturating_sub(MAX_READ));
+    log.file
+        .seek(start)
+        .and_then(|_| log.file.take(MAX_READ).read_to_end(&mut bytes))
+        .map_err(|source| ReadReflog::Read {
+            path: named(),
+            source,
+        })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// `BEFORE AFTER NAME <MAIL> SECONDS ZONE<tab>HOW` (git, refs/files-backend.c); none for the rest of a line that was cut.

@@ -230,6 +230,41 @@ fn a_commit_that_is_kept_by_no_branch_and_is_not_there_is_said() {
 }
 
 #[test]
+fn a_log_that_cannot_be_read_is_not_taken_for_none() {
+    for (log, words) in [
+        ("logs/HEAD", "is a folder"),
+        ("logs/refs/stash", "is a FIFO"),
+        ("logs", "failed to open"),
+    ] {
+        let pod = pod();
+        let path = pod.tree().join(".git").join(log);
+        let moved = pod.folder.path().join("moved");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let _not_there = fs::rename(&path, &moved);
+        match words {
+            "is a folder" => fs::create_dir(&path).unwrap(),
+            "is a FIFO" => rustix::fs::mknodat(
+                rustix::fs::CWD,
+                &path,
+                rustix::fs::FileType::Fifo,
+                rustix::fs::Mode::RUSR,
+                0,
+            )
+            .unwrap(),
+            _ => std::os::unix::fs::symlink(&moved, &path).unwrap(),
+        }
+        pod.write("b", "1");
+        pod.save();
+        let message = pod.message();
+        assert!(
+            message.contains("not all of the agent's repository could be read") && message.contains(words),
+            "{log}: {message}"
+        );
+        assert!(lacks_something(pod.take()), "{log}");
+    }
+}
+
+#[test]
 fn a_repository_that_cannot_be_read_is_not_taken_for_one_that_has_nothing_to_save() {
     let pod = pod();
     fs::remove_dir_all(pod.tree().join(".git")).unwrap();
