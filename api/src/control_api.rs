@@ -128,6 +128,24 @@ impl Request for Checkpoint {
     type Answer = Heard;
 }
 
+/// Asks where the upstream keeps its beads, as far as its refs show that: a clone has only branches and tags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BeadStore {}
+
+impl Request for BeadStore {
+    const PATH: &'static str = "/v1/bead-store";
+    type Answer = BeadStores;
+}
+
+/// The stores of beads that the upstream has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BeadStores {
+    /// Whether it has the ref under which Dolt keeps a database.
+    pub dolt: bool,
+}
+
 /// Asks the broker to read the remote again; it then serves what that holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use gastown_api::control_api::{
-    Alive, Checkpoint, DiskFull, Heard, MAX_REQUEST, ModelActivity, ModelCalls, Refused, Request,
-    RereadRemote, UnseenStorage, UsedStorage, Volume,
+    Alive, BeadStore, BeadStores, Checkpoint, DiskFull, Heard, MAX_REQUEST, ModelActivity, ModelCalls,
+    Refused, Request, RereadRemote, UnseenStorage, UsedStorage, Volume,
 };
 use gastown_api::evidence::BrokerState;
 use gastown_api::reason::Reason;
@@ -66,6 +66,7 @@ pub fn router(record: Record, host: Host, disk: DiskOrder, storage: Storage) -> 
         .route(UnseenStorage::PATH, post(unseen_storage))
         .route(Checkpoint::PATH, post(checkpoint))
         .route(RereadRemote::PATH, post(reread_remote))
+        .route(BeadStore::PATH, post(bead_store))
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .with_state(ControlState {
             record,
@@ -141,6 +142,16 @@ async fn reread_remote(
         Ok(()) => Ok(Json(Heard {})),
         Err(failure) => Err(Refusal(StatusCode::BAD_GATEWAY, failure.to_string())),
     }
+}
+
+async fn bead_store(
+    State(state): State<ControlState>,
+    Json(BeadStore {}): Json<BeadStore>,
+) -> Answered<BeadStore> {
+    let repository = state.host.repository_for_clones();
+    let repository = repository.map_err(|absent| Refusal(absent.status(), absent.to_string()))?;
+    let dolt = repository.beads_in_dolt;
+    Ok(Json(BeadStores { dolt }))
 }
 
 fn stop(record: &Record, disk: &DiskOrder, storage: &Storage, full: DiskFull) {
@@ -392,6 +403,7 @@ mod tests {
             (ModelActivity::PATH, "null"),
             (ModelActivity::PATH, r#"{"x":1}"#),
             (RereadRemote::PATH, r#"{"ref":"refs/heads/main"}"#),
+            (BeadStore::PATH, r#"{"dolt":true}"#),
         ] {
             let (status, _) = ask(&record, post(path, body)).await;
             assert!(status.is_client_error(), "{path} {body}: {status}");

@@ -110,7 +110,7 @@ impl Host {
     }
 
     /// The repository for a clone, which would wait in vain when the broker has stopped.
-    fn repository_for_clones(&self) -> Result<Arc<Repository>, Absent> {
+    pub fn repository_for_clones(&self) -> Result<Arc<Repository>, Absent> {
         if let Some(why) = self.stopped() {
             return Err(Absent::Stopped(why));
         }

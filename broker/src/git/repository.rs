@@ -25,6 +25,9 @@ use crate::record::Record;
 /// How often an unreachable host is asked again at the start: about 20 s in all.
 const START_PAUSES: [u64; 5] = [1, 2, 4, 6, 7];
 
+/// Where Dolt keeps a database in a repository of git.
+const DOLT: &str = "refs/dolt/data";
+
 /// What the repository is configured with besides what `git init` writes (pod.md, "Git, in the broker"). Fetches of the agent are
 /// served by one thread with small windows, so that the broker stays small.
 const CONFIG: &str = "
@@ -67,6 +70,8 @@ pub struct Repository {
     pub(super) waiting: [Mutex<()>; 2],
     /// Digits of an object id.
     pub(super) hex_length: usize,
+    /// Whether the remote has a database of Dolt, which is never fetched.
+    pub beads_in_dolt: bool,
     /// When other refs were last asked for.
     pub(super) asked: Mutex<BTreeMap<String, Instant>>,
 }
@@ -176,6 +181,7 @@ impl Repository {
             }),
             waiting: Default::default(),
             hex_length,
+            beads_in_dolt: refs.contains_key(DOLT),
             asked: Mutex::default(),
         };
         repository.adopt().await?;
@@ -322,10 +328,12 @@ async fn list(
     let made = [&names.work, &names.wip, &names.wip_as_branch];
     let wanted: Vec<&String> = made.into_iter().chain([&names.base]).chain(resume).collect();
     let mut patterns: Vec<String> = wanted.iter().map(|name| (*name).clone()).collect();
+    patterns.push(DOLT.to_owned());
     patterns.extend(made.iter().flat_map(|name| in_the_way::patterns(name)));
     let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
     let is_wanted = |name: &str| {
-        wanted.iter().any(|wanted| *wanted == name)
+        name == DOLT
+            || wanted.iter().any(|wanted| *wanted == name)
             || made.iter().any(|made| in_the_way::excludes(made, name))
     };
     let mut pauses = START_PAUSES.into_iter();

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use gastown_api::control_api::BeadStore;
 use gastown_api::evidence::InitReport;
 use gastown_api::pod::{GIT_PORT, MODEL_PORT, REPO_DIR, TERMINATION_LOG, WORKSPACE_DIR};
 use gastown_api::reason::Reason;
@@ -157,6 +158,18 @@ async fn prepare(order: WorkOrder, home: PathBuf) -> Result<(), Prepare> {
                 Err(stopped @ await_broker::AwaitBroker::Stopped { .. }) => Err(stopped.into()),
                 _ => Err(error),
             }
+        }
+        Ok(Err(Prepare::Task(mut missing))) => {
+            // Without an answer the reason is the same, and only its remedy says less.
+            if let bead::ReadTask::FindBead { kept, .. } = &mut missing
+                && *kept == bead::Kept::Unknown
+                && control::ask(GIT_PORT, &BeadStore {})
+                    .await
+                    .is_ok_and(|stores| stores.dolt)
+            {
+                *kept = bead::Kept::InDoltUpstream;
+            }
+            Err(missing.into())
         }
         Ok(Err(error)) => Err(error),
         Err(join) => Err(Prepare::Stopped {

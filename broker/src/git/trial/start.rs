@@ -167,6 +167,23 @@ async fn tags_and_other_branches_are_fetched_by_name_and_only_where_the_rig_lets
 }
 
 #[tokio::test]
+async fn a_database_of_dolt_on_the_remote_is_seen_and_not_fetched() {
+    for has in [true, false] {
+        let remote = Remote::http().await;
+        if has {
+            git(&remote.repo, &["update-ref", "refs/dolt/data", "main"])
+                .await
+                .unwrap();
+        }
+        let trial = Trial::of(remote, |_| {}).await;
+        assert_eq!(trial.broker.host.repository().unwrap().beads_in_dolt, has);
+        let clone = trial.clone("a").await;
+        let listed = git(&clone, &["ls-remote", "origin"]).await.unwrap();
+        assert!(!listed.contains("dolt"), "{listed}");
+    }
+}
+
+#[tokio::test]
 async fn tags_on_the_history_come_with_the_clone() {
     let remote = Remote::http().await;
     git(&remote.repo, &["tag", "v1", "main~1"]).await.unwrap();

@@ -25,18 +25,50 @@ const MAX_METADATA: u64 = 64 * 1024;
 /// The most comments that go into the prompt, the newest ones.
 const MAX_COMMENTS: usize = 200;
 
+/// What shows where the beads of a repository are that the file in the clone does not have. A database is not in the clone,
+/// wherever it is: `bd` writes the file that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Nothing does.
+    Unknown,
+    /// `.beads/metadata.json` names Dolt.
+    InDolt,
+    /// `.beads/metadata.json` names another database.
+    InDatabase,
+    /// The upstream has Dolt's ref.
+    InDoltUpstream,
+}
+
+impl Kept {
+    /// What to do.
+    fn remedy(self) -> String {
+        let shown = match self {
+            Self::Unknown => {
+                return "set spec.task.description, or commit the bead to .beads/issues.jsonl".to_owned();
+            }
+            Self::InDolt => "in Dolt (.beads/metadata.json)",
+            Self::InDatabase => "in a database (.beads/metadata.json)",
+            Self::InDoltUpstream => "in Dolt (refs/dolt/data)",
+        };
+        format!(
+            "the beads of this repository are {shown}: run `bd export -o .beads/issues.jsonl`, commit and push that, or set \
+             spec.task.description"
+        )
+    }
+}
+
 /// Why there is no task.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadTask {
     /// The bead is not in the repository.
-    #[error("failed to find the text of bead {bead:?}: {looked}; {remedy}")]
+    #[error("failed to find the text of bead {bead:?}: {looked}; {}", kept.remedy())]
     FindBead {
         /// The bead.
         bead: String,
         /// What was looked through.
         looked: String,
-        /// What to do, by where the beads are.
-        remedy: &'static str,
+        /// Where the beads are.
+        kept: Kept,
     },
     /// Neither a task nor a bead.
     #[error("failed to find a task: the polecat has neither; set spec.task.description or spec.beadID")]
@@ -100,21 +132,16 @@ pub fn of_order(order: &WorkOrder, clone: &Path) -> Result<Option<Bead>, ReadTas
         None => Err(ReadTask::FindBead {
             bead: id.clone(),
             looked,
-            remedy: remedy(clone),
+            kept: kept(clone),
         }),
     }
 }
 
-/// A database is not in the clone, wherever it is: `bd` writes the file that is.
-fn remedy(clone: &Path) -> &'static str {
+fn kept(clone: &Path) -> Kept {
     match database(clone).as_deref() {
-        Some("dolt") => {
-            "the beads of this repository are in Dolt (.beads/metadata.json): run `bd export -o .beads/issues.jsonl`, commit and push that, or set spec.task.description"
-        }
-        Some(_) => {
-            "the beads of this repository are in a database (.beads/metadata.json): run `bd export -o .beads/issues.jsonl`, commit and push that, or set spec.task.description"
-        }
-        None => "set spec.task.description, or commit the bead to .beads/issues.jsonl",
+        Some("dolt") => Kept::InDolt,
+        Some(_) => Kept::InDatabase,
+        None => Kept::Unknown,
     }
 }
 
@@ -322,25 +349,26 @@ mod tests {
         let of = |metadata: &str| {
             std::fs::create_dir_all(folder.path().join(".beads")).unwrap();
             std::fs::write(folder.path().join(".beads/metadata.json"), metadata).unwrap();
-            remedy(folder.path())
+            kept(folder.path())
         };
-        for (metadata, words) in [
-            (r#"{"database": "dolt", "dolt_mode": "server"}"#, "in Dolt"),
-            (r#"{"backend": "dolt"}"#, "in Dolt"),
-            (r#"{"database": "beads.db", "dolt_database": "mp"}"#, "in Dolt"),
-            (r#"{"database": "beads.db"}"#, "in a database"),
+        for (metadata, shown) in [
+            (r#"{"database": "dolt", "dolt_mode": "server"}"#, Kept::InDolt),
+            (r#"{"backend": "dolt"}"#, Kept::InDolt),
+            (r#"{"database": "beads.db", "dolt_database": "mp"}"#, Kept::InDolt),
+            (r#"{"database": "beads.db"}"#, Kept::InDatabase),
+            ("{}", Kept::Unknown),
+            ("not json", Kept::Unknown),
+            ("[]", Kept::Unknown),
+            ("", Kept::Unknown),
         ] {
-            let remedy = of(metadata);
-            assert!(
-                remedy.contains(words) && remedy.contains("`bd export"),
-                "{metadata}: {remedy}"
-            );
-        }
-        for metadata in ["{}", "not json", "[]", ""] {
-            assert!(!of(metadata).contains("bd export"), "{metadata}");
+            assert_eq!(of(metadata), shown, "{metadata}");
         }
         std::fs::remove_file(folder.path().join(".beads/metadata.json")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join(".beads/metadata.json")).unwrap();
-        assert!(!remedy(folder.path()).contains("bd export"));
+        assert_eq!(kept(folder.path()), Kept::Unknown);
+        for kept in [Kept::InDolt, Kept::InDatabase, Kept::InDoltUpstream] {
+            assert!(kept.remedy().contains("`bd export"), "{kept:?}");
+        }
+        assert!(!Kept::Unknown.remedy().contains("`bd export"));
     }
 }
