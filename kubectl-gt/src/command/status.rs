@@ -58,12 +58,9 @@ struct Town {
     working: Vec<Line>,
     stuck: Vec<Line>,
     pending: Vec<Line>,
-    /// By phase; those that wait for a slot, whatever their phase, as Queued.
-    counts: BTreeMap<String, u64>,
+    counts: Counts,
     /// Polecats that wait for a slot, those that are next first.
     queued: Vec<(Rank, Line)>,
-    /// Polecats that are Working and whose agent does not run yet: for want of a node, an image or a secret.
-    starting: u64,
     micros: i64,
     /// What keeps any polecat from going on.
     no_operator: Option<&'static str>,
@@ -72,9 +69,47 @@ struct Town {
 #[derive(Debug, Default)]
 struct RigLine {
     phase: String,
-    counts: BTreeMap<String, u64>,
-    starting: u64,
+    counts: Counts,
     micros: i64,
+}
+
+/// How many polecats there are.
+#[derive(Debug, Default)]
+struct Counts {
+    /// By phase; those that wait for a slot, whatever their phase, as Queued.
+    phases: BTreeMap<String, u64>,
+    /// Those that are Working and whose agent does not run yet: for want of a node, an image or a secret.
+    starting: u64,
+}
+
+impl Counts {
+    fn add(&mut self, phase: &str, is_starting: bool) {
+        *self.phases.entry(phase.to_owned()).or_default() += 1;
+        self.starting += u64::from(is_starting);
+    }
+
+    /// The titles of what is counted, in the order of a polecat's life. Of the town's, what there is none of is left out
+    /// unless everyone looks for it: so the screen is at most 80 columns wide in ordinary times.
+    fn titles(&self) -> Vec<&'static str> {
+        let all = [
+            "pending", "queued", "starting", "working", "done", "stuck", "idle",
+        ];
+        let is_shown = |title: &&str| ["working", "done", "stuck"].contains(title) || self.of(title) > 0;
+        all.into_iter().filter(is_shown).collect()
+    }
+
+    fn of(&self, title: &str) -> u64 {
+        let phase = |phase| self.phases.get(phase).copied().unwrap_or_default();
+        match title {
+            "pending" => phase("Pending"),
+            "queued" => phase(QUEUED),
+            "starting" => self.starting,
+            "working" => phase("Working") - self.starting,
+            "done" => phase("Done"),
+            "stuck" => phase("Stuck"),
+            _ => phase("Idle"),
+        }
+    }
 }
 
 /// Rig, and the place among those of it that wait: the operator's order, by priority and age.
@@ -177,12 +212,10 @@ impl Town {
         let micros = polecat.status.cost_micros.unwrap_or_default();
         let is_queued = polecat.queued().is_some();
         let state = if is_queued { QUEUED } else { polecat.phase() };
+        let is_starting = state == "Working" && !polecat.status.pod_active;
         for counts in [&mut rig.counts, &mut self.counts] {
-            *counts.entry(state.to_owned()).or_default() += 1;
+            counts.add(state, is_starting);
         }
-        let starting = u64::from(polecat.phase() == "Working" && !polecat.status.pod_active);
-        rig.starting += starting;
-        self.starting += starting;
         rig.micros = rig.micros.saturating_add(micros);
         self.micros = self.micros.saturating_add(micros);
         let what = match (polecat.queued(), polecat.parked()) {
@@ -208,24 +241,19 @@ impl Town {
     }
 
     fn print(&self, out: &mut Out, address: &str, most: usize, namespaces: bool) -> Result<(), Output> {
-        let count =
-            |counts: &BTreeMap<String, u64>, phase: &str| counts.get(phase).copied().unwrap_or_default();
         let title = out
             .style
             .strong(&format!("Town at {}", escape(address.trim_end_matches('/'))));
         out.line(&title)?;
-        let totals = format!(
-            "{} · {} pending · {} queued · {} starting · {} working · {} done · {} stuck · {}",
-            rigs(self.rigs.len()),
-            count(&self.counts, "Pending"),
-            count(&self.counts, QUEUED),
-            self.starting,
-            count(&self.counts, "Working") - self.starting,
-            count(&self.counts, "Done"),
-            count(&self.counts, "Stuck"),
-            dollars(self.micros),
-        );
-        out.line(&totals)?;
+        let counted = self.counts.titles();
+        let counts = counted
+            .iter()
+            .map(|title| format!("{} {title}", self.counts.of(title)));
+        let totals: Vec<_> = std::iter::once(rigs(self.rigs.len()))
+            .chain(counts)
+            .chain([dollars(self.micros)])
+            .collect();
+        out.line(&totals.join(" · "))?;
         if let Some(why) = &self.no_operator {
             let text = format!("{why}: nothing that is Pending goes on; `kubectl gt doctor` says what to do");
             let text = out.style.bad(&text);
@@ -239,29 +267,24 @@ impl Town {
             .rigs
             .iter()
             .map(|(name, rig)| {
-                let number = |phase: &str| count(&rig.counts, phase).to_string();
                 let phase = if rig.phase.is_empty() {
                     "(no Rig)"
                 } else {
                     &rig.phase
                 };
-                vec![
-                    name.clone(),
-                    phase.to_owned(),
-                    number("Pending"),
-                    number(QUEUED),
-                    rig.starting.to_string(),
-                    (count(&rig.counts, "Working") - rig.starting).to_string(),
-                    number("Done"),
-                    number("Stuck"),
-                    number("Idle"),
-                    dollars(rig.micros),
-                ]
+                let counts = counted.iter().map(|title| rig.counts.of(title).to_string());
+                [name.clone(), phase.to_owned()]
+                    .into_iter()
+                    .chain(counts)
+                    .chain([dollars(rig.micros)])
+                    .collect::<Vec<_>>()
             })
             .collect();
-        let titles = [
-            "rig", "phase", "pending", "queued", "starting", "working", "done", "stuck", "idle", "cost",
-        ];
+        let titles: Vec<_> = ["rig", "phase"]
+            .into_iter()
+            .chain(counted)
+            .chain(["cost"])
+            .collect();
         TablePrinter::start(out, &titles).rows(&rows)?;
         for (title, list) in [
             (
@@ -293,13 +316,13 @@ impl Town {
             "rigs": self.rigs.iter().map(|(name, rig)| json!({
                 "name": name,
                 "phase": rig.phase,
-                "polecats": rig.counts,
-                "starting": rig.starting,
+                "polecats": rig.counts.phases,
+                "starting": rig.counts.starting,
                 "costMicros": rig.micros,
             })).collect::<Vec<_>>(),
-            "polecats": self.counts,
+            "polecats": self.counts.phases,
             "queued": self.queue().into_iter().map(line).collect::<Vec<_>>(),
-            "starting": self.starting,
+            "starting": self.counts.starting,
             "noOperator": self.no_operator,
             "pending": self.pending.iter().map(line).collect::<Vec<_>>(),
             "working": self.working.iter().map(line).collect::<Vec<_>>(),
@@ -404,7 +427,7 @@ mod tests {
         ];
         let (text, value) = shown(200, json!({"items": []}), &all).await;
         assert!(
-            text.contains("1 pending · 0 queued · 1 starting · 1 working · 1 done"),
+            text.contains("1 pending · 1 starting · 1 working · 1 done · 0 stuck"),
             "{text}"
         );
         assert!(text.contains("no operator is installed: nothing"), "{text}");
@@ -427,6 +450,20 @@ mod tests {
         // Where nothing is Pending nobody asks.
         let (text, _) = shown(200, json!({"items": []}), &all[2..]).await;
         assert!(!text.contains("operator is"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn what_there_is_none_of_is_left_out_so_that_the_screen_is_as_wide_as_a_terminal() {
+        let (text, _) = shown(200, json!({"items": []}), &[("Working", true), ("Stuck", false)]).await;
+        assert!(
+            text.contains("\n1 rig · 1 working · 0 done · 1 stuck · $"),
+            "{text}"
+        );
+        for title in ["PENDING", "QUEUED", "STARTING", "IDLE"] {
+            assert!(!text.contains(title), "{text}");
+        }
+        let (text, _) = shown(200, json!({"items": []}), &[("Idle", false)]).await;
+        assert!(text.contains("IDLE") && text.contains("1 idle"), "{text}");
     }
 
     #[test]
