@@ -38,7 +38,7 @@ fn install(values: &str) -> String {
         format!("--set-string {value}.repository={repository},{value}.digest={digest}")
     };
     format!(
-        "{line} --values tests/testbed/values.yaml {} {} {values} --wait --timeout 120s",
+        "{line} --values tests/testbed/values.yaml {} {} {values} --timeout 120s",
         image("image", "GASTOWN_OPERATOR_IMAGE"),
         image("agentImage", "GASTOWN_AGENT_IMAGE"),
     )

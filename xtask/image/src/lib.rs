@@ -255,10 +255,16 @@ impl BuiltImage {
     }
 }
 
-/// Compiles the program of an image and puts the image together.
-pub fn build(name: Name, profile: Profile) -> Result<BuiltImage> {
-    let definition = Definition::load(name)?;
-    assemble(name, profile, &compile(&[&definition.binary], profile)?)
+/// Compiles the programs of images in one build and puts each image together.
+pub fn build(names: &[Name], profile: Profile) -> Result<Vec<BuiltImage>> {
+    let definitions = names.iter().map(|name| Definition::load(*name));
+    let definitions = definitions.collect::<Result<Vec<_>>>()?;
+    let binaries: Vec<_> = definitions.iter().map(|definition| &definition.binary).collect();
+    let programs = compile(&binaries, profile)?;
+    names
+        .iter()
+        .map(|name| assemble(*name, profile, &programs))
+        .collect()
 }
 
 /// Puts an image together, unless what it is made of has not changed since the last time.

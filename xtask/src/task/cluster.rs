@@ -18,7 +18,7 @@ use clap::{Subcommand, ValueEnum};
 
 use self::api_tier::{Options, Site};
 pub use self::engine::runtime_shim;
-pub use self::kind::{Cluster, down, ensure_up, remembered};
+pub use self::kind::{Cluster, down, ensure_up, load_into, remembered};
 use crate::machine;
 use crate::tools::{self, Tool};
 

@@ -23,11 +23,14 @@ enum Command {
         #[arg(long)]
         dev: bool,
     },
-    /// Build images and give them to the cluster of `cargo xtask cluster up`.
+    /// Build images and give them to a cluster: that of `cargo xtask cluster up`, or another one of kind.
     Load {
         /// The images to build and load.
         #[arg(required = true)]
         names: Vec<Name>,
+        /// Load into this cluster of kind, as `kind get clusters` names it, whoever created it.
+        #[arg(long, value_name = "CLUSTER")]
+        kind: Option<String>,
         /// Compile as tests do, which is quicker than for release.
         #[arg(long)]
         dev: bool,
@@ -42,14 +45,11 @@ enum Command {
 
 pub fn run(args: Args) -> Result<()> {
     match args.command {
-        Command::Build { names, dev } => names.into_iter().try_for_each(|name| build(name, dev).map(drop)),
-        Command::Load { names, dev } => {
-            let cluster = cluster::remembered()?
-                .context("this checkout has no cluster; run `cargo xtask cluster up`")?;
-            names.into_iter().try_for_each(|name| {
-                let image = build(name, dev)?;
-                let reference = cluster.deliver_image(&image.archive, &image.name, &image.digest)?;
-                println!("the cluster has {reference}");
+        Command::Build { names, dev } => build(&names, dev).map(drop),
+        Command::Load { names, kind, dev } => {
+            let deliver = delivery(kind)?;
+            build(&names, dev)?.iter().try_for_each(|image| {
+                println!("the cluster has {}", deliver(image)?);
                 Ok(())
             })
         }
@@ -57,16 +57,35 @@ pub fn run(args: Args) -> Result<()> {
     }
 }
 
-fn build(name: Name, dev: bool) -> Result<BuiltImage> {
+/// How an image gets into the cluster, and what it is called there.
+fn delivery(kind: Option<String>) -> Result<Box<dyn Fn(&BuiltImage) -> Result<String>>> {
+    if let Some(name) = kind {
+        return Ok(Box::new(move |image| {
+            cluster::load_into(&name, &image.archive)?;
+            Ok(image.reference())
+        }));
+    }
+    let cluster = cluster::remembered()?.context(
+        "this checkout has no cluster; run `cargo xtask cluster up`, or name a cluster of kind with --kind",
+    )?;
+    Ok(Box::new(move |image| {
+        cluster.deliver_image(&image.archive, &image.name, &image.digest)
+    }))
+}
+
+/// Compiles the programs of all in one build, so that no crate is compiled twice with different features.
+fn build(names: &[Name], dev: bool) -> Result<Vec<BuiltImage>> {
     let profile = if dev { Profile::Dev } else { Profile::Release };
-    let image = xtask_image::build(name, profile)?;
-    println!("{}\n{}", image.reference(), image.tagged());
-    println!(
-        "  {:.1} MB compressed, {}",
-        megabytes(image.size),
-        image.archive.display()
-    );
-    Ok(image)
+    let images = xtask_image::build(names, profile)?;
+    for image in &images {
+        println!("{}\n{}", image.reference(), image.tagged());
+        println!(
+            "  {:.1} MB compressed, {}",
+            megabytes(image.size),
+            image.archive.display()
+        );
+    }
+    Ok(images)
 }
 
 fn megabytes(bytes: u64) -> f64 {

@@ -51,21 +51,7 @@ impl Cluster {
         if let Some(registry) = &self.registry {
             bail!("this cluster pulls its images: push {archive:?} to {registry:?} instead of loading it");
         }
-        let engine = Engine::running()?.context("no Docker engine runs; run `cargo xtask cluster up`")?;
-        let name = archive
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        progress::step(format!("load {name} into the cluster"), || {
-            let nodes = engine
-                .kind()
-                .args(["get", "nodes", "--name", &state::cluster_name()]);
-            nodes
-                .text()?
-                .lines()
-                .try_for_each(|node| import(&engine, node, archive))
-        })
+        load_into(&state::cluster_name(), archive)
     }
 
     /// The API server's log of requests, as JSON lines; only the kind cluster has it.
@@ -275,6 +261,19 @@ fn create(recipe: String) -> Result<Cluster> {
     }
     .write()?;
     Ok(cluster)
+}
+
+/// Puts the images of an OCI or Docker archive into the nodes of the kind cluster `name`, whoever created it.
+pub fn load_into(name: &str, archive: &Path) -> Result<()> {
+    let engine = Engine::running()?.context("no Docker engine runs; run `cargo xtask cluster up`")?;
+    let nodes = engine.kind().args(["get", "nodes", "--name", name]).text()?;
+    if nodes.is_empty() {
+        bail!("kind has no cluster {name:?}; `kind get clusters` lists those that there are");
+    }
+    let file = archive.file_name().unwrap_or_default().to_string_lossy();
+    progress::step(format!("load {file} into the cluster"), || {
+        nodes.lines().try_for_each(|node| import(&engine, node, archive))
+    })
 }
 
 /// As `kind load image-archive` does, but without its `--digests`: that gives each image a second name made of the

@@ -98,6 +98,8 @@ pub fn print_next_steps(deployed: &Deployed, keep: bool) -> Result<()> {
     println!("  kubectl gt polecat status {RIG}/{POLECAT} -n {NAMESPACE}");
     println!("  kubectl gt polecat describe {RIG}/{POLECAT} -n {NAMESPACE}");
     println!("  kubectl gt polecat logs {RIG}/{POLECAT} -n {NAMESPACE}");
+    println!("  kubectl gt sling issue-123 {RIG} --name nux --wait=done -n {NAMESPACE}");
+    println!("  kubectl gt sling {RIG} -m 'Make the tests pass. [[script:fix-bug]]' -n {NAMESPACE}");
     println!("  cargo xtask cluster down");
     Ok(())
 }
