@@ -98,6 +98,22 @@ pub fn compile_edition(
 }
 
 fn executables_of(cargo: Command) -> Result<Programs> {
+    Ok(executables(built_by(cargo)?))
+}
+
+/// Something that cargo built and that can be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executable {
+    /// Of the library, binary or integration test.
+    pub name: String,
+    pub file: PathBuf,
+    /// The manifest of its package.
+    pub manifest: PathBuf,
+    pub is_test: bool,
+}
+
+/// Runs a cargo that builds and prints messages as JSON, and returns the executables, those that were up to date included.
+pub fn built_by(cargo: Command) -> Result<Vec<Executable>> {
     let shown = cargo.to_string();
     let mut cargo = cargo.into_inner();
     cargo.stdin(Stdio::null()).stderr(progress::output()?);
@@ -106,7 +122,7 @@ fn executables_of(cargo: Command) -> Result<Programs> {
         .with_context(|| format!("failed to start `{shown}`"))?;
     ensure!(output.status.success(), "`{shown}` ended with {}", output.status);
     let messages = String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed no UTF-8"))?;
-    executables(&messages)
+    parse(&messages)
 }
 
 /// The binary without what depends on the folder of the checkout: symbols and debug information, which name it, and
@@ -135,25 +151,47 @@ fn remapping() -> Result<String> {
     Ok([flag(&home, "/cargo"), flag(&workspace::root(), "/source")].join("\u{1f}"))
 }
 
-fn executables(messages: &str) -> Result<Programs> {
+/// Programs by name; tests are none.
+fn executables(built: Vec<Executable>) -> Programs {
+    let programs = built.into_iter().filter(|one| !one.is_test);
+    Programs(programs.map(|one| (one.name, one.file)).collect())
+}
+
+fn parse(messages: &str) -> Result<Vec<Executable>> {
     #[derive(Deserialize)]
     struct Message {
+        manifest_path: Option<PathBuf>,
         target: Option<Target>,
+        profile: Option<Profile>,
         executable: Option<PathBuf>,
     }
     #[derive(Deserialize)]
     struct Target {
         name: String,
     }
-    let mut programs = BTreeMap::new();
+    #[derive(Deserialize)]
+    struct Profile {
+        test: bool,
+    }
+    let mut found = Vec::new();
     for line in messages.lines() {
         let message: Message =
             serde_json::from_str(line).context("cargo printed a message that is not understood")?;
-        if let (Some(target), Some(executable)) = (message.target, message.executable) {
-            programs.insert(target.name, executable);
+        if let (Some(manifest), Some(target), Some(profile), Some(file)) = (
+            message.manifest_path,
+            message.target,
+            message.profile,
+            message.executable,
+        ) {
+            found.push(Executable {
+                name: target.name,
+                file,
+                manifest,
+                is_test: profile.test,
+            });
         }
     }
-    Ok(Programs(programs))
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -166,12 +204,16 @@ mod tests {
             package: "polecat".to_owned(),
             name: "polecat".to_owned(),
         };
-        let messages = r#"{"reason":"compiler-artifact","target":{"name":"polecat"},"executable":null}
-{"reason":"compiler-artifact","target":{"name":"polecat"},"executable":"/t/polecat"}
+        let messages = r#"{"reason":"compiler-artifact","manifest_path":"/w/polecat/Cargo.toml","target":{"name":"polecat"},"profile":{"test":false},"executable":null}
+{"reason":"compiler-artifact","manifest_path":"/w/polecat/Cargo.toml","target":{"name":"polecat"},"profile":{"test":false},"executable":"/t/polecat"}
+{"reason":"compiler-artifact","manifest_path":"/w/polecat/Cargo.toml","target":{"name":"polecat"},"profile":{"test":true},"executable":"/t/deps/polecat-1"}
+{"reason":"build-script-executed","package_id":"x"}
 {"reason":"build-finished","success":true}"#;
-        let programs = executables(messages).unwrap();
+        let built = parse(messages).unwrap();
+        assert_eq!(built.len(), 2);
+        let programs = executables(built);
         assert_eq!(programs.get(&binary).unwrap(), Path::new("/t/polecat"));
-        let programs = executables(r#"{"reason":"build-finished"}"#).unwrap();
+        let programs = executables(parse(r#"{"reason":"build-finished"}"#).unwrap());
         let error = programs.get(&binary).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -26,7 +26,15 @@ pub enum Tool {
     Kind,
     Helm,
     Cosign,
+    /// The major version before, whose layout of signatures oc-mirror reads.
+    Cosign2,
+    /// A registry without the referrers API.
     Registry,
+    /// A registry with it.
+    Referrers,
+    Oras,
+    Kyverno,
+    Kubeconform,
     Actionlint,
     Pause,
 }
@@ -34,7 +42,7 @@ pub enum Tool {
 /// What a tool is built from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
-    /// All tools of one Go module under `tests/cluster`.
+    /// All tools of one Go module.
     Go(Module),
     /// The C program of the Kubernetes module that holds a pod's namespaces open.
     Pause,
@@ -48,98 +56,98 @@ pub enum Module {
     Kind,
     Helm,
     Cosign,
+    Cosign2,
     Distribution,
+    Referrers,
+    Oras,
+    Kyverno,
+    /// Only its sources are used: they have the definition of its policies.
+    PolicyController,
+    Kubeconform,
     Actionlint,
 }
 
 impl Tool {
-    fn source(self) -> Source {
-        match self {
-            Self::Coredns => Source::Go(Module::Coredns),
-            Self::Kind => Source::Go(Module::Kind),
-            Self::Helm => Source::Go(Module::Helm),
-            Self::Cosign => Source::Go(Module::Cosign),
-            Self::Registry => Source::Go(Module::Distribution),
-            Self::Actionlint => Source::Go(Module::Actionlint),
-            Self::Pause => Source::Pause,
-            Self::KubeApiserver
-            | Self::KubeControllerManager
-            | Self::KubeScheduler
-            | Self::KubeProxy
-            | Self::Kubelet
-            | Self::Kubeadm
-            | Self::Kubectl
-            | Self::Etcd => Source::Go(Module::Kubernetes),
-        }
-    }
-
-    /// The name of the built file. etcd's main package is called `server`.
-    fn file(self) -> &'static str {
-        match self {
-            Self::KubeApiserver => "kube-apiserver",
-            Self::KubeControllerManager => "kube-controller-manager",
-            Self::KubeScheduler => "kube-scheduler",
-            Self::KubeProxy => "kube-proxy",
-            Self::Kubelet => "kubelet",
-            Self::Kubeadm => "kubeadm",
-            Self::Kubectl => "kubectl",
-            Self::Etcd => "server",
-            Self::Coredns => "coredns",
-            Self::Kind => "kind",
-            Self::Helm => "helm",
-            Self::Cosign => "cosign",
-            Self::Registry => "registry",
-            Self::Actionlint => "actionlint",
-            Self::Pause => "pause",
-        }
+    /// What it is built from, and the name of the built file.
+    fn built(self) -> (Source, &'static str) {
+        use Module as Of;
+        let (module, file) = match self {
+            Self::KubeApiserver => (Of::Kubernetes, "kube-apiserver"),
+            Self::KubeControllerManager => (Of::Kubernetes, "kube-controller-manager"),
+            Self::KubeScheduler => (Of::Kubernetes, "kube-scheduler"),
+            Self::KubeProxy => (Of::Kubernetes, "kube-proxy"),
+            Self::Kubelet => (Of::Kubernetes, "kubelet"),
+            Self::Kubeadm => (Of::Kubernetes, "kubeadm"),
+            Self::Kubectl => (Of::Kubernetes, "kubectl"),
+            // etcd's main package is called `server`.
+            Self::Etcd => (Of::Kubernetes, "server"),
+            Self::Coredns => (Of::Coredns, "coredns"),
+            Self::Kind => (Of::Kind, "kind"),
+            Self::Helm => (Of::Helm, "helm"),
+            Self::Cosign => (Of::Cosign, "cosign"),
+            Self::Cosign2 => (Of::Cosign2, "cosign"),
+            Self::Registry => (Of::Distribution, "registry"),
+            Self::Referrers => (Of::Referrers, "referrers"),
+            Self::Oras => (Of::Oras, "oras"),
+            Self::Kyverno => (Of::Kyverno, "kubectl-kyverno"),
+            Self::Kubeconform => (Of::Kubeconform, "kubeconform"),
+            Self::Actionlint => (Of::Actionlint, "actionlint"),
+            Self::Pause => return (Source::Pause, "pause"),
+        };
+        (Source::Go(module), file)
     }
 }
 
 impl Module {
-    fn name(self) -> &'static str {
+    /// The folder of its `go.mod`, and the Go module whose version is the version of its tools.
+    fn pinned(self) -> (&'static str, &'static str) {
         match self {
-            Self::Kubernetes => "kubernetes",
-            Self::Coredns => "coredns",
-            Self::Kind => "kind",
-            Self::Helm => "helm",
-            Self::Cosign => "cosign",
-            Self::Distribution => "distribution",
-            Self::Actionlint => "actionlint",
+            Self::Kubernetes => ("tests/cluster/kubernetes", "k8s.io/kubernetes"),
+            Self::Coredns => ("tests/cluster/coredns", "github.com/coredns/coredns"),
+            Self::Kind => ("tests/cluster/kind", "sigs.k8s.io/kind"),
+            Self::Helm => ("tests/cluster/helm", "helm.sh/helm/v4"),
+            Self::Cosign => ("release/tools/cosign", "github.com/sigstore/cosign/v3"),
+            Self::Cosign2 => ("release/tools/cosign2", "github.com/sigstore/cosign/v2"),
+            Self::Distribution => (
+                "release/tools/distribution",
+                "github.com/distribution/distribution/v3",
+            ),
+            Self::Referrers => (
+                "release/tools/referrers",
+                "github.com/google/go-containerregistry",
+            ),
+            Self::Oras => ("release/tools/oras", "oras.land/oras"),
+            Self::Kyverno => ("release/tools/kyverno", "github.com/kyverno/kyverno"),
+            Self::PolicyController => (
+                "release/tools/policy-controller",
+                "github.com/sigstore/policy-controller",
+            ),
+            Self::Kubeconform => ("release/tools/kubeconform", "github.com/yannh/kubeconform"),
+            Self::Actionlint => ("release/tools/actionlint", "github.com/rhysd/actionlint"),
         }
     }
 
-    /// The Go module whose version is the version of the tools.
+    fn name(self) -> &'static str {
+        let (folder, _) = self.pinned();
+        folder.rsplit('/').next().unwrap_or(folder)
+    }
+
     fn main_dependency(self) -> &'static str {
-        match self {
-            Self::Kubernetes => "k8s.io/kubernetes",
-            Self::Coredns => "github.com/coredns/coredns",
-            Self::Kind => "sigs.k8s.io/kind",
-            Self::Helm => "helm.sh/helm/v4",
-            Self::Cosign => "github.com/sigstore/cosign/v3",
-            Self::Distribution => "github.com/distribution/distribution/v3",
-            Self::Actionlint => "github.com/rhysd/actionlint",
-        }
+        self.pinned().1
     }
 
     /// What `go build` is asked for: the tools that the `go.mod` lists, or a program of ours.
     fn packages(self) -> &'static str {
-        match self {
-            Self::Coredns => ".",
-            Self::Kubernetes
-            | Self::Kind
-            | Self::Helm
-            | Self::Cosign
-            | Self::Distribution
-            | Self::Actionlint => "tool",
-        }
+        if self.is_ours() { "." } else { "tool" }
+    }
+
+    /// Whether the folder has a program, `main.go`, beside the pins of what it uses.
+    fn is_ours(self) -> bool {
+        matches!(self, Self::Coredns | Self::Referrers)
     }
 
     fn folder(self) -> PathBuf {
-        let parent = match self {
-            Self::Cosign | Self::Distribution | Self::Actionlint => "release/tools",
-            Self::Kubernetes | Self::Coredns | Self::Kind | Self::Helm => "tests/cluster",
-        };
-        workspace::root().join(parent).join(self.name())
+        workspace::root().join(self.pinned().0)
     }
 
     fn manifest(self) -> Result<String> {
@@ -165,14 +173,10 @@ impl Module {
     pub fn key(self) -> Result<String> {
         let compiler = go(self).args(["env", "GOVERSION", "GOOS", "GOARCH"]).text()?;
         let sums = fs_err::read_to_string(self.folder().join("go.sum"))?;
-        let program = match self {
-            Self::Coredns => fs_err::read_to_string(self.folder().join("main.go"))?,
-            Self::Kubernetes
-            | Self::Kind
-            | Self::Helm
-            | Self::Cosign
-            | Self::Distribution
-            | Self::Actionlint => String::new(),
+        let program = if self.is_ours() {
+            fs_err::read_to_string(self.folder().join("main.go"))?
+        } else {
+            String::new()
         };
         Ok(key(&[
             &program,
@@ -188,11 +192,12 @@ impl Module {
 pub fn ensure<const N: usize>(tools: [Tool; N]) -> Result<[PathBuf; N]> {
     let mut paths = [const { PathBuf::new() }; N];
     for (path, tool) in paths.iter_mut().zip(tools) {
-        let folder = match tool.source() {
+        let (source, file) = tool.built();
+        let folder = match source {
             Source::Go(module) => ensure_module(module)?,
             Source::Pause => ensure_pause()?,
         };
-        *path = folder.join(tool.file());
+        *path = folder.join(file);
     }
     Ok(paths)
 }

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use flate2::{Compression, GzBuilder};
 use serde_json::{Value, json};
+use xtask_image::krew::pack;
 use xtask_image::process::Command;
 use xtask_image::{Lock, Name, repository, workspace};
 
@@ -95,7 +95,7 @@ impl Release {
         for kind in Kind::ALL {
             let folder = self.folder.join("artefacts");
             let layout = Layout::create(&folder.join(kind.as_str()))?;
-            let archive = archive(&kind.files(&images)?, epoch)?;
+            let archive = pack(&kind.files(&images)?, epoch)?;
             workspace::write_whole(&folder.join(kind.archive(&self.plan.version)), &archive)?;
             let manifest = match kind {
                 Kind::Chart => self.chart(&layout, &archive)?,
@@ -215,23 +215,6 @@ fn committed(folder: &str, prefix: &str) -> Result<Vec<File>> {
         .filter(|path| !path.is_empty())
         .map(read)
         .collect()
-}
-
-/// A compressed archive of files: the same bytes for the same files, whoever makes it.
-pub fn archive(files: &[File], epoch: u64) -> Result<Vec<u8>> {
-    let compressed = GzBuilder::new().write(Vec::new(), Compression::new(6));
-    let mut builder = tar::Builder::new(compressed);
-    for (path, mode, content) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(*mode);
-        header.set_mtime(epoch);
-        header.set_size(content.len() as u64);
-        builder
-            .append_data(&mut header, path, content.as_slice())
-            .with_context(|| format!("failed to pack {path:?}"))?;
-    }
-    let compressed = builder.into_inner().context("failed to pack an archive")?;
-    compressed.finish().context("failed to pack an archive")
 }
 
 #[cfg(test)]

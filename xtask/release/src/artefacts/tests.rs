@@ -66,13 +66,6 @@ fn release(folder: &Path) -> Release {
 }
 
 #[test]
-fn an_archive_depends_on_its_files_alone() {
-    let files = [("a/b".to_owned(), 0o644, b"c".to_vec())];
-    assert_eq!(archive(&files, 7).unwrap(), archive(&files, 7).unwrap());
-    assert_ne!(archive(&files, 7).unwrap(), archive(&files, 8).unwrap());
-}
-
-#[test]
 fn a_digest_is_pinned_under_the_tags_of_its_release() {
     let pins = pins(&four());
     assert_eq!(

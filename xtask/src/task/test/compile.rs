@@ -1,13 +1,12 @@
 //! Compiles test programs, to be run without cargo: it would wait for another that compiles.
 
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
-use serde::Deserialize;
+use xtask_image::{Executable, built_by};
 
 use crate::process::Command;
-use crate::{progress, workspace};
+use crate::workspace;
 
 /// Packages whose unit tests say something else in the FIPS edition: one has the provider of TLS, the other speaks TLS
 /// with servers of its tests. The tests of the other packages would only be repeated.
@@ -80,14 +79,7 @@ fn selected(selection: &[&str]) -> Result<Tests> {
         .args(selection)
         .current_dir(workspace::root());
     let shown = cargo.to_string();
-    let mut cargo = cargo.into_inner();
-    cargo.stdin(Stdio::null()).stderr(progress::output()?);
-    let output = cargo
-        .output()
-        .with_context(|| format!("failed to start `{shown}`"))?;
-    ensure!(output.status.success(), "`{shown}` ended with {}", output.status);
-    let messages = String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed no UTF-8"))?;
-    let tests = parse(&messages)?;
+    let tests = tests_of(built_by(cargo)?)?;
     ensure!(!tests.0.is_empty(), "`{shown}` compiled no test");
     Ok(tests)
 }
@@ -120,41 +112,20 @@ fn of_chores(packages: &[&str]) -> Command {
         .current_dir(workspace::root().join("xtask"))
 }
 
-fn parse(messages: &str) -> Result<Tests> {
-    #[derive(Deserialize)]
-    struct Message {
-        manifest_path: Option<PathBuf>,
-        target: Option<Target>,
-        profile: Option<Profile>,
-        executable: Option<PathBuf>,
-    }
-    #[derive(Deserialize)]
-    struct Target {
-        name: String,
-    }
-    #[derive(Deserialize)]
-    struct Profile {
-        test: bool,
-    }
-    let mut tests = Vec::new();
-    for line in messages.lines() {
-        let message: Message =
-            serde_json::from_str(line).context("cargo printed a message that is not understood")?;
-        if let (Some(manifest), Some(target), Some(Profile { test: true }), Some(executable)) = (
-            message.manifest_path,
-            message.target,
-            message.profile,
-            message.executable,
-        ) {
-            let folder = manifest.parent().context("a manifest stands in a folder")?;
-            tests.push(Test {
-                name: target.name,
-                executable,
-                folder: folder.to_path_buf(),
-            });
-        }
-    }
-    Ok(Tests(tests))
+fn tests_of(built: Vec<Executable>) -> Result<Tests> {
+    let of = |one: Executable| -> Result<Test> {
+        Ok(Test {
+            name: one.name,
+            executable: one.file,
+            folder: one
+                .manifest
+                .parent()
+                .context("a manifest stands in a folder")?
+                .to_path_buf(),
+        })
+    };
+    let tests = built.into_iter().filter(|one| one.is_test);
+    Ok(Tests(tests.map(of).collect::<Result<_>>()?))
 }
 
 #[cfg(test)]
@@ -163,11 +134,14 @@ mod tests {
 
     #[test]
     fn test_programs_are_told_from_programs_that_they_run() {
-        let messages = r#"{"reason":"compiler-artifact","manifest_path":"/w/api/Cargo.toml","target":{"name":"gt"},"profile":{"test":false},"executable":"/t/gt"}
-{"reason":"compiler-artifact","manifest_path":"/w/api/Cargo.toml","target":{"name":"api"},"profile":{"test":true},"executable":"/t/deps/api-1"}
-{"reason":"build-script-executed","package_id":"x"}
-{"reason":"build-finished","success":true}"#;
-        let tests = parse(messages).unwrap();
+        let one = |name: &str, file: &str, is_test| Executable {
+            name: name.to_owned(),
+            file: file.into(),
+            manifest: "/w/api/Cargo.toml".into(),
+            is_test,
+        };
+        let built = vec![one("gt", "/t/gt", false), one("api", "/t/deps/api-1", true)];
+        let tests = tests_of(built).unwrap();
         let wanted = Test {
             name: "api".to_owned(),
             executable: PathBuf::from("/t/deps/api-1"),
