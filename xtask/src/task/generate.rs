@@ -1,5 +1,7 @@
 //! `cargo xtask generate`: the files that are written by programs.
 
+mod policies;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -22,30 +24,38 @@ struct Generated {
     at: &'static str,
     /// What is written: all of a folder, or one file of it.
     from: &'static str,
-    /// The package with the example that writes it.
-    package: &'static str,
-    example: &'static str,
+    by: Writer,
+}
+
+/// What writes it.
+enum Writer {
+    /// An example of a package.
+    Example(&'static str, &'static str),
+    /// Helm, from the chart.
+    Policies,
 }
 
 /// Every generated part of the checkout.
-const GENERATED: [Generated; 3] = [
+const GENERATED: [Generated; 4] = [
     Generated {
         at: "helm/gastown-operator/crds",
         from: "",
-        package: "gastown-api",
-        example: "crds",
+        by: Writer::Example("gastown-api", "crds"),
     },
     Generated {
         at: "docs/cli.md",
         from: "cli.md",
-        package: "kubectl-gt",
-        example: "reference",
+        by: Writer::Example("kubectl-gt", "reference"),
     },
     Generated {
         at: "docs/man",
         from: "man",
-        package: "kubectl-gt",
-        example: "reference",
+        by: Writer::Example("kubectl-gt", "reference"),
+    },
+    Generated {
+        at: "openshift",
+        from: "",
+        by: Writer::Policies,
     },
 ];
 
@@ -110,13 +120,16 @@ fn with_version(manifest: &str, version: &str) -> String {
 impl Generated {
     /// Writes it anew below `target`, and says where.
     fn write(&self) -> Result<PathBuf> {
-        let folder = workspace::root().join("target/generated").join(self.example);
+        let Writer::Example(package, example) = self.by else {
+            return policies::write();
+        };
+        let folder = workspace::root().join("target/generated").join(example);
         if folder.exists() {
             fs_err::remove_dir_all(&folder)?;
         }
-        let cargo = Command::new("cargo").args(["run", "--quiet", "--locked", "--package", self.package]);
+        let cargo = Command::new("cargo").args(["run", "--quiet", "--locked", "--package", package]);
         let cargo = cargo
-            .args(["--example", self.example, "--"])
+            .args(["--example", example, "--"])
             .arg(&folder)
             .current_dir(workspace::root());
         progress::step(format!("write {}", self.at), || cargo.run())?;
