@@ -37,9 +37,11 @@ pub fn pack(folder: &Path, verifier: &Verifier, mirror: &str, to: &Path) -> Resu
         fs_err::copy(folder.join(name), place.path().join(name))?;
     }
     fs_err::write(place.path().join("images.txt"), list(&shipped))?;
-    for (name, value) in for_openshift(&shipped, mirror) {
+    let described = for_openshift(&shipped, mirror).map(|(name, value)| (name, vec![value]));
+    for (name, documents) in described.into_iter().chain(for_others(&shipped)?) {
         // JSON is YAML.
-        fs_err::write(place.path().join(name), format!("{value:#}\n"))?;
+        let documents: Vec<_> = documents.iter().map(|one| format!("{one:#}\n")).collect();
+        fs_err::write(place.path().join(name), documents.join("---\n"))?;
     }
     progress::step(format!("write {}", to.display()), || archive(place.path(), to))
 }
@@ -108,6 +110,59 @@ fn for_openshift(shipped: &[Shipped], mirror: &str) -> [(&'static str, Value); 3
         ("itms.yaml", set("ImageTagMirrorSet", "imageTagMirrors")),
         ("imageset-config.yaml", copied),
     ]
+}
+
+/// What zarf packs (<https://docs.zarf.dev/ref/create/>), and hauler (<https://docs.hauler.dev/docs/hauler-usage/store/sync>).
+fn for_others(shipped: &[Shipped]) -> Result<[(&'static str, Vec<Value>); 2]> {
+    let chart = shipped
+        .iter()
+        .find(|one| one.name == "chart")
+        .context("no chart ships")?;
+    let version = chart.tags.first().context("the chart has a version")?;
+    let (repository, name) = chart
+        .repository
+        .rsplit_once('/')
+        .context("the chart is in a registry")?;
+    let tagged = |one: &Shipped| one.tags.first().map(|tag| format!("{}:{tag}", one.repository));
+    let images: Vec<_> = shipped
+        .iter()
+        .filter(|one| one.edition.is_some())
+        .filter_map(tagged)
+        .collect();
+    let zarf = json!({
+        "kind": "ZarfPackageConfig",
+        "metadata": { "name": name, "version": version, "description": "Gas Town's polecats as pods" },
+        "components": [{
+            "name": name, "required": true, "images": images,
+            "charts": [{
+                "name": name, "version": version, "namespace": "gastown-system",
+                "localPath": format!("files/{name}-{version}.tgz"),
+            }],
+        }],
+    });
+    let hauler = |kind: &str, key: &str, list: Value| {
+        let mut spec = serde_json::Map::new();
+        spec.insert(key.to_owned(), list);
+        json!({
+            "apiVersion": "content.hauler.cattle.io/v1", "kind": kind,
+            "metadata": { "name": name }, "spec": spec,
+        })
+    };
+    let images = images
+        .iter()
+        .map(|image| json!({ "name": image, "key": "cosign.pub" }))
+        .collect();
+    let charts = json!([{ "name": name, "version": version, "repoURL": format!("oci://{repository}") }]);
+    Ok([
+        ("zarf.yaml", vec![zarf]),
+        (
+            "hauler.yaml",
+            vec![
+                hauler("Images", "images", images),
+                hauler("Charts", "charts", charts),
+            ],
+        ),
+    ])
 }
 
 /// A compressed archive of a folder: the same bytes for the same files.
@@ -263,5 +318,39 @@ mod tests {
             copied["mirror"]["additionalImages"][1]["name"],
             "ghcr.io/x/operator@sha256:b"
         );
+    }
+
+    #[test]
+    fn zarf_and_hauler_are_told_of_the_images_of_both_editions_and_of_the_chart() {
+        let shipped = |name: &str, repository: &str, tag: &str, edition: Option<&str>| Shipped {
+            repository: format!("ghcr.io/x/{repository}"),
+            name: name.to_owned(),
+            tags: vec![tag.to_owned(), "latest".to_owned()],
+            edition: edition.map(str::to_owned),
+            digest: "sha256:a".to_owned(),
+            platforms: Vec::new(),
+        };
+        let all = [
+            shipped("operator", "operator", "1", Some("community")),
+            shipped("operator", "operator", "1-fips", Some("fips")),
+            shipped("chart", "charts/operator", "1", None),
+            shipped("definitions", "definitions", "1", None),
+        ];
+        let [(_, zarf), (_, hauler)] = for_others(&all).unwrap();
+        let component = &zarf[0]["components"][0];
+        assert_eq!(
+            component["images"],
+            json!(["ghcr.io/x/operator:1", "ghcr.io/x/operator:1-fips"])
+        );
+        assert_eq!(component["charts"][0]["localPath"], "files/operator-1.tgz");
+        assert_eq!(
+            hauler[0]["spec"]["images"][1],
+            json!({ "name": "ghcr.io/x/operator:1-fips", "key": "cosign.pub" })
+        );
+        assert_eq!(
+            hauler[1]["spec"]["charts"][0]["repoURL"],
+            "oci://ghcr.io/x/charts"
+        );
+        assert!(for_others(&all[..2]).is_err(), "no chart");
     }
 }

@@ -127,7 +127,11 @@ pub fn names(folder: &Path) -> Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
+    use crate::bundle;
+    use crate::keys::Signer;
 
     #[test]
     fn checksums_cover_every_file() {
@@ -145,5 +149,90 @@ mod tests {
         );
         fs_err::write(folder.path().join("SHA256SUMS"), "").unwrap();
         assert!(check_sums(folder.path()).is_err());
+    }
+
+    /// A release of one image and these files, signed.
+    fn released(folder: &Path, signer: &Signer, files: &[&str]) {
+        let (layout, manifest) =
+            verify::tests::signed(&folder.join("images/operator"), signer, &verify::tests::ALL);
+        let index = layout.tagged(verify::tests::TAG).unwrap().unwrap();
+        let shipped = Shipped {
+            repository: "x/y".to_owned(),
+            name: "operator".to_owned(),
+            tags: vec![verify::tests::TAG.to_owned()],
+            edition: Some("community".to_owned()),
+            digest: index.digest,
+            platforms: vec![Platform {
+                architecture: "arm64".to_owned(),
+                digest: manifest.digest,
+                size: 1,
+            }],
+        };
+        fs_err::write(
+            folder.join("images.json"),
+            serde_json::to_vec(&[shipped]).unwrap(),
+        )
+        .unwrap();
+        fs_err::write(folder.join("artefacts.json"), "[]").unwrap();
+        for name in ["files", "signatures"] {
+            fs_err::create_dir(folder.join(name)).unwrap();
+        }
+        let mut sums = String::new();
+        for name in files {
+            fs_err::write(folder.join("files").join(name), format!("content of {name}")).unwrap();
+            let hash = Sha256::digest(format!("content of {name}"));
+            writeln!(sums, "{hash:x}  {name}").unwrap();
+        }
+        fs_err::write(folder.join("files/SHA256SUMS"), sums).unwrap();
+        for name in names(&folder.join("files")).unwrap() {
+            let content = fs_err::read(folder.join("files").join(&name)).unwrap();
+            let signature = bundle::of_blob(signer, &content).unwrap().to_string();
+            fs_err::write(
+                verify::bundle_of(&folder.join("signatures").join(&name)),
+                signature,
+            )
+            .unwrap();
+        }
+    }
+
+    #[test]
+    fn one_changed_byte_of_each_kind_of_artefact_is_found_and_named() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path();
+        let signer = Signer::fresh();
+        let verifier = Verifier::from_pem(signer.public()).unwrap();
+        let files = [
+            "kubectl-gt-linux-amd64",
+            "gastown-operator-1.0.tgz",
+            "a.cdx.json",
+            "install.sh",
+        ];
+        released(folder, &signer, &files);
+        assert_eq!(everything(folder, &verifier).unwrap().len(), 2 + files.len() + 1);
+        // Manifests, configurations, layers, signatures and statements are blobs.
+        let mut paths: Vec<_> = names(&folder.join("images/operator/blobs/sha256"))
+            .unwrap()
+            .into_iter()
+            .map(|name| (folder.join("images/operator/blobs/sha256").join(&name), name))
+            .collect();
+        for name in names(&folder.join("files")).unwrap() {
+            paths.push((folder.join("files").join(&name), name.clone()));
+            paths.push((verify::bundle_of(&folder.join("signatures").join(&name)), name));
+        }
+        for (path, name) in paths {
+            let before = fs_err::read(&path).unwrap();
+            let mut after = before.clone();
+            // Of a bundle, its signature.
+            let text = String::from_utf8_lossy(&before).into_owned();
+            let at = text
+                .find("\"signature\":\"")
+                .map_or(before.len() / 2, |at| at + 30);
+            after[at] = if after[at] == b'A' { b'B' } else { b'A' };
+            fs_err::write(&path, &after).unwrap();
+            let found = format!("{:#}", everything(folder, &verifier).unwrap_err());
+            assert!(found.contains(&name), "{path:?} byte {at}: {found}");
+            fs_err::write(&path, before).unwrap();
+        }
+        everything(folder, &verifier).unwrap();
     }
 }

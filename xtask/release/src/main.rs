@@ -9,9 +9,11 @@ mod checkout;
 mod cryptography;
 mod dependencies;
 mod describe;
+mod difference;
 mod downloads;
 mod explain;
 mod folder;
+mod hello;
 mod keys;
 mod layout;
 mod licences;
@@ -23,7 +25,7 @@ mod preflight;
 mod programs;
 mod rebuild;
 mod receipt;
-mod referee;
+mod referees;
 mod registry;
 mod sbom;
 mod signing;
@@ -47,6 +49,7 @@ use crate::layout::Layout;
 use crate::pipeline::Release;
 use crate::plan::{Plan, Wanted};
 use crate::preflight::Facts;
+use crate::referees::cosign::Major;
 use crate::registry::Repository;
 
 /// Build, describe, sign and publish a release; or verify one.
@@ -69,6 +72,9 @@ enum Command {
     Verify(VerifyArgs),
     /// Pack a release's folder into one file for clusters that reach no registry.
     Bundle(BundleArgs),
+    /// Push a release's folder to two registries of this machine, and ask the programs of others about it: cosign 3 and 2,
+    /// `CycloneDX`'s library, syft, oras, skopeo, helm, kubeconform, Kyverno.
+    Referees(RefereesArgs),
     /// Make a key pair: NAME.key, not encrypted, and NAME.pub.
     Key {
         /// Path of the files, without their ending.
@@ -96,6 +102,9 @@ struct Args {
     /// A copy of the advisory-db of `RustSec`: the release fails for what it says of crates and sbom/vex does not answer.
     #[arg(long, value_name = "DIR")]
     advisory_db: Option<PathBuf>,
+    /// The folder of the release before: the notes say which components and which statements on vulnerabilities have changed.
+    #[arg(long, value_name = "DIR")]
+    previous: Option<PathBuf>,
     /// Make everything that needs no key, and stop.
     #[arg(long, conflicts_with = "key")]
     unsigned: bool,
@@ -158,12 +167,25 @@ struct BundleArgs {
     to: PathBuf,
 }
 
+#[derive(Debug, clap::Args)]
+struct RefereesArgs {
+    /// The folder that a release made.
+    folder: PathBuf,
+    /// The public key.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Ask only these.
+    #[arg(long, value_name = "REFEREE")]
+    only: Vec<String>,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         None => release(&cli.release),
         Some(Command::Verify(args)) => verify(&args),
         Some(Command::Bundle(args)) => bundle(&args),
+        Some(Command::Referees(args)) => referees::ask(&args.folder, &args.key, &args.only),
         Some(Command::Key { name }) => make_key(&name),
     };
     match result {
@@ -208,6 +230,7 @@ fn release(args: &Args) -> Result<()> {
         folder: workspace::root().join(&args.out),
         key: args.key.clone(),
         advisories: args.advisory_db.clone(),
+        previous: args.previous.clone(),
         started: jiff::Timestamp::now().to_string(),
     };
     fs_err::create_dir_all(&release.folder)?;
@@ -282,7 +305,7 @@ fn verify(args: &VerifyArgs) -> Result<()> {
         return image(args, &verifier);
     }
     if args.cosign {
-        print(&referee::files(path, &args.key)?);
+        print(&referees::cosign::files(path, &args.key)?);
     }
     Ok(())
 }
@@ -310,7 +333,12 @@ fn image(args: &VerifyArgs, verifier: &Verifier) -> Result<()> {
         println!("{repository}@{} {one}", one.digest);
     }
     if args.cosign {
-        print(&referee::images(repository, &found, &args.key)?);
+        print(&referees::cosign::images(
+            Major::Three,
+            repository,
+            &found,
+            &args.key,
+        )?);
     }
     Ok(())
 }

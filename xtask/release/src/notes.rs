@@ -6,18 +6,22 @@ use anyhow::{Context as _, Result};
 
 use crate::folder::Shipped;
 
-/// The notes, in Markdown.
+/// The notes, in Markdown; `since` is the section on what has changed since the release before.
 pub fn render(
     version: &str,
     commit: &str,
     changelog: &str,
     images: &[Shipped],
     sums: &str,
+    since: Option<&str>,
 ) -> Result<String> {
     let changes = section(changelog, version)
         .or_else(|| section(changelog, "Unreleased"))
         .with_context(|| format!("CHANGELOG.md has neither a section {version:?} nor \"Unreleased\""))?;
     let mut notes = format!("# gastown-operator {version}\n\nFrom commit {commit}.\n\n{changes}\n");
+    if let Some(since) = since {
+        write!(notes, "\n{since}")?;
+    }
     notes.push_str("\n## Images\n\n| image | platforms | digest |\n|---|---|---|\n");
     for image in images {
         let platforms: Vec<_> = image
@@ -90,15 +94,23 @@ mod tests {
                 size: 25_400_000,
             }],
         };
-        let notes = render("0.6.0", "c0ffee", CHANGELOG, &[image], "00  kubectl-gt\n").unwrap();
+        let notes = render(
+            "0.6.0",
+            "c0ffee",
+            CHANGELOG,
+            &[image],
+            "00  kubectl-gt\n",
+            Some("## Since 0.5.0\n"),
+        )
+        .unwrap();
         for part in [
-            "- next",
+            "- next\n\n## Since 0.5.0\n\n## Images",
             "| `x/operator:0.6.0` | amd64 (25 MB) | `sha256:ab` |",
             "```\n00  kubectl-gt\n```",
             "$ cosign verify --key cosign.pub --insecure-ignore-tlog=true x/operator@sha256:ab\n",
         ] {
             assert!(notes.contains(part), "{part:?} is not in {notes}");
         }
-        assert!(render("0.6.0", "", "# Changelog\n", &[], "").is_err());
+        assert!(render("0.6.0", "", "# Changelog\n", &[], "", None).is_err());
     }
 }

@@ -9,6 +9,7 @@ use xtask_image::jobs::{self, Ended, Job};
 use xtask_image::{BuiltImage, Lock, Name, Profile, Variant, variant, workspace};
 
 use crate::artefacts::Kind;
+use crate::difference::Contents;
 use crate::folder::{Platform, Shipped, everything, names, shipped};
 use crate::keys::{Signer, Verifier};
 use crate::layout::{INDEX, Layout, digest};
@@ -25,6 +26,8 @@ pub struct Release {
     pub key: Option<PathBuf>,
     /// A copy of a database of vulnerabilities.
     pub advisories: Option<PathBuf>,
+    /// The folder of the release before, to say what has changed.
+    pub previous: Option<PathBuf>,
     /// RFC 3339.
     pub started: String,
 }
@@ -60,7 +63,15 @@ impl Release {
             Act::Indexes => once(&step.key, &|| self.indexes()),
             Act::Artefacts => once(&step.key, &|| self.artefacts()),
             Act::Files => once(&step.key, &|| self.files()),
-            Act::Notes => once(&step.key, &|| self.notes()),
+            Act::Notes => {
+                let since = self.since()?;
+                let key = format!(
+                    "{} {}",
+                    step.key,
+                    digest(since.as_deref().unwrap_or_default().as_bytes())
+                );
+                once(&key, &|| self.notes(since.as_deref()))
+            }
             Act::Sign => {
                 let file = self.key.as_ref().context("there is no key to sign with")?;
                 let signer = Signer::read(file)?;
@@ -198,11 +209,20 @@ impl Release {
         workspace::write_whole(&folder.join("SHA256SUMS"), lines.as_bytes())
     }
 
-    fn notes(&self) -> Result<()> {
+    /// What has changed since the release before, if its folder is given.
+    fn since(&self) -> Result<Option<String>> {
+        let Some(previous) = &self.previous else {
+            return Ok(None);
+        };
+        let now = Contents::read(&self.folder)?;
+        now.since(&Contents::read(previous)?).map(Some)
+    }
+
+    fn notes(&self, since: Option<&str>) -> Result<()> {
         let changelog = fs_err::read_to_string(workspace::root().join("CHANGELOG.md"))?;
         let sums = fs_err::read_to_string(self.folder.join("files/SHA256SUMS"))?;
         let Plan { version, commit, .. } = &self.plan;
-        let notes = notes::render(version, commit, &changelog, &shipped(&self.folder)?, &sums)?;
+        let notes = notes::render(version, commit, &changelog, &shipped(&self.folder)?, &sums, since)?;
         workspace::write_whole(&self.folder.join("notes.md"), notes.as_bytes())
     }
 

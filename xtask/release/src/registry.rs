@@ -292,10 +292,10 @@ fn parse_credentials(config: &Value, host: &str) -> Result<RegistryAuth> {
     Ok(RegistryAuth::Basic(user.to_owned(), password.to_owned()))
 }
 
+pub mod real;
+
 #[cfg(test)]
 mod fake;
-#[cfg(test)]
-pub mod real;
 
 #[cfg(test)]
 mod tests {

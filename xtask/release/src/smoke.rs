@@ -1,13 +1,14 @@
 //! Starts the programs of the images on the images' own libraries, on this processor or, for others, in QEMU's user mode.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, ErrorKind};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use flate2::read::GzDecoder;
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use xtask_image::process::Command;
 use xtask_image::{Architecture, Definition, Edition, Name, progress, workspace};
 
+use crate::hello::{self, Offer};
 use crate::layout::Layout;
 use crate::pipeline::Release;
 use crate::plan::{IMAGES, Target};
@@ -51,7 +53,12 @@ impl Release {
             if target.edition == Edition::Fips {
                 let program = Definition::load(name)?.binary.name;
                 let facts = programs::facts(&self.folder.join(target.programs()), &program)?;
-                evidence.insert(name.as_str(), tried.evidence(&program, &facts)?);
+                let mut seen = tried.evidence(&program, &facts)?;
+                if name == Name::Operator {
+                    // The broker has the same provider, but connects only in a pod.
+                    seen["offered"] = json!(tried.offered()?);
+                }
+                evidence.insert(name.as_str(), seen);
             }
             let found = match name {
                 Name::Operator => tried.operator(),
@@ -203,20 +210,8 @@ impl Image<'_> {
     /// The line with `wanted` that the operator says with this configuration, where no cluster answers.
     fn configured(&self, config: &str, wanted: &'static str) -> Result<String> {
         let folder = tempfile::tempdir().context("failed to make a folder for a configuration")?;
-        let (file, cluster) = (
-            folder.path().join("config.yaml"),
-            folder.path().join("kubeconfig"),
-        );
-        fs_err::write(&file, config)?;
-        // JSON is YAML. Port 9, discard, is nobody's.
-        fs_err::write(&cluster, nobody().to_string())?;
-        let command = self
-            .command("gastown-operator")
-            .env("KUBECONFIG", &cluster)
-            .env("POD_NAMESPACE", "gastown-system")
-            .args(["--agent-image=none", "--listen=127.0.0.1:0", "--config"])
-            .arg(&file);
-        let mut operator = command.into_inner();
+        // Port 9, discard, is nobody's.
+        let mut operator = self.operator_of("127.0.0.1:9", config, folder.path())?;
         let mut operator = operator.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (sender, receiver) = mpsc::channel();
         if let Some(output) = operator.stdout.take() {
@@ -237,6 +232,37 @@ impl Image<'_> {
         let said = lines.iter().find(|line| line.contains(wanted));
         said.cloned()
             .with_context(|| format!("the operator does not say {wanted:?}: {}", lines.join("\n")))
+    }
+
+    /// What the operator offers to an API server, which never answers.
+    fn offered(&self) -> Result<Offer> {
+        let folder = tempfile::tempdir().context("failed to make a folder for a configuration")?;
+        let listener = TcpListener::bind("127.0.0.1:0").context("failed to listen")?;
+        let address = listener
+            .local_addr()
+            .context("a listener has an address")?
+            .to_string();
+        let mut operator = self.operator_of(&address, "deadlineSeconds: 60\n", folder.path())?;
+        let mut operator = operator.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let offer = first_client(&listener).and_then(|mut client| hello::read(&mut client));
+        operator.kill().context("failed to end the operator")?;
+        operator.wait().context("failed to end the operator")?;
+        offer.context("the operator's first message to the API server")
+    }
+
+    /// The operator with this configuration, in a cluster whose API server has this address; `folder` is for its files.
+    fn operator_of(&self, server: &str, config: &str, folder: &Path) -> Result<std::process::Command> {
+        let (file, cluster) = (folder.join("config.yaml"), folder.join("kubeconfig"));
+        fs_err::write(&file, config)?;
+        // JSON is YAML.
+        fs_err::write(&cluster, cluster_at(server).to_string())?;
+        let command = self
+            .command("gastown-operator")
+            .env("KUBECONFIG", &cluster)
+            .env("POD_NAMESPACE", "gastown-system")
+            .args(["--agent-image=none", "--listen=127.0.0.1:0", "--config"])
+            .arg(&file);
+        Ok(command.into_inner())
     }
 
     fn file(&self, program: &str) -> PathBuf {
@@ -282,10 +308,31 @@ fn refusal(command: Command) -> Result<String> {
         .to_owned())
 }
 
-fn nobody() -> Value {
+/// The first to connect; it has [`PATIENCE`] to do so, and to say something.
+fn first_client(listener: &TcpListener) -> Result<TcpStream> {
+    listener.set_nonblocking(true).context("failed to listen")?;
+    let start = Instant::now();
+    loop {
+        match listener.accept() {
+            Ok((client, _)) => {
+                client.set_nonblocking(false).context("failed to listen")?;
+                client
+                    .set_read_timeout(Some(PATIENCE))
+                    .context("failed to listen")?;
+                return Ok(client);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock && start.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => return Err(error).context("nobody connected"),
+        }
+    }
+}
+
+fn cluster_at(server: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "none",
-        "clusters": [{ "name": "none", "cluster": { "server": "https://127.0.0.1:9" } }],
+        "clusters": [{ "name": "none", "cluster": { "server": format!("https://{server}") } }],
         "users": [{ "name": "none", "user": {} }],
         "contexts": [{ "name": "none", "context": { "cluster": "none", "user": "none" } }],
     })

@@ -58,6 +58,7 @@ fn release(folder: &Path) -> Release {
         folder: folder.to_owned(),
         key: None,
         advisories: None,
+        previous: None,
         started: "2026-01-01T00:00:00Z".to_owned(),
     };
     fs_err::write(folder.join("images.json"), serde_json::to_vec(&four()).unwrap()).unwrap();
@@ -126,7 +127,7 @@ fn images_with(helm: &Path, chart: &Path, values: &[&str]) -> Vec<String> {
 
 /// Pushes a signed chart to a registry, and has helm pull it.
 fn pulled(release: &Release, helm: &Path, to: &Path) -> PathBuf {
-    let registry = real::start(to);
+    let registry = real::start(real::Kind::Distribution, to).unwrap();
     let layout = Layout::open(&release.folder.join("artefacts/chart")).unwrap();
     let manifest = layout.tagged("1.2.3").unwrap().unwrap();
     let signer = Signer::fresh();
@@ -214,5 +215,88 @@ fn helm_pulls_the_chart_and_a_digest_applies_to_its_own_tag_alone() {
             format!("{operator}@{own}"),
             format!("mirror/agent@{}", digest('c'))
         ]
+    );
+}
+
+/// What the chart of the checkout renders for admission controllers with these values.
+fn policies(helm: &Path, values: &Value) -> Result<Vec<Value>> {
+    use serde::Deserialize as _;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs_err::write(file.path(), values.to_string()).unwrap();
+    let chart = workspace::root().join(CHART_FOLDER);
+    let text = Command::new(helm)
+        .args(["template", "x"])
+        .arg(chart)
+        .arg("--values")
+        .arg(file.path())
+        .text()?;
+    let documents = serde_yaml_ng::Deserializer::from_str(&text).map(|one| Value::deserialize(one).unwrap());
+    Ok(documents
+        .filter(|one| one["kind"].as_str().is_some_and(|kind| kind.contains("Image")))
+        .collect())
+}
+
+#[test]
+fn admission_controllers_get_the_image_policy_that_the_operator_has_and_only_where_it_is_asked_for() {
+    let [helm] = tools::ensure([Tool::Helm]).unwrap();
+    let key = |name: &str| format!("-----BEGIN PUBLIC KEY-----\n{name}\n-----END PUBLIC KEY-----\n");
+    let mut values = json!({ "imagePolicy": {
+        "keys": [key("a"), key("b")],
+        "requireDigest": true,
+        "requireAttestations": ["https://slsa.dev/provenance/v1"],
+    } });
+    assert!(policies(&helm, &values).unwrap().is_empty(), "off by default");
+    values["admissionPolicies"] = json!({ "kyverno": true, "policyController": true, "openshift": true });
+    let mut all = policies(&helm, &values).unwrap();
+    all.sort_by_key(|one| one["apiVersion"].to_string());
+    let [openshift, kyverno, sigstore] = all.try_into().unwrap();
+
+    assert_eq!(kyverno["kind"], "ImageValidatingPolicy");
+    let spec = &kyverno["spec"];
+    assert_eq!(
+        (
+            &spec["validationActions"],
+            &spec["failurePolicy"],
+            &spec["validationConfigurations"]["verifyDigest"]
+        ),
+        (&json!(["Deny"]), &json!("Fail"), &json!(true))
+    );
+    assert_eq!(spec["attestors"][1]["cosign"]["key"]["data"], key("b"));
+    let rules = spec["validations"].as_array().unwrap();
+    for containers in ["containers", "initContainers", "ephemeralContainers"] {
+        let of = |word: &str| {
+            rules.iter().any(|rule| {
+                let text = rule["expression"].as_str().unwrap();
+                text.starts_with(&format!("images.?{containers}.")) && text.contains(word)
+            })
+        };
+        assert!(
+            of("[attestors.key0, attestors.key1]) > 0") && of("attestations.statement0"),
+            "{containers}"
+        );
+    }
+
+    let authority = &sigstore["spec"]["authorities"][1];
+    assert_eq!(authority["key"]["data"], key("b"));
+    assert_eq!(
+        authority["attestations"][0]["predicateType"],
+        "https://slsa.dev/provenance/v1"
+    );
+    let selector = &sigstore["spec"]["match"][0]["selector"];
+    assert_eq!(
+        selector, &kyverno["spec"]["matchConstraints"]["objectSelector"],
+        "the pods of polecats"
+    );
+
+    use base64::Engine as _;
+    let first = base64::engine::general_purpose::STANDARD.encode(key("a"));
+    let trust = &openshift["spec"]["policy"]["rootOfTrust"];
+    assert_eq!(trust["publicKey"]["keyData"], first);
+
+    values["imagePolicy"] = json!({ "requireDigest": true });
+    let refused = policies(&helm, &values).unwrap_err().to_string();
+    assert!(
+        refused.contains("admissionPolicies needs imagePolicy.keys"),
+        "{refused}"
     );
 }
