@@ -61,7 +61,7 @@ pub fn cyclonedx(bench: &Bench) -> Result<Vec<String>> {
 
 /// syft, of each image and of each program to download.
 pub fn syft(bench: &Bench) -> Result<Vec<String>> {
-    let syft = python::ensure(PINNED)?.join("bin/syft");
+    let packages = python::ensure(PINNED)?;
     let registry = &bench.registries[0];
     let mut said = Vec::new();
     for one in &bench.shipped {
@@ -69,7 +69,7 @@ pub fn syft(bench: &Bench) -> Result<Vec<String>> {
         for platform in &one.platforms {
             let source = format!("registry:{}@{}", bench.at(registry, one), platform.digest);
             let bill = format!("boms/{edition}-{}/{}.cdx.json", platform.architecture, one.name);
-            said.push(compare(&syft, &source, &bench.folder.join(bill))?);
+            said.push(compare(&packages, &source, &bench.folder.join(bill))?);
         }
     }
     let files = bench.folder.join("files");
@@ -77,16 +77,18 @@ pub fn syft(bench: &Bench) -> Result<Vec<String>> {
         if name.starts_with(PLUGIN) && !name.contains('.') {
             let program = files.join(&name);
             let bill = files.join(format!("{name}.cdx.json"));
-            said.push(compare(&syft, &format!("file:{}", program.display()), &bill)?);
+            said.push(compare(&packages, &format!("file:{}", program.display()), &bill)?);
         }
     }
     Ok(said)
 }
 
-/// Compares what syft finds with a bill.
-fn compare(syft: &Path, source: &str, bill: &Path) -> Result<String> {
-    let scan = Command::new(syft)
+/// Compares what syft, which is among `packages`, finds with a bill.
+fn compare(packages: &Path, source: &str, bill: &Path) -> Result<String> {
+    let scan = Command::new(packages.join("bin/syft"))
         .args(["scan", source, "--quiet", "--output", "json"])
+        // The wheel's script looks for the program beside its module.
+        .env("PYTHONPATH", packages)
         .env("SYFT_CHECK_FOR_APP_UPDATE", "false")
         .env("SYFT_REGISTRY_INSECURE_USE_HTTP", "true");
     let shown = scan.to_string();
