@@ -15,8 +15,9 @@ use crate::layout::{Layout, digest};
 use crate::registry::Repository;
 use crate::verify;
 
-/// Media type of the bundles that refer to what they sign.
-const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/// The annotation that every bundle has. The type of a manifest would say it too, but go-containerregistry lists that of its
+/// configuration in its place.
+const BUNDLE: &str = "dev.sigstore.bundle.content";
 
 /// Whether the referrers API answers: in the first registry it must not, in the second it must list all bundles, and oras, which
 /// falls back to the tag, must find as many in both.
@@ -61,7 +62,7 @@ pub fn registries(bench: &Bench) -> Result<Vec<String>> {
 fn bundles(found: &Value) -> impl Iterator<Item = String> {
     let lists = [&found["manifests"], &found["referrers"]];
     let all = lists.into_iter().filter_map(Value::as_array).flatten();
-    let digests = all.filter(|one| one["artifactType"] == BUNDLE);
+    let digests = all.filter(|one| one["annotations"].get(BUNDLE).is_some());
     digests
         .filter_map(|one| one["digest"].as_str().map(str::to_owned))
         .collect::<Vec<_>>()
