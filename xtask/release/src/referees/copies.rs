@@ -9,6 +9,7 @@ use xtask_image::process::Command;
 use xtask_image::tools::{self, Tool};
 
 use super::{Bench, TEAM};
+use crate::attach::tag_of;
 use crate::folder::Shipped;
 use crate::keys::Verifier;
 use crate::layout::{Layout, digest};
@@ -87,18 +88,21 @@ pub fn copies(bench: &Bench) -> Result<Vec<String>> {
         said.push(said_of(copy)?);
         same(&back, one, tag)?;
 
-        let to = bench.at(with, one).replacen(TEAM, "skopeo", 1);
-        let index = bench.found(one)?;
-        let attached = index
-            .iter()
-            .flat_map(|found| [".sig", ".att", ""].map(|end| crate::attach::tag_of(&found.digest, end)));
-        for tag in std::iter::once(tag.clone()).chain(attached) {
-            let copy = Command::new("skopeo").args(["copy", "--quiet", "--all", "--preserve-digests"]);
+        // To a registry without the API, where the list of referrers is a tag like others. skopeo 1.9 writes that anew, without
+        // the types of what it lists, so its digest cannot stay.
+        let to = bench.at(without, one).replacen(TEAM, "skopeo", 1);
+        let skopeo = |tag: &str| {
+            let is_list = tag.starts_with("sha256-") && !tag.contains('.');
+            let copy = Command::new("skopeo").args(["copy", "--quiet", "--all"]);
+            let copy = copy.args((!is_list).then_some("--preserve-digests"));
             let copy = copy.args(["--src-tls-verify=false", "--dest-tls-verify=false"]);
-            said.push(said_of(copy.args([
-                format!("docker://{from}:{tag}"),
-                format!("docker://{to}:{tag}"),
-            ]))?);
+            copy.args([format!("docker://{from}:{tag}"), format!("docker://{to}:{tag}")])
+        };
+        said.push(said_of(skopeo(tag))?);
+        for found in bench.found(one)? {
+            for end in [".sig", ".att", ""] {
+                said.push(said_of(skopeo(&tag_of(&found.digest, end)))?);
+            }
         }
         same(&to, one, tag)?;
         // What arrived is as signed as what left.
