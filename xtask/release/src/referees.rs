@@ -101,7 +101,9 @@ pub fn ask(folder: &Path, key: &Path, only: &[String]) -> Result<()> {
         match said {
             Ok(lines) => {
                 println!("{} agrees ({took:.1} s)", referee.name);
-                lines.iter().for_each(|line| println!("  {line}"));
+                for line in lines {
+                    println!("  {line}");
+                }
             }
             Err(error) => {
                 println!("{} does not agree ({took:.1} s)\n  {error:#}", referee.name);
@@ -144,7 +146,7 @@ impl<'a> Bench<'a> {
             for one in &self.shipped {
                 if !pushed.contains(&&one.name) {
                     let layout = Layout::open(&self.folder.join("images").join(&one.name))?;
-                    Repository::open(&self.at(registry, one))?.push(&layout)?;
+                    Repository::open(&Self::at(registry, one))?.push(&layout)?;
                     pushed.push(&one.name);
                 }
             }
@@ -153,7 +155,7 @@ impl<'a> Bench<'a> {
     }
 
     /// The repository of something that ships, in a registry.
-    pub fn at(&self, registry: &Registry, shipped: &Shipped) -> String {
+    pub fn at(registry: &Registry, shipped: &Shipped) -> String {
         pushed_name(&format!("{}/{TEAM}", registry.host), &shipped.repository)
     }
 
@@ -172,7 +174,7 @@ impl<'a> Bench<'a> {
         let mut said = Vec::new();
         for registry in &self.registries {
             for one in &self.shipped {
-                said.extend(ask(&self.at(registry, one), &self.found(one)?)?);
+                said.extend(ask(&Self::at(registry, one), &self.found(one)?)?);
             }
         }
         Ok(said)

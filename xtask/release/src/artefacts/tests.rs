@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
 use xtask_image::tools::{self, Tool};
 use xtask_image::{Architecture, Edition};
 
@@ -288,7 +289,6 @@ fn admission_controllers_get_the_image_policy_that_the_operator_has_and_only_whe
         "the pods of polecats"
     );
 
-    use base64::Engine as _;
     let first = base64::engine::general_purpose::STANDARD.encode(key("a"));
     let trust = &openshift["spec"]["policy"]["rootOfTrust"];
     assert_eq!(trust["publicKey"]["keyData"], first);

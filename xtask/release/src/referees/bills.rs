@@ -67,7 +67,7 @@ pub fn syft(bench: &Bench) -> Result<Vec<String>> {
     for one in &bench.shipped {
         let Some(edition) = &one.edition else { continue };
         for platform in &one.platforms {
-            let source = format!("registry:{}@{}", bench.at(registry, one), platform.digest);
+            let source = format!("registry:{}@{}", Bench::at(registry, one), platform.digest);
             let bill = format!("boms/{edition}-{}/{}.cdx.json", platform.architecture, one.name);
             said.push(compare(&packages, &source, &bench.folder.join(bill))?);
         }

@@ -28,7 +28,7 @@ pub fn registries(bench: &Bench) -> Result<Vec<String>> {
     for one in &bench.shipped {
         let mut listed = Vec::new();
         for (registry, has_api) in bench.registries.iter().zip([false, true]) {
-            let at = bench.at(registry, one);
+            let at = Bench::at(registry, one);
             let name = format!("{at}@{}", one.digest);
             let discover = || Command::new(&oras).args(["discover", "--plain-http", "--format", "json"]);
             let by_api = discover().args(["--distribution-spec", "v1.1-referrers-api", &name]);
@@ -80,8 +80,8 @@ pub fn copies(bench: &Bench) -> Result<Vec<String>> {
     for one in &bench.shipped {
         let tag = one.tags.first().context("what ships has a tag")?;
         let (from, back) = (
-            bench.at(without, one),
-            bench.at(with, one).replacen(TEAM, "oras", 1),
+            Bench::at(without, one),
+            Bench::at(with, one).replacen(TEAM, "oras", 1),
         );
         let copy = Command::new(&oras).args(["copy", "--recursive", "--from-plain-http", "--to-plain-http"]);
         let copy = copy.args([format!("{from}:{tag}"), format!("{back}:{tag}")]);
@@ -90,7 +90,7 @@ pub fn copies(bench: &Bench) -> Result<Vec<String>> {
 
         // To a registry without the API, where the list of referrers is a tag like others. skopeo 1.9 writes that anew, without
         // the types of what it lists, so its digest cannot stay.
-        let to = bench.at(without, one).replacen(TEAM, "skopeo", 1);
+        let to = Bench::at(without, one).replacen(TEAM, "skopeo", 1);
         let skopeo = |tag: &str| {
             let is_list = tag.starts_with("sha256-") && !tag.contains('.');
             let copy = Command::new("skopeo").args(["copy", "--quiet", "--all"]);
@@ -151,7 +151,7 @@ pub fn helm(bench: &Bench) -> Result<Vec<String>> {
     let mut said = Vec::new();
     for registry in &bench.registries {
         let to = bench.place.path().join(format!("helm-{}", registry.host));
-        let at = format!("oci://{}", bench.at(registry, chart));
+        let at = format!("oci://{}", Bench::at(registry, chart));
         let pull =
             Command::new(&helm).args(["pull", &at, "--version", version, "--plain-http", "--destination"]);
         let pull = pull.arg(&to);

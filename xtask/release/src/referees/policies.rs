@@ -40,7 +40,7 @@ pub fn kyverno(bench: &Bench) -> Result<Vec<String>> {
     fs_err::write(&policy, render.output()?)?;
     let mut said = Vec::new();
     for registry in &bench.registries {
-        let signed = format!("{}@{}", bench.at(registry, agent), agent.digest);
+        let signed = format!("{}@{}", Bench::at(registry, agent), agent.digest);
         let unsigned = push_unsigned(bench, &registry.host)?;
         // The image of the agent is a user's choice, the others are sidecars.
         let cases = [

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use xtask_image::process::Command;
@@ -66,7 +66,20 @@ pub fn kubeconform(bench: &Bench) -> Result<Vec<String>> {
     }
     let check = Command::new(kubeconform).args(["-strict", "-summary", "-schema-location"]);
     let check = check.arg(schemas.join("{{.Group}}/{{.ResourceKind}}_{{.ResourceAPIVersion}}.json"));
-    Ok(vec![check.args(&files).text()?])
+    let check = check.args(&files);
+    let shown = check.to_string();
+    let output = check
+        .into_inner()
+        .output()
+        .with_context(|| format!("failed to start `{shown}`"))?;
+    // It says on its standard output what is wrong.
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    ensure!(
+        output.status.success(),
+        "`{shown}` ended with {}: {said}",
+        output.status
+    );
+    Ok(said.lines().map(str::to_owned).collect())
 }
 
 /// Writes a schema for each kind that has a definition.
@@ -103,7 +116,8 @@ fn write_schemas(folder: &Path) -> Result<()> {
                     "group": crd["spec"]["group"], "kind": crd["spec"]["names"]["kind"], "version": version["name"],
                 });
                 let mut schema = version["schema"]["openAPIV3Schema"].clone();
-                tighten(&mut schema, true);
+                complete(&mut schema);
+                tighten(&mut schema);
                 write(folder, &kind, &schema)?;
             }
         }
@@ -135,7 +149,7 @@ fn standalone(definitions: &Map<String, Value>, name: &str) -> Value {
     for name in needed {
         let mut definition = definitions[&name].clone();
         loosen(&name, &mut definition);
-        tighten(&mut definition, true);
+        tighten(&mut definition);
         kept.insert(name, definition);
     }
     json!({ "$ref": format!("#/definitions/{name}"), "definitions": kept })
@@ -167,8 +181,19 @@ fn loosen(name: &str, definition: &mut Value) {
     definition["type"] = either;
 }
 
+/// Adds what every object has, whether its definition says so or not.
+fn complete(schema: &mut Value) {
+    for (key, kind) in [
+        ("apiVersion", "string"),
+        ("kind", "string"),
+        ("metadata", "object"),
+    ] {
+        schema["properties"][key] = json!({ "type": kind });
+    }
+}
+
 /// Makes fields that are not defined an error, as the API server does with `fieldValidation=Strict`.
-fn tighten(schema: &mut Value, is_root: bool) {
+fn tighten(schema: &mut Value) {
     let Some(map) = schema.as_object_mut() else { return };
     let is_open = map.contains_key("additionalProperties")
         || map.get("x-kubernetes-preserve-unknown-fields") == Some(&true.into());
@@ -178,18 +203,12 @@ fn tighten(schema: &mut Value, is_root: bool) {
     if map.get("x-kubernetes-int-or-string") == Some(&true.into()) {
         map.remove("type");
     }
-    // What every object has; its own definition says only that it is an object.
-    if is_root && let Some(metadata) = map.get_mut("properties").and_then(|all| all.get_mut("metadata")) {
-        if metadata.get("$ref").is_none() {
-            *metadata = json!({ "type": "object" });
-        }
-    }
     for key in ["properties", "additionalProperties", "items"] {
         match map.get_mut(key) {
             Some(Value::Object(children)) if key == "properties" => {
-                children.values_mut().for_each(|child| tighten(child, false));
+                children.values_mut().for_each(tighten);
             }
-            Some(child) => tighten(child, false),
+            Some(child) => tighten(child),
             None => {}
         }
     }
@@ -224,14 +243,21 @@ mod tests {
         let mut schema = json!({
             "type": "object",
             "properties": {
-                "metadata": { "type": "object" },
                 "spec": { "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {} },
                 "port": { "type": "integer", "x-kubernetes-int-or-string": true },
             },
         });
-        tighten(&mut schema, true);
+        complete(&mut schema);
+        tighten(&mut schema);
         assert_eq!(schema["additionalProperties"], false);
-        assert_eq!(schema["properties"]["metadata"], json!({ "type": "object" }));
+        for key in ["apiVersion", "kind", "metadata", "spec"] {
+            assert!(schema["properties"].get(key).is_some(), "{key}");
+        }
+        assert!(
+            schema["properties"]["metadata"]
+                .get("additionalProperties")
+                .is_none()
+        );
         assert!(schema["properties"]["spec"].get("additionalProperties").is_none());
         assert!(schema["properties"]["port"].get("type").is_none());
     }
