@@ -26,6 +26,8 @@ pub struct Held {
     pub blobs: BTreeMap<String, Vec<u8>>,
     /// Whether it has the referrers API.
     pub lists_referrers: bool,
+    /// The type of everything that the API lists, in place of its own.
+    pub lists_as: Option<&'static str>,
     /// A status that answers everything.
     pub fails: Option<u16>,
     /// `Authorization` that it wants to see, and the challenge that it answers without it.
@@ -158,7 +160,8 @@ impl Held {
             (name.starts_with("sha256:") && manifest["subject"]["digest"] == subject).then(|| {
                 json!({
                     "mediaType": manifest["mediaType"], "digest": name, "size": bytes.len(),
-                    "artifactType": manifest["artifactType"], "annotations": manifest["annotations"],
+                    "artifactType": self.lists_as.map_or_else(|| manifest["artifactType"].clone(), Value::from),
+                    "annotations": manifest["annotations"],
                 })
             })
         };

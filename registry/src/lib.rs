@@ -34,6 +34,15 @@ use self::transport::{Get, Transport};
 /// Media types of images and their indexes.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+/// Types under which lists name a bundle, other than its own: go-containerregistry's registry lists the type of the bundle's
+/// configuration, as cosign 2.5 did in the tag that stands in for the API; where an older registry knows no type of a manifest, it
+/// is empty or that of a configuration of an image. The layers of the manifest decide.
+const MAY_BE_BUNDLE: [&str; 4] = [
+    BUNDLE,
+    "application/vnd.oci.empty.v1+json",
+    "application/vnd.oci.image.config.v1+json",
+    "",
+];
 /// The most bytes of a manifest or list: what registries take at most.
 const MANIFEST: usize = 4 << 20;
 /// The most bytes of a signed thing: bills of materials have a few.
@@ -233,9 +242,12 @@ impl<'a> Looking<'a> {
 
     async fn bundles(&mut self) -> Result<Vec<Attached>, Ask> {
         let mut found = Vec::new();
-        let is_bundle = |one: &&Descriptor| one.artifact_type.as_deref().is_none_or(|kind| kind == BUNDLE);
+        let may_be_bundle = |one: &&Descriptor| {
+            let kind = one.artifact_type.as_deref();
+            kind.is_none_or(|kind| MAY_BE_BUNDLE.contains(&kind))
+        };
         let referrers = self.referrers().await?;
-        for referrer in referrers.iter().filter(is_bundle).take(MOST) {
+        for referrer in referrers.iter().filter(may_be_bundle).take(MOST) {
             if !self.is_wanted(&referrer.annotations, PREDICATE_ANNOTATION) {
                 continue;
             }

@@ -289,3 +289,39 @@ async fn the_images_of_an_index_are_told_with_their_platforms_and_an_image_has_n
     let missing = registries.platforms_of(&image, &sha256(b"none")).await;
     assert!(matches!(missing, Err(Ask::NoImage { .. })), "{missing:?}");
 }
+
+#[tokio::test]
+async fn a_bundle_is_found_whatever_type_a_registry_lists_for_it() {
+    let found_as = async |lists_referrers: bool, kind: &'static str| {
+        let (fake, _) = Fake::with_vectors();
+        {
+            let mut held = fake.held.lock().unwrap();
+            held.lists_referrers = lists_referrers;
+            held.lists_as = Some(kind);
+            for (name, list) in &mut held.manifests {
+                if name.starts_with("sha256-") {
+                    let text = String::from_utf8(std::mem::take(list)).unwrap();
+                    let named = |kind: &str| format!("\"artifactType\":\"{kind}\"");
+                    *list = text.replace(&named(BUNDLE), &named(kind)).into_bytes();
+                }
+            }
+        }
+        let (registries, image) = (registries(&[&fake.host], "{}"), image(&fake, "signed"));
+        let digest = registries.digest_of(&image).await.unwrap();
+        let all = registries.attached_to(&image, &digest, &|_| true).await;
+        kinds(&all.unwrap())
+    };
+    for lists_referrers in [false, true] {
+        for kind in [
+            "application/vnd.oci.empty.v1+json",
+            "application/vnd.oci.image.config.v1+json",
+            "",
+            BUNDLE,
+        ] {
+            let found = found_as(lists_referrers, kind).await;
+            assert_eq!(found, (2, 1, 1), "{lists_referrers} {kind:?}");
+        }
+        let other = found_as(lists_referrers, "application/vnd.cyclonedx+json").await;
+        assert_eq!(other, (0, 1, 1), "{lists_referrers}");
+    }
+}
