@@ -70,8 +70,11 @@ pub const RESUME_REF: &str = "refs/gastown/resume";
 /// Environment variable with the pod's UID, from the downward API; part of the name of the pod's WIP ref.
 pub const POD_UID_ENV: &str = "GASTOWN_POD_UID";
 
+/// What the name of a polecat's pod begins with.
+pub const POD_PREFIX: &str = "polecat-";
+
 /// The name of the pod of a polecat.
 #[must_use]
 pub fn pod_name(polecat: &str) -> String {
-    format!("polecat-{polecat}")
+    format!("{POD_PREFIX}{polecat}")
 }

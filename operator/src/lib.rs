@@ -1,6 +1,7 @@
 //! The operator: runs Polecats as pods, and says of each what became of it.
 
 mod args;
+mod attempt;
 mod cache;
 mod cluster;
 mod config;

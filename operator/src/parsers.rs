@@ -1,15 +1,28 @@
 //! What the operator makes of a pod's words, for `tests/fuzz`: the pod's status comes from the kubelet, but the messages in it
 //! from containers, one of which the agent owns.
 
+use gastown_api::evidence::Evidence;
 use gastown_api::polecat::AttemptOutcome;
 use gastown_api::reason::Reason;
 use jiff::Timestamp;
 
-pub use crate::controller::polecat::judge::{evidence_in_log, evidence_of};
 pub use crate::pod_view::PodView;
 
-use crate::controller::polecat::judge::{Question, Wanted, judge};
-use crate::controller::polecat::plan::doorbell;
+use crate::attempt::{self, Wanted, listen};
+use crate::controller::polecat::build::pod::SHAPE;
+use crate::controller::polecat::judge::{Question, judge};
+
+/// The broker's evidence in a pod, if it is of this attempt.
+#[must_use]
+pub fn evidence_of(pod: &PodView, attempt: i32) -> Option<Evidence> {
+    attempt::evidence_of(pod, attempt)
+}
+
+/// The last line of a broker's log that is evidence of this attempt.
+#[must_use]
+pub fn evidence_in_log(log: &str, attempt: i32) -> Option<Evidence> {
+    attempt::evidence_in_log(log, attempt)
+}
 
 /// How an attempt ended, as the status will say it.
 #[derive(Debug)]
@@ -22,11 +35,11 @@ pub struct Judged {
     pub message: String,
 }
 
-/// Judges the end of `pod`'s attempt `attempt`, and listens to its doorbell on the way.
+/// Judges the end of `pod`'s attempt `attempt`, and listens to its broker on the way.
 #[must_use]
 pub fn judged(pod: &PodView, attempt: i32, base: Option<&str>) -> Judged {
-    let _ending = pod.ending(120);
-    let _ring = doorbell::listen(pod, attempt, None, Timestamp::UNIX_EPOCH);
+    let _ending = pod.ending(SHAPE, 120);
+    let _signal = listen::<Evidence>(pod, SHAPE, attempt, None, Timestamp::UNIX_EPOCH);
     let verdict = judge(
         pod,
         &Question {

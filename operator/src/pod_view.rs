@@ -14,6 +14,26 @@ use kube::Resource;
 use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
+/// Which containers the operator puts into the pods of a kind, by name. Others are put there by policies, webhooks and
+/// people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// The one whose end is the attempt's.
+    pub main: &'static str,
+    /// Those that run to their end before it, in this order.
+    pub init: &'static [&'static str],
+    /// Those that run beside it, and whose ends tell what was saved and seen.
+    pub sidecars: &'static [&'static str],
+}
+
+impl Shape {
+    /// Whether a container of this name is one of them.
+    #[must_use]
+    pub fn has(self, name: &str) -> bool {
+        self.main == name || self.init.contains(&name) || self.sidecars.contains(&name)
+    }
+}
+
 /// A pod as the plan sees it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PodView {
@@ -284,11 +304,10 @@ impl PodView {
         self.container(name)?.state.terminated.as_ref()
     }
 
-    /// Whether the agent was started, as far as the kubelet reports it.
+    /// Whether the container of that name was started, as far as the kubelet reports it.
     #[must_use]
-    pub fn agent_started(&self) -> bool {
-        self.container(pod::CLAUDE)
-            .is_some_and(ContainerView::was_started)
+    pub fn was_started(&self, name: &str) -> bool {
+        self.container(name).is_some_and(ContainerView::was_started)
     }
 
     /// The condition of that type.
@@ -298,11 +317,11 @@ impl PodView {
     }
 
     /// Ordinary containers that others put into the pod, and those for debugging. Nothing is known of what they are for.
-    pub fn strangers(&self) -> impl Iterator<Item = &ContainerView> {
+    pub fn strangers(&self, shape: Shape) -> impl Iterator<Item = &ContainerView> {
         let status = &self.status;
         let ordinary = status.container_statuses.iter();
         ordinary
-            .filter(|c| c.name != pod::CLAUDE)
+            .filter(move |c| c.name != shape.main)
             .chain(&status.ephemeral_container_statuses)
     }
 
@@ -326,24 +345,22 @@ impl PodView {
     ///
     /// A deletion by force says nothing about the containers: the pod has ended when the kubelet says so, when it never
     /// had a node, or when its node is gone. A pod may be `Succeeded` or `Failed` while a sidecar's end is not reported
-    /// yet, and that end carries the evidence; the patience for it starts at the end of the agent.
+    /// yet, and that end carries the evidence; the patience for it starts at the end of the main container.
     #[must_use]
-    pub fn ending(&self, grace_seconds: i64) -> Ending {
+    pub fn ending(&self, shape: Shape, grace_seconds: i64) -> Ending {
         let over = matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"));
-        let sidecars_run = [pod::BROKER, pod::KEEPER]
-            .into_iter()
-            .filter_map(|name| self.container(name))
-            .any(|c| c.state.running.is_some());
-        if self.is_collected() || self.was_deleted_without_a_node() || self.was_stopped_everywhere() {
+        let mut sidecars = shape.sidecars.iter().filter_map(|name| self.container(name));
+        let sidecars_run = sidecars.any(|c| c.state.running.is_some());
+        if self.is_collected() || self.was_deleted_without_a_node() || self.was_stopped_everywhere(shape) {
             return Ending::Ended;
         }
         match (over, sidecars_run) {
             (false, _) => Ending::Alive,
             (true, false) => Ending::Ended,
             (true, true) => {
-                let agent = self.terminated(pod::CLAUDE).and_then(|t| t.finished_at.as_ref());
+                let main = self.terminated(shape.main).and_then(|t| t.finished_at.as_ref());
                 let patience = jiff::SignedDuration::from_secs(grace_seconds + 30);
-                agent.map_or(Ending::Ended, |at| Ending::Expected(later(at.0, patience)))
+                main.map_or(Ending::Ended, |at| Ending::Expected(later(at.0, patience)))
             }
         }
     }
@@ -356,11 +373,11 @@ impl PodView {
         self.is_deleting() && forced && !scheduled && !reported
     }
 
-    /// Each of our containers that the kubelet knows has ended, `claude` among them.
-    fn was_stopped_everywhere(&self) -> bool {
-        let mut ours = self.containers().filter(|c| pod::OURS.contains(&c.name.as_str()));
+    /// Each of our containers that the kubelet knows has ended, the main one among them.
+    fn was_stopped_everywhere(&self, shape: Shape) -> bool {
+        let mut ours = self.containers().filter(|c| shape.has(&c.name));
         self.is_deleting()
-            && self.terminated(pod::CLAUDE).is_some()
+            && self.terminated(shape.main).is_some()
             && ours.all(|container| container.state.terminated.is_some())
     }
 }
@@ -370,7 +387,7 @@ impl PodView {
 pub enum Ending {
     /// Its containers run, or may still start.
     Alive,
-    /// The agent has ended; the end of the sidecars is expected until then.
+    /// The main container has ended; the end of the sidecars is expected until then.
     Expected(Timestamp),
     /// Nothing of it runs.
     Ended,

@@ -15,6 +15,7 @@ use gastown_crypto::sha256;
 use k8s_openapi::api::core::v1::{LocalObjectReference, Pod, PodSecurityContext, PodSpec, SeccompProfile};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ObjectMeta;
+use kube::{Resource, ResourceExt as _};
 
 pub use self::containers::{Broker, Keyless, Part, pod_uid, value};
 pub use self::volumes::{Key, Mount, Scratch};
@@ -125,6 +126,31 @@ impl Blueprint<'_> {
             status: None,
         }
     }
+}
+
+/// The controller reference without `blockOwnerDeletion`: with it, OpenShift asks for rights on the owner's finalizers.
+#[must_use]
+pub fn owner_reference<K: Resource<DynamicType = ()>>(owner: &K) -> Option<OwnerReference> {
+    Some(OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: owner.name_any(),
+        uid: owner.uid()?,
+        controller: Some(true),
+        block_owner_deletion: None,
+    })
+}
+
+/// The labels that the pod of attempt `attempt` of any owner has.
+#[must_use]
+pub fn attempt_labels(attempt: i32) -> [(String, String); 2] {
+    [
+        (labels::ATTEMPT.to_owned(), attempt.to_string()),
+        (
+            "app.kubernetes.io/managed-by".to_owned(),
+            "gastown-operator".to_owned(),
+        ),
+    ]
 }
 
 /// No user, no group: OpenShift chooses them, and the images run as any.

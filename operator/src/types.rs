@@ -16,5 +16,5 @@ pub use self::key::Key;
 pub use self::refusal::Refusal;
 pub use self::settings::{OperatorIdentity, Settings};
 pub use self::step::Step;
-pub use self::time::{later, time_until, whole_seconds};
+pub use self::time::{earlier, later, time_until, whole_seconds};
 pub use self::transition::Transition;

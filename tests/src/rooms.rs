@@ -184,7 +184,7 @@ fn what_serves_every_kind_of_the_operator_names_none() {
     let served = |module: &Module| {
         let room = room(module).map(String::as_str);
         let below_the_driver = room.is_some_and(|room| table["driver"].contains(room));
-        below_the_driver || matches!(room, Some("driver" | "restricted_pod"))
+        below_the_driver || matches!(room, Some("attempt" | "driver" | "restricted_pod"))
     };
     let mut wrong = BTreeSet::new();
     for (module, paths) in sources.paths().filter(|(module, _)| served(module)) {

@@ -3,11 +3,12 @@
 pub mod build;
 mod carry_out;
 mod dispatch;
+#[cfg(test)]
+mod fixture;
 pub mod judge;
 mod object;
 mod observe;
 pub mod plan;
-mod reports;
 pub mod retry;
 pub mod status;
 mod triggers;
@@ -15,14 +16,15 @@ pub mod validate;
 
 use std::sync::Arc;
 
+use gastown_api::evidence::Evidence;
 use gastown_api::polecat::Polecat;
 use gastown_api::rig::Rig;
 use jiff::Timestamp;
 
 use self::dispatch::Dispatch;
 use self::plan::{Act, Observed, PlanPod, Step, next};
-use self::reports::ReportCache;
 use super::Caches;
+use crate::attempt::ReportCache;
 use crate::cache::{Packed, Reflected, Unreadable};
 use crate::cluster::Call;
 use crate::driver::{Controller, Roster, Then, Writes};
@@ -64,7 +66,7 @@ struct Polecats {
     metrics: Arc<Metrics>,
     rigs: Arc<Reflected<Rig>>,
     pods: Arc<Reflected<Packed<PodView>>>,
-    reports: ReportCache,
+    reports: ReportCache<Evidence>,
     images: Images,
     dispatch: Arc<Dispatch>,
 }

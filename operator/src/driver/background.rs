@@ -41,8 +41,8 @@ pub type Errand = BoxFuture<'static, Vec<Key>>;
 pub struct Release {
     /// The object that the pod belongs to.
     pub owner: Key,
-    /// The pod's name, in the namespace of its owner.
-    pub pod: String,
+    /// The pod.
+    pub pod: Key,
     /// The pod's UID.
     pub uid: String,
     /// The watch that will show the pod without our finalizer.
@@ -165,7 +165,7 @@ impl BackgroundWrites {
             uid,
             watch,
         } = release;
-        let released = with.cluster.release_pod(&owner.namespace, pod, uid).await;
+        let released = with.cluster.release_pod(&pod.namespace, &pod.name, uid).await;
         if let (Ok(Some(pod)), Some(watch)) = (&released, watch) {
             with.expectations.expect(owner, watch, &pod.metadata);
         }
@@ -226,7 +226,7 @@ mod tests {
         for uid in ["1", "1", "2"] {
             writes.release(Release {
                 owner: Key::new("n", "a"),
-                pod: "polecat-a".to_owned(),
+                pod: Key::new("n", "polecat-a"),
                 uid: uid.to_owned(),
                 watch: None,
             });

@@ -10,3 +10,13 @@ pub enum Step<A> {
     /// This, and then ask again.
     Act(A),
 }
+
+impl<A> Step<A> {
+    /// The step with its act as a part of another.
+    pub fn map<B>(self, part: impl FnOnce(A) -> B) -> Step<B> {
+        match self {
+            Self::Wait(wake) => Step::Wait(wake),
+            Self::Act(act) => Step::Act(part(act)),
+        }
+    }
+}

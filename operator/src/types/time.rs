@@ -16,6 +16,15 @@ pub fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
+/// The earlier of two times, where there are two.
+#[must_use]
+pub fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
 /// How long it is from `now` to `at`; zero where `at` is past.
 #[must_use]
 pub fn time_until(at: Timestamp, now: Timestamp) -> Duration {

@@ -197,62 +197,20 @@ fn holds_since(status: &PolecatStatus, type_: &str) -> Option<Timestamp> {
 mod tests {
     use std::sync::Arc;
 
-    use futures::channel::mpsc::UnboundedReceiver;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cache::{Indexer, Reflected};
+    use crate::controller::polecat::fixture::{Fixture, named};
     use crate::testing;
 
-    struct World {
-        caches: Caches,
-        dispatch: Arc<Dispatch>,
-        triggered: UnboundedReceiver<Key>,
-    }
-
-    impl World {
-        /// A town of one slot, in which a replica leads.
-        fn new() -> Self {
-            let polecats = Arc::new(Reflected::new(&[None]));
-            let caches = Caches {
-                rigs: Arc::new(Reflected::new(&[None])),
-                polecats_by_rig: Indexer::of(&polecats),
-                polecats,
-                pods: Arc::new(Reflected::new(&[None])),
-            };
-            let mut settings = testing::settings();
-            settings.config.max_polecats = Some(1);
-            let dispatch = Dispatch::follow(&caches, &settings);
-            let triggers = Arc::new(ReconcileTriggers::new(&[None]));
-            dispatch.trigger(&triggers);
-            let triggered = triggers.listen(None);
-            Self {
-                caches,
-                dispatch,
-                triggered,
-            }
-        }
-
-        fn deliver(&self, event: Event<Polecat>) {
-            self.caches
-                .polecats
-                .deliver(&self.caches.polecats.scopes()[0], event);
-        }
-
-        fn polecat(&self, name: &str, changes: Value) {
-            self.deliver(Event::Apply(Polecat::clone(&named(name, changes))));
-        }
-
-        fn triggered(&mut self) -> Vec<String> {
-            std::iter::from_fn(|| self.triggered.try_recv().ok())
-                .map(|key| key.name)
-                .collect()
-        }
-    }
-
-    fn named(name: &str, mut changes: Value) -> Arc<Polecat> {
-        testing::merge(&mut changes, json!({"metadata": {"name": name}}));
-        testing::polecat(changes)
+    /// A town of one slot, in which a replica leads.
+    fn town() -> (Fixture, Arc<Dispatch>) {
+        let town = Fixture::new();
+        let mut settings = testing::settings();
+        settings.config.max_polecats = Some(1);
+        let dispatch = Dispatch::follow(&town.caches, &settings);
+        dispatch.trigger(&town.triggers);
+        (town, dispatch)
     }
 
     fn status(phase: &str, attempts: &Value, conditions: &[&str]) -> Value {
@@ -276,14 +234,14 @@ mod tests {
 
     #[test]
     fn a_replica_that_begins_to_lead_counts_who_is_at_work_and_starts_the_next_when_one_ends() {
-        let mut world = World::new();
+        let (mut world, dispatch) = town();
         world.polecat("waits", status("Idle", &json!([]), &["Queued"]));
         world.polecat("works", at_work());
-        world.dispatch.begin();
+        dispatch.begin();
         assert!(world.triggered().is_empty());
         world.polecat("works", done());
-        assert_eq!(world.triggered(), ["waits"]);
-        assert_eq!(world.dispatch.standing(&Key::new("town", "waits")).0, None);
+        assert_eq!(world.triggered(), ["town/waits"]);
+        assert_eq!(dispatch.standing(&Key::new("town", "waits")).0, None);
     }
 
     #[test]
@@ -295,17 +253,17 @@ mod tests {
             );
             let mut urgent = status("Idle", &json!([]), &["Queued"]);
             testing::merge(&mut urgent, json!({"spec": {"priority": 900}}));
-            let mut world = World::new();
+            let (mut world, dispatch) = town();
             world.polecat("claimed", claimed.clone());
             world.polecat("urgent", urgent);
-            world.dispatch.begin();
+            dispatch.begin();
             assert!(world.triggered().is_empty());
-            assert_eq!(world.dispatch.ask(&named("claimed", claimed.clone())), None);
+            assert_eq!(dispatch.ask(&named("claimed", claimed.clone())), None);
             // One that says that it waits and has no pod has nothing to end: it is at rest at once.
             if claimed["status"].is_object() {
                 testing::merge(&mut claimed, json!({"spec": {"desiredState": "Idle"}}));
                 world.polecat("claimed", claimed);
-                assert_eq!(world.triggered(), ["urgent"]);
+                assert_eq!(world.triggered(), ["town/urgent"]);
             }
         }
     }
@@ -313,12 +271,12 @@ mod tests {
     #[test]
     fn whoever_begins_to_work_keeps_its_slot_though_the_cache_does_not_tell_yet() {
         let waits = || status("Idle", &json!([]), &["Queued"]);
-        for (written, next) in [(at_work(), None), (waits(), None), (done(), Some("second"))] {
-            let mut world = World::new();
-            world.dispatch.begin();
-            assert_eq!(world.dispatch.ask(&named("first", json!({}))), None);
+        for (written, next) in [(at_work(), None), (waits(), None), (done(), Some("town/second"))] {
+            let (mut world, dispatch) = town();
+            dispatch.begin();
+            assert_eq!(dispatch.ask(&named("first", json!({}))), None);
             world.polecat("second", waits());
-            world.dispatch.wrote(&named("first", written));
+            dispatch.wrote(&named("first", written));
             assert_eq!(world.triggered(), Vec::from_iter(next));
         }
     }
@@ -326,53 +284,49 @@ mod tests {
     #[test]
     fn who_is_deleted_idle_or_gone_waits_no_more() {
         for leave in [
-            |world: &World| world.polecat("first", json!({"spec": {"desiredState": "Idle"}})),
-            |world: &World| {
+            |world: &Fixture| world.polecat("first", json!({"spec": {"desiredState": "Idle"}})),
+            |world: &Fixture| {
                 world.polecat(
                     "first",
                     json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
                 );
             },
-            |world: &World| world.deliver(Event::Delete(Polecat::clone(&named("first", json!({}))))),
-            |world: &World| {
+            |world: &Fixture| world.deliver(Event::Delete(Polecat::clone(&named("first", json!({}))))),
+            |world: &Fixture| {
                 world.deliver(Event::Init);
                 let second = status("Idle", &json!([]), &["Queued"]);
                 world.deliver(Event::InitApply(Polecat::clone(&named("second", second))));
                 world.deliver(Event::InitDone);
             },
         ] {
-            let mut world = World::new();
+            let (mut world, dispatch) = town();
             world.polecat("works", at_work());
-            world.dispatch.begin();
+            dispatch.begin();
             world.polecat("first", status("Idle", &json!([]), &["Queued"]));
             world.polecat("second", status("Idle", &json!([]), &["Queued"]));
             leave(&world);
             world.deliver(Event::Delete(Polecat::clone(&named("works", json!({})))));
-            assert_eq!(world.triggered(), ["second"]);
+            assert_eq!(world.triggered(), ["town/second"]);
         }
     }
 
     #[test]
     fn a_parked_polecat_lends_its_slot_and_one_whose_rig_says_so_waits() {
-        let mut world = World::new();
+        let (mut world, dispatch) = town();
         // It has been parked for months.
         world.polecat("parked", status("Working", &json!([{"number": 1}]), &["Parked"]));
-        world.dispatch.begin();
+        dispatch.begin();
         world.polecat("waits", status("Idle", &json!([]), &["Queued"]));
         assert!(world.triggered().is_empty());
-        world.dispatch.standing(&Key::new("town", "parked"));
-        assert_eq!(world.triggered(), ["waits"]);
+        dispatch.standing(&Key::new("town", "parked"));
+        assert_eq!(world.triggered(), ["town/waits"]);
         let mut rig = Rig::clone(&testing::rig());
         rig.spec.suspend = Suspend::Dispatch;
-        let rigs = world.caches.rigs.clone();
-        rigs.deliver(&rigs.scopes()[0], Event::Apply(rig.clone()));
-        assert_eq!(
-            world.dispatch.ask(&named("third", json!({}))),
-            Some(Bound::Closed)
-        );
+        world.rig(Event::Apply(rig.clone()));
+        assert_eq!(dispatch.ask(&named("third", json!({}))), Some(Bound::Closed));
         world.polecat("waits", done());
         assert!(world.triggered().is_empty());
-        rigs.deliver(&rigs.scopes()[0], Event::Delete(rig));
-        assert_eq!(world.triggered(), ["third"]);
+        world.rig(Event::Delete(rig));
+        assert_eq!(world.triggered(), ["town/third"]);
     }
 }

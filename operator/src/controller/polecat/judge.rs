@@ -6,29 +6,24 @@
 mod confirmed;
 mod lost;
 
-use gastown_api::evidence::{BrokerState, Evidence, InitReport, RunReport};
+use gastown_api::evidence::{Evidence, InitReport, RunReport};
 use gastown_api::git::Sha;
 use gastown_api::pod;
 use gastown_api::polecat::AttemptOutcome;
 use gastown_api::reason::Reason;
 use gastown_api::text::escape;
 
-use super::plan::cannot_start;
-use crate::pod_view::{ContainerView, PodView, TerminatedView};
+use super::build::pod::SHAPE;
+use crate::attempt::failure::{self, Known, OOM_KILLED, Why, killed_for_memory};
+use crate::attempt::{Wanted, evidence_of, parse};
+use crate::pod_view::PodView;
 use crate::types::Refusal;
 use confirmed::{
-    base_of, delivered, parse, refusal_reason, report, unconfirmed, unconfirmed_work, with_what_the_run_said,
+    base_of, delivered, refusal_reason, report, unconfirmed, unconfirmed_work, with_what_the_run_said,
 };
 use lost::{agent_may_have_run, keeper_failed, keeper_saved, may_be_lost, where_to_look};
 
-pub use confirmed::{evidence_in_log, evidence_of};
 pub use lost::last_snapshot;
-
-const OOM_KILLED: &str = "OOMKilled";
-/// The exit code of a program that SIGTERM ended.
-const SIGTERM: i32 = 128 + 15;
-/// Why the kubelet ends a pod that runs, besides its deadline.
-const KUBELETS_ENDS: [&str; 4] = ["Evicted", "Preempting", "NodeShutdown", "Terminated"];
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,15 +47,6 @@ pub struct Verdict {
     pub supersedes: Option<Sha>,
 }
 
-/// Whether the pod was to go on when it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// It was.
-    Work,
-    /// It was to stop, for this reason: `Idle` or `Terminated`.
-    Stop(Reason),
-}
-
 /// What is asked of a pod that ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
@@ -81,7 +67,7 @@ pub struct Question<'a> {
 /// How the attempt ended.
 #[must_use]
 pub fn judge(pod: &PodView, question: &Question<'_>) -> Verdict {
-    let evidence = evidence_of(pod, question.attempt);
+    let evidence: Option<Evidence> = evidence_of(pod, question.attempt);
     let (outcome, reason, message) = if let Some(message) = delivered(pod, evidence.as_ref(), question.base) {
         (AttemptOutcome::Delivered, Reason::Delivered, message)
     } else if let Wanted::Stop(reason) = question.wanted {
@@ -96,7 +82,7 @@ pub fn judge(pod: &PodView, question: &Question<'_>) -> Verdict {
     };
     let delivered = outcome == AttemptOutcome::Delivered;
     let wip_dropped = evidence.as_ref().is_some_and(|evidence| evidence.wip_dropped);
-    let supersedes = pod.agent_started() && keeper_saved(pod);
+    let supersedes = pod.was_started(pod::CLAUDE) && keeper_saved(pod);
     Verdict {
         outcome,
         reason,
@@ -117,57 +103,18 @@ pub fn judge(pod: &PodView, question: &Question<'_>) -> Verdict {
     }
 }
 
-fn failure(pod: &PodView, evidence: Option<&Evidence>, question: &Question<'_>) -> (Reason, String) {
-    if let Some(BrokerState::Stopped { reason, message }) = evidence.map(|e| &e.state) {
-        return (*reason, message.clone());
-    }
-    let ended_before = question
-        .given_up
-        .is_some_and(|why| why.reason == Reason::Stopping);
-    if let Some(why) = question.given_up.filter(|_| !ended_before) {
-        return (why.reason, why.message.clone());
-    }
-    pod_failure(pod)
-        .or_else(|| start_failure(pod, question.own_image))
-        .or_else(|| init_failure(pod))
-        .or_else(|| out_of_memory(pod))
-        .or_else(|| sidecar_out_of_memory(pod, evidence))
-        .or_else(|| deletion(pod).filter(|_| !ended_before))
+fn failure(pod: &PodView, evidence: Option<&Evidence>, question: &Question<'_>) -> Why {
+    let known = Known {
+        shape: SHAPE,
+        broker: evidence.map(|evidence| &evidence.state),
+        given_up: question.given_up,
+        own_image: question.own_image,
+    };
+    failure::failure(pod, &known, || init_failure(pod).or_else(|| out_of_memory(pod)))
         .unwrap_or_else(|| agent_end(pod, evidence, question))
 }
 
-/// The pod's own reason, and evictions that have none but the condition `DisruptionTarget`. The kubelet's other
-/// reasons are of pods that it did not take, such as `OutOfcpu` or `UnexpectedAdmissionError`.
-fn pod_failure(pod: &PodView) -> Option<(Reason, String)> {
-    let status = &pod.status;
-    let message = status.message.clone().unwrap_or_default();
-    match status.reason.as_deref() {
-        Some("DeadlineExceeded") => return Some((Reason::DeadlineExceeded, message)),
-        Some("NodeLost") => return Some((Reason::NodeLost, message)),
-        Some(ended) if KUBELETS_ENDS.contains(&ended) => return Some((Reason::Evicted, message)),
-        Some(refused) if pod.status.phase.as_deref() == Some("Failed") => {
-            return Some((Reason::Evicted, format!("{refused}: {message}")));
-        }
-        _ => {}
-    }
-    let disrupted = pod.condition("DisruptionTarget").filter(|c| c.status == "True")?;
-    let why = disrupted.reason.as_deref().unwrap_or("DisruptionTarget");
-    let words = disrupted.message.as_deref().unwrap_or_default();
-    // A taint also evicts from a node that is well; then the kubelet reports how the agent ended.
-    let is_lost = match why {
-        "DeletionByPodGC" => true,
-        "DeletionByTaintManager" => pod.terminated(pod::CLAUDE).is_none(),
-        _ => false,
-    };
-    let reason = if is_lost {
-        Reason::NodeLost
-    } else {
-        Reason::Evicted
-    };
-    Some((reason, format!("{why}: {words}")))
-}
-
-fn init_failure(pod: &PodView) -> Option<(Reason, String)> {
+fn init_failure(pod: &PodView) -> Option<Why> {
     let end = pod.terminated(pod::GIT_INIT).filter(|t| t.exit_code != 0)?;
     if end.reason.as_deref() == Some(OOM_KILLED) {
         return Some((
@@ -193,32 +140,8 @@ fn init_failure(pod: &PodView) -> Option<(Reason, String)> {
     ))
 }
 
-/// The container runtime could not start the container: its program is not in the image, or not for this machine.
-fn start_failure(pod: &PodView, own_image: bool) -> Option<(Reason, String)> {
-    let failed = |container: &&ContainerView| {
-        container
-            .state
-            .terminated
-            .as_ref()
-            .is_some_and(TerminatedView::never_started)
-    };
-    let container = pod.containers().find(failed)?;
-    let end = container.state.terminated.as_ref()?;
-    let (why, words) = (end.reason.as_deref(), end.message.as_deref());
-    let (name, why, words) = (
-        &container.name,
-        why.unwrap_or_default(),
-        words.unwrap_or_default(),
-    );
-    Some((
-        cannot_start(name, own_image),
-        format!("container {name}: {why}: {words}"),
-    ))
-}
-
-/// On cgroup v2 all of a container is killed at once. On v1 one process of it is, the container is marked all the
-/// same, and it may even exit with 0; then the supervisor lives to report who was killed.
-fn out_of_memory(pod: &PodView) -> Option<(Reason, String)> {
+/// Where one process of the container was killed, the supervisor lives to report which.
+fn out_of_memory(pod: &PodView) -> Option<Why> {
     let end = killed_for_memory(pod, pod::CLAUDE)?;
     let report: Option<RunReport> = end.message.as_deref().and_then(parse);
     let words = match report {
@@ -232,43 +155,7 @@ fn out_of_memory(pod: &PodView) -> Option<(Reason, String)> {
     Some((Reason::OutOfMemory, words))
 }
 
-fn killed_for_memory<'a>(pod: &'a PodView, name: &str) -> Option<&'a TerminatedView> {
-    // A container that ended by SIGTERM was not killed: the runtime counts every kill of its life.
-    pod.terminated(name)
-        .filter(|end| end.reason.as_deref() == Some(OOM_KILLED) && end.exit_code != SIGTERM)
-}
-
-/// A sidecar that was killed earlier was started again: that counts only where its evidence is missing.
-fn sidecar_out_of_memory(pod: &PodView, evidence: Option<&Evidence>) -> Option<(Reason, String)> {
-    let words = |name: &str| {
-        if let Some(end) = killed_for_memory(pod, name) {
-            return Some(if end.exit_code == 137 {
-                format!("container {name} was killed")
-            } else {
-                format!("a process that container {name} had started was killed")
-            });
-        }
-        let before = pod.container(name)?.last_state.terminated.as_ref()?;
-        let killed = before.reason.as_deref() == Some(OOM_KILLED) && evidence.is_none();
-        killed.then(|| format!("container {name} was killed and started again"))
-    };
-    let words = [pod::BROKER, pod::KEEPER].into_iter().find_map(words)?;
-    Some((Reason::SidecarOutOfMemory, words))
-}
-
-/// An agent that was cut short by a deletion nobody here asked for did not fail.
-fn deletion(pod: &PodView) -> Option<(Reason, String)> {
-    let cut_short = pod.terminated(pod::CLAUDE).is_none_or(|t| t.exit_code != 0);
-    let deleted = pod.is_deleting() && cut_short;
-    deleted.then(|| {
-        (
-            Reason::PodDeleted,
-            "the pod was deleted while it was at work".to_owned(),
-        )
-    })
-}
-
-fn agent_end(pod: &PodView, evidence: Option<&Evidence>, question: &Question<'_>) -> (Reason, String) {
+fn agent_end(pod: &PodView, evidence: Option<&Evidence>, question: &Question<'_>) -> Why {
     let report = report(pod);
     let Some(end) = pod.terminated(pod::CLAUDE).filter(|end| !end.is_made_up()) else {
         let words = if agent_may_have_run(pod, question.seen_at_work) {

@@ -5,6 +5,7 @@ mod conditions;
 
 use gastown_api::budget::{Amount, Share};
 use gastown_api::condition::{self, Assertion};
+use gastown_api::evidence::Evidence;
 use gastown_api::labels;
 use gastown_api::polecat::{Attempt, AttemptOutcome, Polecat, PolecatPhase, PolecatStatus};
 use gastown_api::reason::Reason;
@@ -19,8 +20,9 @@ use self::attempts::{
 pub use self::conditions::announcement;
 use self::conditions::with_remedy;
 use super::judge::Verdict;
-use super::retry::{Coming, Retry, coming, reason_of, retry};
+use super::retry::{coming, reason_of};
 use super::validate::Work;
+use crate::attempt::retry::{self, Coming, Retry};
 use crate::types::Refusal;
 
 /// What every status is drawn from.
@@ -37,12 +39,23 @@ pub struct Canvas<'a> {
 }
 
 /// What an attempt has spent so far.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spending {
     /// Its tokens.
     pub usage: Usage,
     /// Its cost; none where a model without a price was called.
     pub cost_micros: Option<u64>,
+}
+
+impl Spending {
+    /// What the broker says.
+    #[must_use]
+    pub fn of(evidence: &Evidence) -> Self {
+        Self {
+            usage: evidence.usage,
+            cost_micros: evidence.cost_micros,
+        }
+    }
 }
 
 /// What the pod of an open attempt does.
@@ -149,7 +162,7 @@ impl Canvas<'_> {
         let retries = last.and_then(|a| a.retry).unwrap_or(0);
         let limited = last
             .and_then(reason_of)
-            .is_some_and(|r| retry(r) == Retry::Limited);
+            .is_some_and(|r| retry::retry(r) == Retry::Limited);
         match (limited, retries) {
             (false, _) | (true, 0) => message.to_owned(),
             (true, 1) => format!("{message}; given up after 1 retry"),
@@ -190,7 +203,7 @@ impl Canvas<'_> {
         let mut status = self.working(number, Some(work), &progress);
         // What waited for room without a pod is no history.
         let waited = |a: &Attempt| a.pod_uid.is_none() && a.outcome == Some(AttemptOutcome::Failed);
-        let unfit = |a: &Attempt| reason_of(a).is_some_and(|r| super::retry::retry(r) == Retry::UntilItFits);
+        let unfit = |a: &Attempt| reason_of(a).is_some_and(|r| retry::retry(r) == Retry::UntilItFits);
         status.attempts.retain(|a| !(waited(a) && unfit(a)));
         let unseen = |a: &Attempt| a.outcome.is_none() && a.pod_uid.is_none();
         status.attempts.retain(|a| a.number == number || !unseen(a));

@@ -4,37 +4,24 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use gastown_api::labels;
-use gastown_api::pod::pod_name;
+use gastown_api::pod::POD_PREFIX;
 use kube::ResourceExt as _;
 use kube::runtime::watcher::Event;
 
 use super::object::is_settled;
+use crate::attempt::trigger_owners;
 use crate::cache::ReconcileTriggers;
 use crate::controller::Caches;
-use crate::types::Key;
 
-/// A pod triggers its polecat. A new list triggers every polecat of its namespaces, for pods that are gone since the last
-/// one were not named, and those whose pods it names.
+/// A pod triggers its polecat.
 pub(super) fn on_pods(caches: &Caches, triggers: &Arc<ReconcileTriggers>) {
-    let (polecats, triggers) = (caches.polecats.clone(), triggers.clone());
-    caches.pods.listen(move |delivery| match delivery.event {
-        Event::Apply(pod) | Event::Delete(pod) => {
-            if let Some(polecat) = pod.label(labels::POLECAT) {
-                triggers.send(Key::new(pod.namespace().unwrap_or_default(), polecat));
-            }
-        }
-        Event::Init | Event::InitApply(_) => {}
-        Event::InitDone => {
-            triggers.send_all(polecats.keys_of(delivery.scope.namespace()));
-            triggers.send_all(delivery.scope.keys().iter().filter_map(polecat_of));
-        }
-    });
-}
-
-/// The polecat that a pod of this name belongs to.
-fn polecat_of(pod: &Key) -> Option<Key> {
-    let name = pod.name.strip_prefix(&pod_name(""))?;
-    Some(Key::new(&pod.namespace, name))
+    trigger_owners(
+        &caches.pods,
+        &caches.polecats,
+        triggers,
+        labels::POLECAT,
+        POD_PREFIX,
+    );
 }
 
 /// A rig whose spec changed, or that came or went, triggers the polecats that may still take something from it.
@@ -69,106 +56,67 @@ pub(super) fn on_rigs(caches: &Caches, triggers: Arc<ReconcileTriggers>) {
 
 #[cfg(test)]
 mod tests {
-    use futures::channel::mpsc::UnboundedReceiver;
-    use gastown_api::polecat::Polecat;
-    use serde_json::json;
+    use gastown_api::rig::Rig;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::cache::{Indexer, Reflected};
+    use crate::controller::polecat::fixture::Fixture;
     use crate::testing;
 
-    struct World {
-        caches: Caches,
-        triggered: UnboundedReceiver<Key>,
+    fn town() -> Fixture {
+        let town = Fixture::new();
+        on_pods(&town.caches, &town.triggers);
+        on_rigs(&town.caches, town.triggers.clone());
+        town
     }
 
-    impl World {
-        fn new() -> Self {
-            let polecats = Arc::new(Reflected::new(&[None]));
-            let caches = Caches {
-                rigs: Arc::new(Reflected::new(&[None])),
-                polecats_by_rig: Indexer::of(&polecats),
-                polecats,
-                pods: Arc::new(Reflected::new(&[None])),
-            };
-            let triggers = Arc::new(ReconcileTriggers::new(&[None]));
-            on_pods(&caches, &triggers);
-            on_rigs(&caches, triggers.clone());
-            let triggered = triggers.listen(None);
-            Self { caches, triggered }
-        }
+    fn in_phase(phase: &str) -> Value {
+        json!({"status": {"phase": phase, "podActive": false, "conditions": []}})
+    }
 
-        fn polecat(&self, name: &str, phase: &str) {
-            let status = json!({"phase": phase, "podActive": false, "conditions": []});
-            let polecat = testing::polecat(json!({"metadata": {"name": name}, "status": status}));
-            let event = Event::Apply(Polecat::clone(&polecat));
-            self.caches
-                .polecats
-                .deliver(&self.caches.polecats.scopes()[0], event);
-        }
-
-        fn rig(
-            &self,
-            event: impl FnOnce(gastown_api::rig::Rig) -> Event<gastown_api::rig::Rig>,
-            generation: i64,
-        ) {
-            let mut rig = gastown_api::rig::Rig::clone(&testing::rig());
-            rig.metadata.generation = Some(generation);
-            self.caches
-                .rigs
-                .deliver(&self.caches.rigs.scopes()[0], event(rig));
-        }
-
-        fn pods(&self, event: Event<crate::pod_view::PodView>) {
-            self.caches.pods.deliver(&self.caches.pods.scopes()[0], event);
-        }
-
-        fn triggered(&mut self) -> Vec<String> {
-            let mut keys: Vec<_> = std::iter::from_fn(|| self.triggered.try_recv().ok())
-                .map(|key| key.to_string())
-                .collect();
-            keys.sort();
-            keys
-        }
+    fn rig(generation: i64) -> Rig {
+        let mut rig = Rig::clone(&testing::rig());
+        rig.metadata.generation = Some(generation);
+        rig
     }
 
     #[test]
     fn a_rig_whose_spec_changes_triggers_polecats_that_may_take_something_from_it() {
-        let mut world = World::new();
-        world.polecat("a", "Working");
-        world.polecat("b", "Done");
-        world.rig(Event::Apply, 1);
+        let mut world = town();
+        world.polecat("a", in_phase("Working"));
+        world.polecat("b", in_phase("Done"));
+        world.rig(Event::Apply(rig(1)));
         assert_eq!(world.triggered(), ["town/a"]);
         // Its status changed.
-        world.rig(Event::Apply, 1);
+        world.rig(Event::Apply(rig(1)));
         assert!(world.triggered().is_empty());
-        world.rig(Event::Apply, 2);
+        world.rig(Event::Apply(rig(2)));
         assert_eq!(world.triggered(), ["town/a"]);
-        world.rig(Event::Delete, 2);
+        world.rig(Event::Delete(rig(2)));
         assert_eq!(world.triggered(), ["town/a"]);
     }
 
     #[test]
     fn a_rig_that_changed_while_no_watch_was_open_triggers_once_the_new_list_is_held() {
-        let mut world = World::new();
-        world.polecat("a", "Working");
-        world.rig(Event::Apply, 1);
+        let mut world = town();
+        world.polecat("a", in_phase("Working"));
+        world.rig(Event::Apply(rig(1)));
         assert_eq!(world.triggered(), ["town/a"]);
-        world.rig(|_| Event::Init, 1);
-        world.rig(Event::InitApply, 2);
+        world.rig(Event::Init);
+        world.rig(Event::InitApply(rig(2)));
         assert!(world.triggered().is_empty());
-        world.rig(|_| Event::InitDone, 2);
+        world.rig(Event::InitDone);
         assert_eq!(world.triggered(), ["town/a"]);
         // It was deleted meanwhile.
-        world.rig(|_| Event::Init, 2);
-        world.rig(|_| Event::InitDone, 2);
+        world.rig(Event::Init);
+        world.rig(Event::InitDone);
         assert_eq!(world.triggered(), ["town/a"]);
     }
 
     #[test]
     fn a_new_list_of_pods_triggers_every_polecat_and_those_that_are_gone_but_have_a_pod() {
-        let mut world = World::new();
-        world.polecat("a", "Done");
+        let mut world = town();
+        world.polecat("a", in_phase("Done"));
         world.pods(Event::Apply(testing::pod(json!({}))));
         assert_eq!(world.triggered(), ["town/furiosa"]);
         world.pods(Event::Init);

@@ -2,18 +2,27 @@
 
 use std::collections::BTreeMap;
 
+use gastown_api::pod;
 use gastown_api::pod_metadata::Table;
 use gastown_api::polecat::Polecat;
 use gastown_api::work_order::Control;
-use gastown_api::{labels, pod};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{Resource as _, ResourceExt as _};
+use kube::ResourceExt as _;
 
 use super::order::work_order;
 use crate::controller::polecat::validate::{Work, labels_of};
-use crate::restricted_pod::{Blueprint, Broker, Key, Keyless, Mount, Part, Scratch, pod_uid, value};
+use crate::pod_view::Shape;
+use crate::restricted_pod::{
+    Blueprint, Broker, Key, Keyless, Mount, Part, Scratch, attempt_labels, owner_reference, pod_uid, value,
+};
 use crate::types::Settings;
+
+/// The containers of a polecat's pod.
+pub const SHAPE: Shape = Shape {
+    main: pod::CLAUDE,
+    init: &[pod::GIT_INIT],
+    sidecars: &[pod::BROKER, pod::KEEPER],
+};
 
 /// The pod of attempt `attempt`.
 pub fn pod(
@@ -43,7 +52,7 @@ pub fn pod(
         namespace: polecat.namespace(),
         labels: labels_with(&work.options.labels, polecat, attempt),
         annotations: work.options.annotations.clone(),
-        owner: owner(polecat),
+        owner: owner_reference(polecat),
         order: serde_json::to_string(&order)?,
         control,
         broker: Broker {
@@ -183,12 +192,7 @@ pub fn pod_labels(polecat: &Polecat, attempt: i32) -> BTreeMap<String, String> {
     let of_polecat = labels_of(polecat)
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value));
-    let attempt = (labels::ATTEMPT.to_owned(), attempt.to_string());
-    let managed = (
-        "app.kubernetes.io/managed-by".to_owned(),
-        "gastown-operator".to_owned(),
-    );
-    of_polecat.chain([attempt, managed]).collect()
+    of_polecat.chain(attempt_labels(attempt)).collect()
 }
 
 /// Ours win: the tables were checked, and a polecat's labels are what its pods are found by.
@@ -196,18 +200,6 @@ fn labels_with(given: &Table, polecat: &Polecat, attempt: i32) -> BTreeMap<Strin
     let mut all = given.clone();
     all.extend(pod_labels(polecat, attempt));
     all
-}
-
-/// The controller reference without `blockOwnerDeletion`: with it, OpenShift asks for rights on finalizers of polecats.
-fn owner(polecat: &Polecat) -> Option<OwnerReference> {
-    Some(OwnerReference {
-        api_version: Polecat::api_version(&()).into_owned(),
-        kind: Polecat::kind(&()).into_owned(),
-        name: polecat.name_any(),
-        uid: polecat.uid()?,
-        controller: Some(true),
-        block_owner_deletion: None,
-    })
 }
 
 #[cfg(test)]

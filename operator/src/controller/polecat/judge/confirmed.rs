@@ -5,33 +5,8 @@ use gastown_api::git::Sha;
 use gastown_api::pod;
 use gastown_api::reason::Reason;
 
+use crate::attempt::parse;
 use crate::pod_view::PodView;
-
-/// The broker's word in a pod, if it speaks of this attempt.
-#[must_use]
-pub fn evidence_of(pod: &PodView, attempt: i32) -> Option<Evidence> {
-    let broker = pod.container(pod::BROKER)?;
-    let ends = [&broker.state, &broker.last_state];
-    let messages = ends
-        .into_iter()
-        .filter_map(|s| s.terminated.as_ref()?.message.as_deref());
-    messages
-        .filter_map(parse)
-        .find(|e: &Evidence| i64::from(e.attempt) == i64::from(attempt))
-}
-
-/// The last line of a broker's log that is evidence of this attempt.
-#[must_use]
-pub fn evidence_in_log(log: &str, attempt: i32) -> Option<Evidence> {
-    let words = log.lines().rev().filter_map(parse);
-    words
-        .into_iter()
-        .find(|e: &Evidence| i64::from(e.attempt) == i64::from(attempt))
-}
-
-pub(super) fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
-    serde_json::from_str(text.trim()).ok()
-}
 
 /// Ended well, and the head that was re-read at the end is another than the base, and holds what was pushed. What another
 /// hand alone put there is no work of the polecat; with a budget, by calls that it was charged for.

@@ -5,7 +5,9 @@ use gastown_api::reason::Reason;
 use gastown_api::{labels, pod};
 use jiff::Timestamp;
 
-use super::{KUBELETS_ENDS, pod_failure};
+use crate::attempt::failure::{KUBELETS_ENDS, of_pod};
+use crate::attempt::parse;
+use crate::controller::polecat::build::pod::SHAPE;
 use crate::pod_view::PodView;
 
 /// Whether there may be work that nobody saved. An agent that never ran has nothing to lose, but that has to be known:
@@ -15,7 +17,7 @@ pub(super) fn agent_may_have_run(pod: &PodView, seen_at_work: bool) -> bool {
         || pod.status.start_time.is_some()
         || pod.status.reason.is_some()
         || pod.containers().next().is_some();
-    if seen_at_work || pod.agent_started() {
+    if seen_at_work || pod.was_started(pod::CLAUDE) {
         return true;
     }
     let reported = pod.container(pod::CLAUDE).is_some();
@@ -25,7 +27,7 @@ pub(super) fn agent_may_have_run(pod: &PodView, seen_at_work: bool) -> bool {
 /// The kubelet's last report may be minutes older than the end.
 fn node_is_lost(pod: &PodView) -> bool {
     let is_named = pod.status.reason.as_deref() == Some("NodeLost");
-    is_named || matches!(pod_failure(pod), Some((Reason::NodeLost, _)))
+    is_named || matches!(of_pod(pod, SHAPE), Some((Reason::NodeLost, _)))
 }
 
 /// Pods that the kubelet refuses have other reasons, such as `OutOfcpu`, `NodeAffinity` or `UnexpectedAdmissionError`.
@@ -45,7 +47,7 @@ pub(super) fn keeper_saved(pod: &PodView) -> bool {
 /// The keeper's own list of what is not saved. A keeper that was killed may have written it before its last push.
 fn keepers_words(pod: &PodView) -> Option<String> {
     let ended = pod.terminated(pod::KEEPER)?;
-    let report: Option<SnapshotReport> = ended.message.as_deref().and_then(super::parse);
+    let report: Option<SnapshotReport> = ended.message.as_deref().and_then(parse);
     report?.words()
 }
 

@@ -394,15 +394,6 @@ fn a_pod_that_ended_before_its_agent_started_says_so() {
 }
 
 #[test]
-fn evidence_is_found_at_the_end_of_a_log_between_other_lines() {
-    let word = evidence(json!({"head": HEAD})).to_string();
-    let old = evidence(json!({"head": BASE})).to_string();
-    let log = format!("{old}\n{{\"level\":\"INFO\"}}\n{word}\nplain\n{{\"attempt\":1}}\n");
-    assert_eq!(evidence_in_log(&log, 1).unwrap().head.unwrap().as_str(), HEAD);
-    assert!(evidence_in_log(&log, 2).is_none());
-}
-
-#[test]
 fn the_words_of_a_restarted_broker_are_still_its_words() {
     let mut status = ended(0, &json!("none"));
     let word = evidence(json!({})).to_string();

@@ -5,8 +5,9 @@ use gastown_api::money::dollars;
 use gastown_api::polecat::{AttemptOutcome, PolecatStatus};
 use jiff::SignedDuration;
 
+use super::Plan;
 use super::step::{Act, StatusUpdate, Step};
-use super::{Open, Plan};
+use crate::attempt::Open;
 use crate::controller::polecat::judge::Verdict;
 use crate::controller::polecat::status::announcement;
 use crate::types::{EndedAttempt, Transition};
@@ -25,8 +26,7 @@ impl Plan<'_> {
 
     /// What an attempt had spent when its broker last asked for a part of the budget.
     fn reported(&self, number: i32) -> Amount {
-        let attempts = self.status().map(|s| s.attempts.as_slice()).unwrap_or_default();
-        let attempt = attempts.iter().find(|attempt| attempt.number == number);
+        let attempt = self.attempt_numbered(number);
         let cost = attempt.and_then(|a| u64::try_from(a.cost_micros?).ok());
         attempt
             .and_then(|a| a.usage)

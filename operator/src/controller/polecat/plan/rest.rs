@@ -7,19 +7,20 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
 use super::image::Admission;
-use super::step::{Act, FIRST_ATTEMPT, PlanPod, PodLookup, StatusUpdate, Step};
-use super::{Open, Plan, clear, delete_or_wait, failed, name_taken, owner};
+use super::step::{Act, PlanPod, StatusUpdate, Step};
+use super::{Plan, failed};
+use crate::attempt::retry::Coming;
+use crate::attempt::{FIRST, Open, Owner as _, PodAct, PodLookup, clear, delete_or_wait, name_taken};
 use crate::controller::polecat::dispatch::is_queued;
-use crate::controller::polecat::retry::Coming;
 use crate::controller::polecat::validate::{Work, bead_of, labels_of, task_of, validate};
 use crate::pod_view::PodView;
 use crate::slots::Bound;
-use crate::types::{Refusal, Transition, later};
+use crate::types::{self, Refusal, Transition, later};
 
 impl Plan<'_> {
     pub(super) fn rest(&self) -> Result<Step, PlanPod> {
         if let Some(step) = self.pod().and_then(|pod| self.clear(pod)) {
-            return Ok(step);
+            return Ok(step.map(Act::Pod));
         }
         if self.is_deleting() {
             return Ok(self.release_polecat());
@@ -118,8 +119,8 @@ impl Plan<'_> {
         }
     }
 
-    pub(super) fn clear(&self, pod: &PodView) -> Option<Step> {
-        clear(pod, i64::from(self.settings.config.grace_seconds), self.now)
+    fn clear(&self, pod: &PodView) -> Option<types::Step<PodAct>> {
+        clear(pod, &self.kind(), self.shape(), self.grace_seconds(), self.now)
     }
 
     fn release_polecat(&self) -> Step {
@@ -173,10 +174,10 @@ impl Plan<'_> {
             pod_uid: None,
         };
         if let Some(pod) = self.pod() {
-            return Ok(if owner(pod).is_some() {
-                delete_or_wait(pod)
+            return Ok(if pod.owner(&self.kind()).is_some() {
+                delete_or_wait(pod).map(Act::Pod)
             } else {
-                self.close(&open, &failed(&name_taken(pod)))
+                self.close(&open, &failed(&name_taken(pod, &self.kind())))
             });
         }
         let work = match self.admission(work) {
@@ -188,12 +189,12 @@ impl Plan<'_> {
         if let Some(bound) = self.observed.bound {
             return Ok(self.give_up_the_claim().unwrap_or_else(|| self.queued(bound)));
         }
-        if number > FIRST_ATTEMPT {
+        if number > FIRST {
             let transition = self.transition_of_retry(number, coming);
             return Ok(self.claim_by_status(number, coming.map(|c| c.retry), &work, transition));
         }
         if self.has_finalizer() {
-            self.without_pod(&open)
+            self.pursue(&open)
         } else {
             Ok(Step::Act(self.claim()))
         }
@@ -208,8 +209,8 @@ impl Plan<'_> {
     /// for that is how the next operator knows who has a slot.
     fn give_up_the_claim(&self) -> Option<Step> {
         let is_first = self.last_number() == 0;
-        (is_first && self.has_finalizer()).then(|| match self.observed.pod {
-            PodLookup::NotCached => Step::Act(Act::LookForPod),
+        (is_first && self.has_finalizer()).then(|| match self.observed.attempt.pod {
+            PodLookup::NotCached => Step::Act(Act::Pod(PodAct::Look)),
             PodLookup::NotFound | PodLookup::Found(_) => Step::Act(Act::ReleasePolecat),
         })
     }

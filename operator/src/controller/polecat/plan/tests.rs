@@ -24,8 +24,9 @@ use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::controller::polecat::judge::evidence_in_log;
+use crate::attempt::{self, BrokerReport, FIRST, PodLookup, evidence_in_log};
 use crate::images::Answer;
+use crate::pod_view::Ending;
 use crate::testing::{BASE, HEAD, at, ended, evidence, merge, pod, polecat, rig, running, settings};
 
 /// The cluster, as far as a plan can tell.
@@ -52,12 +53,14 @@ impl World {
             observed: Observed {
                 polecat,
                 rig: None,
-                pod: PodLookup::NotCached,
-                report: None,
-                refusal: None,
+                attempt: attempt::Observed {
+                    pod: PodLookup::NotCached,
+                    report: None,
+                    refusal: None,
+                    claimed: None,
+                    restored: false,
+                },
                 image: None,
-                claimed: None,
-                restored: false,
                 bound: None,
                 lends_at: None,
             },
@@ -88,7 +91,7 @@ impl World {
 
     /// Plans and carries out until the plan waits.
     fn settle(&mut self) -> Option<Timestamp> {
-        self.observed.restored = false;
+        self.observed.attempt.restored = false;
         self.observed.image = None;
         for _ in 0..12 {
             match next(&self.observed, &self.settings, at(self.now)).unwrap() {
@@ -104,57 +107,58 @@ impl World {
         match act {
             Act::Claim { finalizers, labels } => {
                 self.change(json!({"metadata": {"finalizers": finalizers, "labels": labels}}));
-                self.observed.claimed = Some(FIRST_ATTEMPT);
+                self.observed.attempt.claimed = Some(FIRST);
             }
             Act::RestorePolecat { finalizers, labels } => {
                 self.change(json!({"metadata": {"finalizers": finalizers, "labels": labels}}));
-                self.observed.restored = true;
+                self.observed.attempt.restored = true;
             }
-            Act::RestorePod { uid, labels } => {
+            Act::Pod(PodAct::Restore { uid, labels }) => {
                 assert_eq!(self.pod().uid(), uid);
                 self.pod_changes(
                     json!({"metadata": {"finalizers": ["gastown.io/evidence"], "labels": labels}}),
                 );
-                self.observed.restored = true;
+                self.observed.attempt.restored = true;
             }
             Act::AskForImage(question) => {
                 let answer = self.answer.clone().expect("nothing is known of the image");
                 self.observed.image = Some((*question, answer));
             }
-            Act::CreatePod(pod) => {
+            Act::Pod(PodAct::Create(pod)) => {
                 let claude = &pod.spec.as_ref().unwrap().containers[0];
                 self.image.clone_from(&claude.image);
-                self.observed.refusal = self.refuse.take();
-                if self.observed.refusal.is_none() {
+                self.observed.attempt.refusal = self.refuse.take();
+                if self.observed.attempt.refusal.is_none() {
                     let mut view = serde_json::to_value(&pod).unwrap();
                     let attempt = &pod.metadata.labels.as_ref().unwrap()["gastown.io/attempt"];
                     merge(
                         &mut view,
                         json!({"metadata": {"uid": format!("pod-uid-{attempt}")}}),
                     );
-                    self.observed.pod = PodLookup::Found(Arc::new(serde_json::from_value(view).unwrap()));
-                    self.observed.claimed = None;
+                    self.observed.attempt.pod =
+                        PodLookup::Found(Arc::new(serde_json::from_value(view).unwrap()));
+                    self.observed.attempt.claimed = None;
                 }
             }
-            Act::LookForPod => self.observed.pod = PodLookup::NotFound,
-            Act::ReadBroker { uid, attempt } => {
-                self.observed.report = Some(BrokerReport {
+            Act::Pod(PodAct::Look) => self.observed.attempt.pod = PodLookup::NotFound,
+            Act::Pod(PodAct::ReadBroker { uid, attempt }) => {
+                self.observed.attempt.report = Some(BrokerReport {
                     pod_uid: uid,
                     evidence: evidence_in_log(&self.log, attempt),
                     read_at: at(self.now),
                 });
             }
-            Act::Grant { uid, granted } => {
+            Act::Pod(PodAct::Grant { uid, granted }) => {
                 assert_eq!(self.pod().uid(), uid);
                 let control = serde_json::to_string(&Control { granted }).unwrap();
                 self.pod_changes(json!({"metadata": {"annotations": {"gastown.io/control": control}}}));
             }
-            Act::DeletePod { uid } => {
+            Act::Pod(PodAct::Delete { uid }) => {
                 assert_eq!(self.pod().uid(), uid);
                 self.pod_changes(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
                 self.drop_released();
             }
-            Act::ReleasePod { uid } => {
+            Act::Pod(PodAct::Release { uid }) => {
                 assert_eq!(self.pod().uid(), uid);
                 self.pod_changes(json!({"metadata": {"finalizers": []}}));
                 self.drop_released();
@@ -173,8 +177,8 @@ impl World {
                 // Through JSON, as the API server has it.
                 self.change(json!({"status": null}));
                 self.change(json!({"status": status}));
-                self.observed.refusal = None;
-                self.observed.claimed = report.claims.or(self.observed.claimed);
+                self.observed.attempt.refusal = None;
+                self.observed.attempt.claimed = report.claims.or(self.observed.attempt.claimed);
             }
         }
     }
@@ -183,10 +187,10 @@ impl World {
     fn drop_released(&mut self) {
         let gone = {
             let pod = self.pod();
-            pod.is_deleting() && !pod.holds_evidence() && pod.ending(0) == Ending::Ended
+            pod.is_deleting() && !pod.holds_evidence() && pod.ending(SHAPE, 0) == Ending::Ended
         };
         if gone {
-            self.observed.pod = PodLookup::NotFound;
+            self.observed.attempt.pod = PodLookup::NotFound;
         }
     }
 
@@ -201,7 +205,7 @@ impl World {
     }
 
     fn pod(&self) -> &PodView {
-        match &self.observed.pod {
+        match &self.observed.attempt.pod {
             PodLookup::Found(pod) => pod,
             sight => panic!("no pod: {sight:?}"),
         }
@@ -210,7 +214,7 @@ impl World {
     fn pod_changes(&mut self, patch: Value) {
         let mut object = serde_json::to_value(self.pod()).unwrap();
         merge(&mut object, patch);
-        self.observed.pod = PodLookup::Found(Arc::new(serde_json::from_value(object).unwrap()));
+        self.observed.attempt.pod = PodLookup::Found(Arc::new(serde_json::from_value(object).unwrap()));
     }
 
     fn pod_reports(&mut self, status: &Value) {
@@ -237,7 +241,7 @@ impl World {
     }
 
     fn has_pod(&self) -> bool {
-        matches!(self.observed.pod, PodLookup::Found(_))
+        matches!(self.observed.attempt.pod, PodLookup::Found(_))
     }
 }
 
@@ -252,7 +256,7 @@ fn ring(world: &mut World, ready: bool) {
     status["initContainerStatuses"][0]["ready"] = json!(ready);
     world.pod_reports(&status);
     if ready {
-        world.observed.report = None;
+        world.observed.attempt.report = None;
     }
 }
 

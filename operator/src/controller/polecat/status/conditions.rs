@@ -6,7 +6,8 @@ use gastown_api::reason::Reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Canvas;
-use crate::controller::polecat::retry::{Coming, reason_of};
+use crate::attempt::retry::Coming;
+use crate::controller::polecat::retry::reason_of;
 use crate::controller::polecat::validate::fields_ignored;
 use crate::types::ignored_fields;
 

@@ -83,7 +83,7 @@ fn an_operator_that_died_before_it_told_the_pod_tells_it() {
     ring(&mut world, false);
     world.settle();
     world.pod_changes(json!({"metadata": {"annotations": {"gastown.io/control": null}}}));
-    world.observed.report = None;
+    world.observed.attempt.report = None;
     world.acts.clear();
     world.settle();
     assert_eq!(world.acts, ["ReadBroker", "Grant"]);

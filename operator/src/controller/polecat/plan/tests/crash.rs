@@ -18,7 +18,7 @@ fn a_number_that_was_claimed_before_a_crash_is_not_used_again() {
     assert_eq!(world.pod().attempt(), Some(2));
     // The pod was created, and then the operator went away before the status.
     let mut world = World::of(polecat(claimed));
-    world.observed.pod = PodLookup::Found(Arc::new(pod(json!({}))));
+    world.observed.attempt.pod = PodLookup::Found(Arc::new(pod(json!({}))));
     world.settle();
     assert_eq!(world.acts, ["WriteStatus"]);
     assert_eq!(world.status().attempts[0].pod_uid.as_deref(), Some("pod-uid"));
@@ -36,8 +36,8 @@ fn a_retry_that_was_claimed_before_a_crash_goes_on_under_the_next_number() {
         };
         world.carry_out(act);
     }
-    world.observed.claimed = None;
-    world.observed.pod = PodLookup::NotCached;
+    world.observed.attempt.claimed = None;
+    world.observed.attempt.pod = PodLookup::NotCached;
     world.settle();
     let attempts: Vec<_> = world
         .status()
@@ -56,7 +56,7 @@ fn a_pod_of_a_later_attempt_than_the_status_knows_is_left_at_work() {
     world.settle();
     let later =
         json!({"metadata": {"uid": "later", "labels": {"gastown.io/attempt": "2"}}, "status": running()});
-    world.observed.pod = PodLookup::Found(Arc::new(pod(later)));
+    world.observed.attempt.pod = PodLookup::Found(Arc::new(pod(later)));
     let step = next(&world.observed, &world.settings, at(world.now)).unwrap();
     assert!(
         matches!(step, Step::Act(Act::WriteStatus(_))),
@@ -67,7 +67,7 @@ fn a_pod_of_a_later_attempt_than_the_status_knows_is_left_at_work() {
 #[test]
 fn a_pod_that_vanished_is_looked_for_before_it_is_lost() {
     let mut world = World::at_work();
-    world.observed.pod = PodLookup::NotCached;
+    world.observed.attempt.pod = PodLookup::NotCached;
     world.settle();
     assert_eq!(world.acts, ["LookForPod", "WriteStatus"]);
     assert_eq!(world.says(), (STUCK, "False", "PodLost"));
@@ -77,11 +77,11 @@ fn a_pod_that_vanished_is_looked_for_before_it_is_lost() {
 #[test]
 fn a_pod_that_the_cache_had_not_seen_yet_is_no_loss() {
     let mut world = World::at_work();
-    let pod = world.observed.pod.clone();
-    world.observed.pod = PodLookup::NotCached;
+    let pod = world.observed.attempt.pod.clone();
+    world.observed.attempt.pod = PodLookup::NotCached;
     let step = next(&world.observed, &world.settings, at(world.now)).unwrap();
-    assert_eq!(step, Step::Act(Act::LookForPod));
-    world.observed.pod = pod;
+    assert_eq!(step, Step::Act(Act::Pod(PodAct::Look)));
+    world.observed.attempt.pod = pod;
     world.settle();
     assert!(world.acts.is_empty(), "{:?}", world.acts);
 }

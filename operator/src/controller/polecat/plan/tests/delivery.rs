@@ -49,7 +49,7 @@ fn done_polecat_is_not_run_again() {
     world.settle();
     world.acts.clear();
     for sight in [PodLookup::NotCached, PodLookup::NotFound] {
-        world.observed.pod = sight;
+        world.observed.attempt.pod = sight;
         for desired in ["Working", "Idle", "Working"] {
             world.want(desired);
             world.settle();

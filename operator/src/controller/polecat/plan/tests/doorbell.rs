@@ -63,7 +63,7 @@ fn after_a_restart_the_bell_is_heard_anew() {
     world.log = parked(None);
     ring(&mut world, false);
     world.settle();
-    world.observed.report = None;
+    world.observed.attempt.report = None;
     world.log =
         evidence(json!({"state": {"name": "stopped", "reason": "BudgetSpent", "message": "m"}})).to_string();
     world.acts.clear();

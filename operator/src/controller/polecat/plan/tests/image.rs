@@ -155,8 +155,8 @@ fn an_image_that_nobody_vouches_for_any_more_starts_no_pod_of_a_claimed_attempt(
     world.settle();
     // Its pod was lost before a status named it, and the operator restarted.
     world.change(json!({"status": null}));
-    world.observed.pod = PodLookup::NotCached;
-    world.observed.claimed = None;
+    world.observed.attempt.pod = PodLookup::NotCached;
+    world.observed.attempt.claimed = None;
     world.change(
         json!({"status": {"phase": "Working", "podActive": false, "conditions": [],
         "attempts": [{"number": 1, "startedAt": "1970-01-01T00:16:40Z"}]}}),

@@ -75,7 +75,7 @@ fn a_policy_that_takes_them_off_again_at_once_is_asked_once_a_look() {
     let step = next(&world.observed, &world.settings, at(world.now)).unwrap();
     assert!(matches!(step, Step::Act(Act::RestorePolecat { .. })), "{step:?}");
     world.observed.polecat = taken;
-    world.observed.restored = true;
+    world.observed.attempt.restored = true;
     let step = next(&world.observed, &world.settings, at(world.now)).unwrap();
     assert_eq!(step, Step::Wait(None));
 }

@@ -9,7 +9,7 @@ fn the_pod_of_an_earlier_polecat_of_that_name_goes_first() {
         "apiVersion": "gastown.gastown.io/v1alpha1", "kind": "Polecat", "name": "furiosa", "uid": "other",
         "controller": true,
     }]}, "status": running()});
-    world.observed.pod = PodLookup::Found(Arc::new(pod(foreign)));
+    world.observed.attempt.pod = PodLookup::Found(Arc::new(pod(foreign)));
     world.settle();
     assert_eq!(world.acts, ["DeletePod"]);
     world.pod_reports(&ended(143, &evidence(json!({}))));
@@ -25,7 +25,7 @@ fn the_pod_of_an_earlier_polecat_of_that_name_goes_first() {
 fn a_strangers_pod_of_that_name_is_left_alone() {
     let mut world = World::new();
     let stranger = json!({"metadata": {"ownerReferences": null, "labels": null, "finalizers": null}});
-    world.observed.pod = PodLookup::Found(Arc::new(pod(stranger)));
+    world.observed.attempt.pod = PodLookup::Found(Arc::new(pod(stranger)));
     world.settle();
     assert_eq!(world.acts, ["WriteStatus"]);
     assert_eq!(world.says(), (STUCK, "False", "PodNameTaken"));
@@ -85,8 +85,8 @@ fn a_deleted_polecat_saves_its_work_and_names_the_ref_in_an_event() {
 fn the_pod_of_a_polecat_that_is_gone_is_released_when_it_has_ended() {
     let settings = settings();
     let act = |view: &PodView| match next_of_orphan(view, &settings, at(1000)) {
-        Step::Act(act) => Some(act.name()),
-        Step::Wait(_) => None,
+        types::Step::Act(act) => Some(act.name()),
+        types::Step::Wait(_) => None,
     };
     assert_eq!(act(&pod(json!({"status": running()}))), Some("DeletePod"));
     assert_eq!(
@@ -100,5 +100,5 @@ fn the_pod_of_a_polecat_that_is_gone_is_released_when_it_has_ended() {
     status["containerStatuses"][0]["state"]["terminated"]["finishedAt"] = json!("1970-01-01T00:16:40Z");
     let going = json!({"metadata": {"deletionTimestamp": "1970-01-01T00:16:41Z"}, "status": status});
     let step = next_of_orphan(&pod(going), &settings, at(1000));
-    assert_eq!(step, Step::Wait(Some(at(1150))));
+    assert_eq!(step, types::Step::Wait(Some(at(1150))));
 }

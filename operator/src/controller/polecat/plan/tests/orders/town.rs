@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use fastrand::Rng;
-use gastown_api::evidence::BrokerState;
+use gastown_api::evidence::{BrokerState, Evidence};
 use gastown_api::labels::{self, RETRY_REQUESTED_AT};
 use gastown_api::polecat::{AttemptOutcome, DesiredState, Polecat};
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use kube::ResourceExt as _;
 use serde_json::json;
 
 use self::kubelet::condition;
-use crate::controller::polecat::plan::BrokerReport;
+use crate::attempt::BrokerReport;
 use crate::pod_view::PodView;
 use crate::testing::{at, polecat, settings};
 use crate::types::Settings;
@@ -89,7 +89,7 @@ pub struct Town {
     // The operator's caches.
     seen_polecat: Option<Arc<Polecat>>,
     seen_pod: Option<Arc<PodView>>,
-    report: Option<BrokerReport>,
+    report: Option<BrokerReport<Evidence>>,
     wake: Option<Timestamp>,
     // What happened, for the checks.
     delivered: bool,

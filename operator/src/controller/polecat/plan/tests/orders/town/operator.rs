@@ -7,10 +7,9 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::kubelet::evidence;
 use super::*;
-use crate::controller::polecat::plan::{
-    Act, FIRST_ATTEMPT, Observed, PodLookup, StatusUpdate, Step, next, next_of_orphan,
-};
-use crate::types::Refusal;
+use crate::attempt::{self, BrokerReport, FIRST, PodAct, PodLookup};
+use crate::controller::polecat::plan::{Act, Observed, StatusUpdate, Step, next, next_of_orphan};
+use crate::types::{self, Refusal};
 
 type Labels = BTreeMap<String, String>;
 
@@ -32,15 +31,17 @@ impl Town {
         let mut observed = Observed {
             polecat,
             rig: None,
-            pod: self
-                .seen_pod
-                .clone()
-                .map_or(PodLookup::NotCached, PodLookup::Found),
-            report: self.report.clone(),
-            refusal: None,
+            attempt: attempt::Observed {
+                pod: self
+                    .seen_pod
+                    .clone()
+                    .map_or(PodLookup::NotCached, PodLookup::Found),
+                report: self.report.clone(),
+                refusal: None,
+                claimed: None,
+                restored: false,
+            },
             image: None,
-            claimed: None,
-            restored: false,
             bound: None,
             lends_at: None,
         };
@@ -71,12 +72,12 @@ impl Town {
     fn tend_orphan(&mut self) {
         let Some(pod) = self.seen_pod.clone() else { return };
         match next_of_orphan(&pod, self.settings, at(self.now)) {
-            Step::Act(Act::ReleasePod { uid }) => self.release(&uid),
-            Step::Wait(wake) => self.wake = wake,
-            Step::Act(Act::DeletePod { uid }) if self.pod.as_ref().is_some_and(|p| p.uid() == uid) => {
+            types::Step::Act(PodAct::Release { uid }) => self.release(&uid),
+            types::Step::Wait(wake) => self.wake = wake,
+            types::Step::Act(PodAct::Delete { uid }) if self.pod.as_ref().is_some_and(|p| p.uid() == uid) => {
                 self.delete_pod(GRACE);
             }
-            Step::Act(_) => {}
+            types::Step::Act(_) => {}
         }
         self.watches_deliver();
     }
@@ -90,18 +91,18 @@ impl Town {
                     polecat.metadata.labels = Some(labels);
                 });
                 self.observe_polecat(observed)?;
-                observed.claimed = Some(FIRST_ATTEMPT);
+                observed.attempt.claimed = Some(FIRST);
             }
             Act::RestorePolecat { finalizers, labels } => {
                 self.restore_polecat(finalizers, labels, observed)?;
             }
-            Act::RestorePod { uid, labels } => self.restore_pod(&uid, labels, observed)?,
+            Act::Pod(PodAct::Restore { uid, labels }) => self.restore_pod(&uid, labels, observed)?,
             Act::AskForImage(_) => {
                 self.demand(false, "no image is named");
             }
-            Act::CreatePod(pod) => self.create(&pod, observed),
-            Act::LookForPod => self.observe_pod(observed),
-            Act::ReadBroker { uid, attempt } => {
+            Act::Pod(PodAct::Create(pod)) => self.create(&pod, observed),
+            Act::Pod(PodAct::Look) => self.observe_pod(observed),
+            Act::Pod(PodAct::ReadBroker { uid, attempt }) => {
                 let machine = self
                     .machines
                     .iter()
@@ -113,12 +114,12 @@ impl Town {
                     read_at: at(self.now),
                 };
                 self.report = Some(report.clone());
-                observed.report = Some(report);
+                observed.attempt.report = Some(report);
             }
-            Act::Grant { .. } => {
+            Act::Pod(PodAct::Grant { .. }) => {
                 self.demand(false, "there is no budget");
             }
-            Act::DeletePod { uid } => {
+            Act::Pod(PodAct::Delete { uid }) => {
                 if self.pod.as_ref().is_some_and(|p| p.uid() == uid) {
                     self.delete_pod(GRACE);
                 } else if self.pod.is_some() {
@@ -126,7 +127,7 @@ impl Town {
                 }
                 self.observe_pod(observed);
             }
-            Act::ReleasePod { uid } => {
+            Act::Pod(PodAct::Release { uid }) => {
                 if self.pod.as_ref().is_some_and(|p| p.uid() != uid) {
                     return Err(Broken);
                 }
@@ -155,8 +156,8 @@ impl Town {
                 let StatusUpdate { status, claims, .. } = *report;
                 self.touch(|polecat| polecat.status = Some(status));
                 self.observe_polecat(observed)?;
-                observed.refusal = None;
-                observed.claimed = claims.or(observed.claimed);
+                observed.attempt.refusal = None;
+                observed.attempt.claimed = claims.or(observed.attempt.claimed);
             }
         }
         Ok(())
@@ -178,7 +179,7 @@ impl Town {
             polecat.metadata.finalizers = Some(finalizers);
             polecat.labels_mut().extend(labels);
         });
-        observed.restored = true;
+        observed.attempt.restored = true;
         self.observe_polecat(observed)
     }
 
@@ -191,7 +192,7 @@ impl Town {
         meta.finalizers = Some(vec![EVIDENCE_FINALIZER.to_owned()]);
         meta.labels.get_or_insert_default().extend(labels);
         self.observe_pod(observed);
-        observed.restored = true;
+        observed.attempt.restored = true;
         Ok(())
     }
 
@@ -215,7 +216,7 @@ impl Town {
     fn observe_pod(&mut self, observed: &mut Observed) {
         self.seen_pod = self.labelled_pod();
         let pod = self.pod.clone().map(Arc::new);
-        observed.pod = pod.map_or(PodLookup::NotFound, PodLookup::Found);
+        observed.attempt.pod = pod.map_or(PodLookup::NotFound, PodLookup::Found);
     }
 
     fn create(&mut self, pod: &Pod, observed: &mut Observed) {
@@ -224,7 +225,7 @@ impl Town {
         }
         if !self.calm && self.rng.u8(..10) == 0 {
             let reason = self.rng.choice([Reason::QuotaExceeded, Reason::AdmissionRefused]);
-            observed.refusal = reason.map(|reason| Refusal::new(reason, "no"));
+            observed.attempt.refusal = reason.map(|reason| Refusal::new(reason, "no"));
             return self.tell("  the pod is refused");
         }
         let uid = format!("pod-{}", self.version);
@@ -242,7 +243,7 @@ impl Town {
         self.check_creation(&uid, number);
         self.pod = Some(view);
         self.observe_pod(observed);
-        observed.claimed = None;
+        observed.attempt.claimed = None;
     }
 
     fn release(&mut self, uid: &str) {

@@ -1,29 +1,15 @@
 //! What the containers' states say of a pod at work.
 
-use gastown_api::pod;
 use gastown_api::reason::Reason;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::pod_view::{ContainerView, PodView};
+use crate::pod_view::{ContainerView, PodView, Shape};
 use crate::types::{Refusal, later};
 
 /// How long trouble that may heal is given: a ConfigMap that is applied after the polecat, a registry that restarts.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 /// The restarts after which a sidecar is given up: the kubelet's pauses have grown to minutes by then.
 const RESTARTS: i32 = 5;
-
-/// What the pod is at, in a reason and words.
-#[must_use]
-pub fn progress_of(pod: &PodView) -> (Reason, String) {
-    if pod.agent_started() {
-        return (Reason::AgentRunning, String::new());
-    }
-    if let Some(message) = unschedulable(pod) {
-        return (Reason::Unschedulable, message);
-    }
-    let trouble = trouble(pod, false).map(|t| t.refusal.message);
-    (Reason::PodStarting, trouble.unwrap_or_default())
-}
 
 /// Why no node takes the pod, in the scheduler's words.
 #[must_use]
@@ -53,15 +39,16 @@ impl Trouble {
     }
 }
 
-/// The first container that does not come up; `own_image` says whether `claude` runs an image of the polecat's own.
+/// The first container that does not come up; `own_image` says whether the main one runs an image that is not the
+/// operator's.
 #[must_use]
-pub fn trouble(pod: &PodView, own_image: bool) -> Option<Trouble> {
+pub fn trouble(pod: &PodView, shape: Shape, own_image: bool) -> Option<Trouble> {
     pod.containers()
-        .find_map(|container| trouble_of(pod, container, own_image))
+        .find_map(|container| trouble_of(pod, shape, container, own_image))
 }
 
 /// The kubelet's reasons, as `pkg/kubelet/images` and `pkg/kubelet/container` of Kubernetes name them.
-fn trouble_of(pod: &PodView, container: &ContainerView, own_image: bool) -> Option<Trouble> {
+fn trouble_of(pod: &PodView, shape: Shape, container: &ContainerView, own_image: bool) -> Option<Trouble> {
     let waiting = container.state.waiting.as_ref()?;
     let kubelets = waiting.reason.as_deref()?;
     let (reason, may_heal) = match kubelets {
@@ -71,7 +58,7 @@ fn trouble_of(pod: &PodView, container: &ContainerView, own_image: bool) -> Opti
         "ErrImagePull" | "RegistryUnavailable" | "ImageInspectError" => (Reason::ImagePullFailed, true),
         "CreateContainerConfigError" => (Reason::ContainerConfigInvalid, true),
         "CreateContainerError" | "RunContainerError" | "StartError" => {
-            (cannot_start(&container.name, own_image), true)
+            (cannot_start(&container.name, shape, own_image), true)
         }
         "CrashLoopBackOff" if container.restart_count >= RESTARTS => (broken_down(container), false),
         _ => return None,
@@ -82,16 +69,16 @@ fn trouble_of(pod: &PodView, container: &ContainerView, own_image: bool) -> Opti
             reason,
             format!("container {}: {kubelets}: {message}", container.name),
         ),
-        until: since(pod, &container.name).map(|since| later(since, PATIENCE)),
+        until: since(pod, shape, &container.name).map(|since| later(since, PATIENCE)),
         may_heal,
     })
 }
 
-/// Every other container runs the operator's own image, with the same volumes and rights: what only the polecat's own
-/// image cannot do is the image's fault.
+/// Every other container runs the operator's own image, with the same volumes and rights: what only an image of others
+/// cannot do is the image's fault.
 #[must_use]
-pub fn cannot_start(container: &str, own_image: bool) -> Reason {
-    if own_image && container == pod::CLAUDE {
+pub fn cannot_start(container: &str, shape: Shape, own_image: bool) -> Reason {
+    if own_image && container == shape.main {
         Reason::ImageIsNotAnAgent
     } else {
         Reason::ContainerCannotStart
@@ -107,16 +94,18 @@ fn broken_down(container: &ContainerView) -> Reason {
     }
 }
 
-/// Since when the container could run: `claude` after `git-init`, which may have waited long for a secret.
-fn since(pod: &PodView, container: &str) -> Option<Timestamp> {
-    let cloned = pod.terminated(pod::GIT_INIT).and_then(|t| t.finished_at.as_ref());
+/// Since when the container could run: the main one after the last init container, which may have waited long for a
+/// secret.
+fn since(pod: &PodView, shape: Shape, container: &str) -> Option<Timestamp> {
+    let last = shape.init.last().and_then(|name| pod.terminated(name));
+    let prepared = last.and_then(|end| end.finished_at.as_ref());
     let taken = pod
         .status
         .start_time
         .as_ref()
         .or(pod.metadata.creation_timestamp.as_ref());
-    let since = if container == pod::CLAUDE {
-        cloned.or(taken)
+    let since = if container == shape.main {
+        prepared.or(taken)
     } else {
         taken
     };
