@@ -18,15 +18,16 @@ enum Due {
     Stop(Reason, String),
 }
 
-/// Runs until the broker stops, and stops it when its time is over.
-pub async fn watch(record: Record, limits: Limits) {
+/// Runs until the broker stops, and stops it when its time is over: by `limits`, or where its agent is silent for so many
+/// seconds.
+pub async fn watch(record: Record, limits: Limits, silence_seconds: u64) {
     let mut states = record.watch();
     loop {
         let state = states.borrow_and_update().clone();
         if matches!(state, BrokerState::Stopped { .. }) {
             return;
         }
-        match due(record.elapsed(), &state, &limits) {
+        match due(record.elapsed(), &state, &limits, silence_seconds) {
             Due::Stop(reason, message) => record.enter(BrokerState::Stopped { reason, message }),
             Due::Wait(time) => {
                 let wait = tokio::time::timeout(time, states.changed());
@@ -38,7 +39,7 @@ pub async fn watch(record: Record, limits: Limits) {
     }
 }
 
-fn due(elapsed: Elapsed, state: &BrokerState, limits: &Limits) -> Due {
+fn due(elapsed: Elapsed, state: &BrokerState, limits: &Limits, silence_seconds: u64) -> Due {
     let left = |limit, passed| Duration::from_secs(limit).saturating_sub(passed);
     let deadline = || {
         let limit = limits.deadline_seconds;
@@ -54,7 +55,7 @@ fn due(elapsed: Elapsed, state: &BrokerState, limits: &Limits) -> Due {
         // Nothing is heard of the agent before its repository is there.
         BrokerState::Starting | BrokerState::Stopped { .. } => deadline(),
         BrokerState::Serving => {
-            let limit = limits.silence_seconds;
+            let limit = silence_seconds;
             let words = format!("the agent neither called the model nor wrote anything for {limit} s");
             let silence = (left(limit, elapsed.silent), Reason::AgentHung, words);
             let deadline = deadline();
@@ -77,10 +78,8 @@ mod tests {
         deadline_seconds: 100,
         parking_seconds: 50,
         grace_seconds: 10,
-        checkpoint_seconds: 5,
-        checkpoint_turns: 5,
-        silence_seconds: 20,
     };
+    const SILENCE: u64 = 20;
 
     fn elapsed(unparked: u64, parked: u64, silent: u64) -> Elapsed {
         Elapsed {
@@ -108,13 +107,16 @@ mod tests {
     #[test]
     fn parked_time_does_not_count_towards_the_deadline() {
         let wait = Due::Wait(Duration::from_millis(1001));
-        assert_eq!(due(elapsed(99, 49, 0), &BrokerState::Serving, &LIMITS), wait);
-        assert_eq!(due(elapsed(500, 49, 0), &parked(), &LIMITS), wait);
+        assert_eq!(
+            due(elapsed(99, 49, 0), &BrokerState::Serving, &LIMITS, SILENCE),
+            wait
+        );
+        assert_eq!(due(elapsed(500, 49, 0), &parked(), &LIMITS, SILENCE), wait);
     }
 
     #[test]
     fn deadline_and_longest_parking_end_the_attempt_by_name() {
-        let stopped = |elapsed, state| reason(&due(elapsed, &state, &LIMITS));
+        let stopped = |elapsed, state| reason(&due(elapsed, &state, &LIMITS, SILENCE));
         for state in [BrokerState::Starting, BrokerState::Serving] {
             assert_eq!(stopped(elapsed(100, 0, 0), state), Some(Reason::DeadlineExceeded));
         }
@@ -124,12 +126,18 @@ mod tests {
     #[test]
     fn a_silent_agent_is_hung_but_not_while_it_is_cloned_or_parked() {
         let silent = elapsed(30, 0, 20);
-        let hung = due(silent, &BrokerState::Serving, &LIMITS);
+        let hung = due(silent, &BrokerState::Serving, &LIMITS, SILENCE);
         assert_eq!(reason(&hung), Some(Reason::AgentHung));
-        assert_eq!(reason(&due(silent, &BrokerState::Starting, &LIMITS)), None);
-        assert_eq!(reason(&due(silent, &parked(), &LIMITS)), None);
+        assert_eq!(
+            reason(&due(silent, &BrokerState::Starting, &LIMITS, SILENCE)),
+            None
+        );
+        assert_eq!(reason(&due(silent, &parked(), &LIMITS, SILENCE)), None);
         let wait = Due::Wait(Duration::from_millis(5001));
-        assert_eq!(due(elapsed(30, 0, 15), &BrokerState::Serving, &LIMITS), wait);
+        assert_eq!(
+            due(elapsed(30, 0, 15), &BrokerState::Serving, &LIMITS, SILENCE),
+            wait
+        );
     }
 
     #[tokio::test]
@@ -138,11 +146,7 @@ mod tests {
         let order = crate::fixture::order();
         let record = Record::open(dir.path(), dir.path().join("t"), &order).unwrap();
         record.enter(BrokerState::Serving);
-        let limits = Limits {
-            silence_seconds: 0,
-            ..LIMITS
-        };
-        watch(record.clone(), limits).await;
+        watch(record.clone(), LIMITS, 0).await;
         let state = record.evidence().state;
         assert!(
             matches!(

@@ -215,7 +215,7 @@ mod tests {
         let service = TowerToHyperService::new(router(
             record.clone(),
             host(record),
-            fixture::order().disk,
+            fixture::order().role.disk,
             storage,
         ));
         let answer = service.call(request).await.unwrap();
@@ -291,7 +291,7 @@ mod tests {
         std::fs::write(dir.path().join("pack"), vec![1; 95_000]).unwrap();
         let disk = DiskOrder {
             broker: 100_000,
-            ..order.disk
+            ..order.role.disk
         };
         let storage = Storage::default();
         watch_volume(record.clone(), dir.path().to_owned(), disk, storage.clone()).await;
@@ -357,7 +357,7 @@ mod tests {
         let routes = router(
             record.clone(),
             host(&record),
-            fixture::order().disk,
+            fixture::order().role.disk,
             storage.clone(),
         );
         for (said, unseen) in [

@@ -27,7 +27,7 @@ mod upstream;
 
 use std::path::Path;
 
-use gastown_api::work_order::GitOrder;
+use gastown_api::work_order::RemoteOrder;
 
 pub use child::Git;
 pub use classify::Failure;
@@ -36,11 +36,11 @@ pub use policy::Names;
 pub use repository::Repository;
 pub use upstream::{Places, Upstream};
 
-/// Why the mounted git secret is of no use for `order` yet; none: it is.
+/// Why the mounted git secret is of no use for `remote` yet; none: it is.
 #[must_use]
-pub fn missing(secret_dir: &Path, order: &GitOrder) -> Option<Failure> {
+pub fn missing(secret_dir: &Path, remote: &RemoteOrder) -> Option<Failure> {
     let files = secret::read_dir(secret_dir);
-    let parsed = secret::parse(&files, &order.repository, &order.secret);
+    let parsed = secret::parse(&files, &remote.repository, &remote.secret);
     parsed
         .err()
         .map(|error| Failure::new(error.reason(), error.to_string()))

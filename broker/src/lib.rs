@@ -159,15 +159,21 @@ pub async fn run(setup: Setup) -> Result<(), RunBroker> {
     let host = Host::new(record.clone());
     let listener = listen(&record, setup.git_listen).await?;
     let storage = Storage::new(limit_of_pod(&setup.storage));
-    let control = control::router(record.clone(), host.clone(), setup.order.disk, storage.clone());
+    let control = control::router(
+        record.clone(),
+        host.clone(),
+        setup.order.role.disk,
+        storage.clone(),
+    );
     let router = host.clone().router().merge(control);
     tokio::spawn(serve::serve(listener, router, GIT_CONNECTIONS));
     let model_listener = listen(&record, setup.model_listen).await?;
-    tokio::spawn(clock::watch(record.clone(), setup.order.limits));
+    let silence = setup.order.role.pace.silence_seconds;
+    tokio::spawn(clock::watch(record.clone(), setup.order.limits, silence));
     tokio::spawn(control::watch_volume(
         record.clone(),
         setup.dir.clone(),
-        setup.order.disk,
+        setup.order.role.disk,
         storage,
     ));
     tokio::select! {
@@ -211,7 +217,7 @@ async fn work(setup: &Setup, record: &Record, host: &Host, model_listener: TcpLi
 
 async fn serve_model(setup: &Setup, record: &Record, listener: TcpListener) {
     let context = model::Context {
-        order: setup.order.model.clone(),
+        order: setup.order.role.model.clone(),
         record: record.clone(),
         places: setup.model_secrets.clone(),
         proxy: setup.order.proxy.clone(),
@@ -245,8 +251,8 @@ async fn await_secrets(setup: &Setup, record: &Record) {
 }
 
 fn missing(setup: &Setup) -> Option<git::Failure> {
-    let model = model::missing(&setup.order.model, &setup.model_secrets);
-    let git = git::missing(&setup.git_secret, &setup.order.git);
+    let model = model::missing(&setup.order.role.model, &setup.model_secrets);
+    let git = git::missing(&setup.git_secret, &setup.order.role.git.remote);
     let model = model.map(|(reason, message)| git::Failure::new(reason, message));
     match (git, model) {
         (Some(git), Some(model)) => {
@@ -266,7 +272,7 @@ async fn open_repository(setup: &Setup, record: &Record) -> Result<Repository, g
         system_roots: setup.system_roots.clone(),
         proxy: order.proxy.clone(),
     };
-    let upstream = Upstream::new(order.git.clone(), places).await;
+    let upstream = Upstream::new(order.role.git.remote.clone(), places).await;
     let upstream =
         upstream.map_err(|error| git::Failure::new(Reason::GitHostUnreachable, error.to_string()))?;
     let local = Git {
@@ -275,12 +281,12 @@ async fn open_repository(setup: &Setup, record: &Record) -> Result<Repository, g
         quarantine: None,
     };
     let names = Names::new(
-        &order.git.base_branch,
-        &order.git.work_branch,
-        &order.polecat,
+        &order.role.git.base_branch,
+        &order.role.git.work_branch,
+        &order.owner,
         &setup.pod_uid,
     );
-    Repository::open(local, names, upstream, order.git.clone(), record.clone()).await
+    Repository::open(local, names, upstream, order.role.git.clone(), record.clone()).await
 }
 
 /// The push in flight ends, a snapshot that is no longer needed goes, and the evidence is written once more; within

@@ -393,8 +393,8 @@ mod tests {
         let expected = |tokens: Option<u64>, micros: Option<u64>, command: &[&str]| {
             let dir = tempfile::tempdir().unwrap();
             let mut order = fixture::order();
-            (order.model.tokens_left, order.model.micros_left) = (tokens, micros);
-            order.agent.command = command.iter().map(|&word| word.to_owned()).collect();
+            (order.role.model.tokens_left, order.role.model.micros_left) = (tokens, micros);
+            order.role.agent.command = command.iter().map(|&word| word.to_owned()).collect();
             for _ in 0..2 {
                 drop(Record::open(dir.path(), dir.path().join("termination-log"), &order).unwrap());
             }

@@ -143,7 +143,7 @@ impl Repository {
                 Reason::BranchNotFound,
                 format!(
                     "{:?} has no branch {:?}",
-                    order.repository.as_str(),
+                    order.remote.repository.as_str(),
                     branch.as_str()
                 ),
             )

@@ -91,8 +91,8 @@ impl Trial {
 
 fn order(remote: &Remote, change: impl FnOnce(&mut WorkOrder)) -> WorkOrder {
     let mut order = fixture::order();
-    order.git.repository = remote.url.parse().unwrap();
-    order.git.max_push_bytes = 4 * 1024 * 1024;
+    order.role.git.remote.repository = remote.url.parse().unwrap();
+    order.role.git.max_push_bytes = 4 * 1024 * 1024;
     change(&mut order);
     order
 }
@@ -110,7 +110,9 @@ async fn upstream(dir: &Path, home: &Path, order: &WorkOrder) -> Upstream {
         system_roots: dir.join("no-roots"),
         proxy: order.proxy.clone(),
     };
-    Upstream::new(order.git.clone(), places).await.unwrap()
+    Upstream::new(order.role.git.remote.clone(), places)
+        .await
+        .unwrap()
 }
 
 /// The same, with another limit for a push.
@@ -131,16 +133,16 @@ async fn start_within(
         quarantine: None,
     };
     let names = Names::new(
-        &order.git.base_branch,
-        &order.git.work_branch,
-        &order.polecat,
+        &order.role.git.base_branch,
+        &order.role.git.work_branch,
+        &order.owner,
         uid,
     );
     let host = Host::new(record.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/repo.git", listener.local_addr().unwrap());
     tokio::spawn(serve(listener, host.clone().router(), 64));
-    let repository = Repository::open(git, names, upstream, order.git.clone(), record.clone()).await?;
+    let repository = Repository::open(git, names, upstream, order.role.git.clone(), record.clone()).await?;
     host.serve_repository(Arc::new(repository));
     Ok(Broker { record, host, url })
 }

@@ -10,7 +10,7 @@ use gastown_api::known_hosts;
 use gastown_api::reason::Reason;
 use gastown_api::repository::Transport;
 use gastown_api::text::chain;
-use gastown_api::work_order::{GitOrder, ProxyOrder};
+use gastown_api::work_order::{ProxyOrder, RemoteOrder};
 use tokio::process::Command;
 
 use super::child::{Bounds, Finished, Git, run};
@@ -49,9 +49,9 @@ pub struct Places {
     pub proxy: Option<ProxyOrder>,
 }
 
-/// The remote repository of one work order.
+/// The remote repository of a work order.
 pub struct Upstream {
-    order: GitOrder,
+    remote: RemoteOrder,
     places: Places,
     push: Bounds,
     /// One operation at a time, through the gateway where the remote is reached by HTTP(S).
@@ -67,13 +67,13 @@ struct Route<'a> {
 
 impl Upstream {
     /// Connects to nothing yet.
-    pub async fn new(order: GitOrder, places: Places) -> Result<Self, OpenGateway> {
-        let gateway = match order.repository.transport() {
+    pub async fn new(remote: RemoteOrder, places: Places) -> Result<Self, OpenGateway> {
+        let gateway = match remote.repository.transport() {
             Transport::Ssh => None,
-            Transport::Https | Transport::Http => Some(Gateway::open(&order.repository).await?),
+            Transport::Https | Transport::Http => Some(Gateway::open(&remote.repository).await?),
         };
         Ok(Self {
-            order,
+            remote,
             places,
             push: PUSH,
             turn: tokio::sync::Mutex::new(gateway),
@@ -184,7 +184,7 @@ impl Upstream {
         }
         let outcome = run(command, b"", bounds).await;
         let seen = route.armed.and_then(Armed::disarm);
-        let host = self.order.repository.host();
+        let host = self.remote.repository.host();
         match outcome {
             Ok(finished) if finished.status.success() => Ok(finished),
             Ok(finished) => {
@@ -204,7 +204,7 @@ impl Upstream {
 
     fn route<'a>(&self, git: &Git, gateway: Option<&'a mut Gateway>) -> Result<Route<'a>, Failure> {
         let files = secret::read_dir(&self.places.secret);
-        let secret = secret::parse(&files, &self.order.repository, &self.order.secret)
+        let secret = secret::parse(&files, &self.remote.repository, &self.remote.secret)
             .map_err(|error| Failure::new(error.reason(), error.to_string()))?;
         match gateway {
             Some(gateway) => self.https_route(gateway, &secret),
@@ -213,14 +213,14 @@ impl Upstream {
     }
 
     fn https_route<'a>(&self, gateway: &'a mut Gateway, secret: &GitSecret) -> Result<Route<'a>, Failure> {
-        let url = &self.order.repository;
-        let mut hosts = secret.hosts.iter().chain(&self.order.trusted_hosts);
+        let url = &self.remote.repository;
+        let mut hosts = secret.hosts.iter().chain(&self.remote.trusted_hosts);
         if secret.credential != Credential::Nothing && !secret::names_host(url, &mut hosts) {
             return Err(Failure::new(
                 Reason::GitHostNotAllowed,
                 format!(
                     "secret {:?} may not be sent to {:?}; list the host in the secret's key \"hosts\" or create the Rig of this repository",
-                    self.order.secret,
+                    self.remote.secret,
                     url.host()
                 ),
             ));
@@ -269,13 +269,13 @@ impl Upstream {
         let sources = [
             secret.known_hosts.as_deref(),
             map.as_deref(),
-            Some(&self.order.known_hosts),
+            Some(&self.remote.known_hosts),
         ];
-        let known = known_hosts::choose(&self.order.repository, sources.into_iter().flatten());
+        let known = known_hosts::choose(&self.remote.repository, sources.into_iter().flatten());
         let command = ssh::prepare(&self.places.private, &git.home, key, &known)
             .map_err(|error| Failure::new(Reason::GitHostUnreachable, chain(&error)))?;
         Ok(Route {
-            url: self.order.repository.as_str().to_owned(),
+            url: self.remote.repository.as_str().to_owned(),
             env: vec![
                 ("GIT_ALLOW_PROTOCOL", "ssh".to_owned()),
                 ("GIT_SSH_COMMAND", command),
@@ -297,11 +297,11 @@ mod tests {
         drop(gastown_crypto::install());
         let dir = tempfile::tempdir().unwrap();
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut order = crate::fixture::order().git;
-        order.repository = format!("http://{}/r.git", silent.local_addr().unwrap())
+        let mut remote = crate::fixture::order().role.git.remote;
+        remote.repository = format!("http://{}/r.git", silent.local_addr().unwrap())
             .parse()
             .unwrap();
-        order.trusted_hosts = vec!["127.0.0.1".to_owned()];
+        remote.trusted_hosts = vec!["127.0.0.1".to_owned()];
         let secret = dir.path().join("secret");
         std::fs::create_dir(&secret).unwrap();
         for (key, value) in [("username", "u"), ("password", "p")] {
@@ -314,7 +314,7 @@ mod tests {
             system_roots: dir.path().join("roots"),
             proxy: None,
         };
-        let upstream = Upstream::new(order, places).await.unwrap();
+        let upstream = Upstream::new(remote, places).await.unwrap();
         let git = Git {
             repo: dir.path().to_owned(),
             home: dir.path().to_owned(),

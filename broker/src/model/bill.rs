@@ -181,7 +181,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let order = fixture::order();
         let record = Record::open(dir.path(), dir.path().join("t"), &order).unwrap();
-        let budget = Arc::new(Budget::new(&order.model, &dir.path().join("control")));
+        let budget = Arc::new(Budget::new(&order.role.model, &dir.path().join("control")));
         let call = Call {
             model: "claude-x".to_owned(),
             max_tokens: 100,
@@ -190,7 +190,7 @@ mod tests {
             input_estimate: 10,
         };
         for vanish in [false, true] {
-            let reservation = budget.reserve(&call, &order.model, &record).await.unwrap();
+            let reservation = budget.reserve(&call, &order.role.model, &record).await.unwrap();
             let bill = Bill::open(record.clone(), &call, None, reservation);
             if vanish {
                 drop(bill);

@@ -204,13 +204,13 @@ mod tests {
     fn trial(tokens: u64, by_quarters: bool) -> Trial {
         let folder = tempfile::tempdir().unwrap();
         let mut work = fixture::order();
-        work.model.tokens_left = Some(tokens);
+        work.role.model.tokens_left = Some(tokens);
         if by_quarters {
             std::fs::write(folder.path().join("control"), r#"{"granted":{}}"#).unwrap();
         }
         let record = Record::open(folder.path(), folder.path().join("t"), &work).unwrap();
-        let budget = Arc::new(Budget::new(&work.model, &folder.path().join("control")));
-        let order = work.model;
+        let budget = Arc::new(Budget::new(&work.role.model, &folder.path().join("control")));
+        let order = work.role.model;
         Trial {
             folder,
             record,

@@ -151,7 +151,7 @@ mod tests {
             for (name, text) in files {
                 std::fs::write(folder.path().join(name), text).unwrap();
             }
-            let order = fixture::order().model;
+            let order = fixture::order().role.model;
             Self { folder, order }
         }
 

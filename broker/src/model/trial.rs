@@ -65,14 +65,14 @@ impl Trial {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ANTHROPIC_API_KEY"), format!("{KEY}\n")).unwrap();
         let mut work = fixture::order();
-        work.model.endpoint = endpoint;
-        change(&mut work.model);
+        work.role.model.endpoint = endpoint;
+        change(&mut work.role.model);
         let record = Record::open(folder.path(), folder.path().join("t"), &work).unwrap();
         record.enter(BrokerState::Serving);
         let listener = bind().await;
         let address = listener.local_addr().unwrap();
         let context = Context {
-            order: work.model,
+            order: work.role.model,
             record: record.clone(),
             places: Places {
                 secret: folder.path().to_owned(),

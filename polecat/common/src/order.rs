@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use gastown_api::labels::WORK_ORDER;
 use gastown_api::pod::{ORDER_DIGEST_ENV, ORDER_FILE};
 use gastown_api::reason::Reason;
-use gastown_api::work_order::WorkOrder;
+use gastown_api::work_order::{Role, WorkOrder};
 use gastown_crypto::sha256;
 
 use crate::console::explain;
@@ -139,13 +139,14 @@ fn check(json: &[u8], digest: Option<&str>) -> Result<(), ReadOrder> {
 
 fn parse(json: &[u8], path: PathBuf) -> Result<WorkOrder, ReadOrder> {
     let mut json = serde_json::Deserializer::from_slice(json);
-    let order = serde_path_to_error::deserialize(&mut json);
+    let order: Result<WorkOrder<Role>, _> = serde_path_to_error::deserialize(&mut json);
     let order = order.map_err(|error| (error.path().to_string(), error.into_inner()));
     let order = order.and_then(|order| match json.end() {
         Ok(()) => Ok(order),
         Err(error) => Err(("the end".to_owned(), error)),
     });
-    order.map_err(|(field, source)| ReadOrder::Parse { path, field, source })
+    let order = order.map_err(|(field, source)| ReadOrder::Parse { path, field, source })?;
+    Ok(order.map(|Role::Polecat(own)| *own))
 }
 
 #[cfg(test)]
@@ -154,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    fn order() -> WorkOrder {
+    fn order() -> WorkOrder<Role> {
         serde_json::from_str(include_str!("order/sample.json")).unwrap()
     }
 
@@ -168,42 +169,15 @@ mod tests {
         error
     }
 
-    #[test]
-    fn orders_of_another_shape_are_refused_by_field_and_value() {
-        let cases = [
+    /// Where something else is put, what, the field that is named, and its value.
+    fn shapes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
+        vec![
             ("/attempt", json!(-1), "attempt", "-1"),
             ("/attempt", json!("one"), "attempt", "one"),
             ("/attempt", json!(4_294_967_296_u64), "attempt", "4294967296"),
-            ("/polecat", json!(null), "polecat", "null"),
-            ("/task", json!(["a"]), "task", "sequence"),
+            ("/owner", json!(null), "owner", "null"),
+            ("/role", json!({"mayor": {}}), "role", "mayor"),
             ("/surprise", json!(1), "surprise", "unknown field"),
-            ("/git/surprise", json!(1), "git.surprise", "unknown field"),
-            (
-                "/git/repository",
-                json!("file:///etc"),
-                "git.repository",
-                "file:///etc",
-            ),
-            (
-                "/git/repository",
-                json!("-oProxyCommand=id"),
-                "git.repository",
-                "-oProxyCommand=id",
-            ),
-            ("/git/baseBranch", json!("a..b"), "git.baseBranch", "a..b"),
-            ("/git/workBranch", json!("-x"), "git.workBranch", "-x"),
-            ("/git/workBranch", json!("HEAD"), "git.workBranch", "HEAD"),
-            ("/git/base", json!("abc"), "git.base", "abc"),
-            ("/git/base", json!("0".repeat(40)), "git.base", "not all zero"),
-            ("/git/maxPushBytes", json!(-5), "git.maxPushBytes", "-5"),
-            ("/git/deniedPaths", json!("x"), "git.deniedPaths", "x"),
-            ("/model/tokensLeft", json!(1.5), "model.tokensLeft", "1.5"),
-            (
-                "/model/prices",
-                json!({"m": {"input": 1}}),
-                "model.prices.m",
-                "missing field",
-            ),
             (
                 "/limits/deadlineSeconds",
                 json!("1h"),
@@ -211,8 +185,86 @@ mod tests {
                 "1h",
             ),
             ("/limits/graceSeconds", Value::Null, "limits.graceSeconds", "null"),
-        ];
-        for (at, put, field, value) in cases {
+        ]
+    }
+
+    /// The same in the part of a polecat.
+    fn shapes_of_a_polecat() -> Vec<(&'static str, Value, &'static str, &'static str)> {
+        vec![
+            ("/role/polecat/task", json!(["a"]), "task", "sequence"),
+            (
+                "/role/polecat/git/surprise",
+                json!(1),
+                "git.surprise",
+                "unknown field",
+            ),
+            (
+                "/role/polecat/git/remote/repository",
+                json!("file:///etc"),
+                "git.remote.repository",
+                "file:///etc",
+            ),
+            (
+                "/role/polecat/git/remote/repository",
+                json!("-oProxyCommand=id"),
+                "git.remote.repository",
+                "-oProxyCommand=id",
+            ),
+            (
+                "/role/polecat/git/baseBranch",
+                json!("a..b"),
+                "git.baseBranch",
+                "a..b",
+            ),
+            (
+                "/role/polecat/git/workBranch",
+                json!("-x"),
+                "git.workBranch",
+                "-x",
+            ),
+            (
+                "/role/polecat/git/workBranch",
+                json!("HEAD"),
+                "git.workBranch",
+                "HEAD",
+            ),
+            ("/role/polecat/git/base", json!("abc"), "git.base", "abc"),
+            (
+                "/role/polecat/git/base",
+                json!("0".repeat(40)),
+                "git.base",
+                "not all zero",
+            ),
+            (
+                "/role/polecat/git/maxPushBytes",
+                json!(-5),
+                "git.maxPushBytes",
+                "-5",
+            ),
+            (
+                "/role/polecat/git/deniedPaths",
+                json!("x"),
+                "git.deniedPaths",
+                "x",
+            ),
+            (
+                "/role/polecat/model/tokensLeft",
+                json!(1.5),
+                "model.tokensLeft",
+                "1.5",
+            ),
+            (
+                "/role/polecat/model/prices",
+                json!({"m": {"input": 1}}),
+                "model.prices.m",
+                "missing field",
+            ),
+        ]
+    }
+
+    #[test]
+    fn orders_of_another_shape_are_refused_by_field_and_value() {
+        for (at, put, field, value) in shapes().into_iter().chain(shapes_of_a_polecat()) {
             let mut order = serde_json::to_value(self::order()).unwrap();
             let (parent, key) = at.rsplit_once('/').unwrap();
             order.pointer_mut(parent).unwrap()[key] = put;

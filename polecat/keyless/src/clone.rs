@@ -184,7 +184,7 @@ fn furnish(order: &WorkOrder, url: &str, workspace: &Path, home: &Path) -> Resul
     let repository = repository::prepare(order, url, workspace)?;
     say(&format!(
         "polecat clone: {} is at {} on branch {}",
-        REPO_DIR, repository.head, order.git.work_branch
+        REPO_DIR, repository.head, order.role.git.work_branch
     ));
     let bead = bead::of_order(order, &workspace.join("repo"))?;
     let resumed = Resumed::of_clone(&workspace.join("repo"));

@@ -97,7 +97,7 @@ fn run(socket: PathBuf) -> Result<ExitCode, Box<dyn Error>> {
     let pod_uid = std::env::var(POD_UID_ENV).map_err(|source| ReadPodUid { source })?;
     let url = format!("http://127.0.0.1:{GIT_PORT}/repo.git");
     let store = Store::open(Path::new(KEEPER_DIR), &url, &order, &pod_uid)?;
-    let disk = Disk::of_pod(order.disk, limit_of_pod(Path::new(STORAGE_DIR)));
+    let disk = Disk::of_pod(order.role.disk, limit_of_pod(Path::new(STORAGE_DIR)));
     let keeper = Keeper {
         push_bytes: AtomicU64::new(push_bytes(&order)),
         order,
@@ -118,7 +118,7 @@ fn run(socket: PathBuf) -> Result<ExitCode, Box<dyn Error>> {
 
 /// The most bytes of new files in one push. A pack has headers, and a file may grow a little where it is compressed.
 fn push_bytes(order: &WorkOrder) -> u64 {
-    order.git.max_push_bytes / 16 * 15
+    order.role.git.max_push_bytes / 16 * 15
 }
 
 /// A hook that fails only delays the end of the pod, so it never does; the keeper's own log says what became of it.

@@ -73,7 +73,7 @@ fn attempt() -> Result<ExitCode, Box<dyn Error>> {
     let (ended, delivery) = runtime.block_on(async {
         let mut stop = Stop::listen()?;
         let pulse = Pulse::start(GIT_PORT);
-        let ended = if is_done_before(&order.git, Path::new(REPO_DIR)) {
+        let ended = if is_done_before(&order.role.git, Path::new(REPO_DIR)) {
             say("polecat run: the work branch holds what an earlier attempt had pushed, so no agent is started");
             Ended::not_needed()
         } else {
@@ -215,7 +215,7 @@ mod tests {
         let tip = Git::at(Path::new(&upstream))
             .text(&["rev-parse", "main"])
             .unwrap();
-        let mut order = crate::testing::order().git;
+        let mut order = crate::testing::order().role.git;
         order.work_branch = "main".parse().unwrap();
         let done = |unconfirmed: Option<&str>| {
             let mut order = order.clone();

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use gastown_api::work_order::WorkOrder;
+use gastown_api::work_order::{Role, WorkOrder};
 
 use polecat_common::git::Git;
 
 /// An order for `furiosa` of rig `demo`, from `main` to `polecat/furiosa/gt-1@m1`.
 pub fn order() -> WorkOrder {
-    serde_json::from_str(include_str!("../../common/src/order/sample.json")).unwrap()
+    let order: WorkOrder<Role> =
+        serde_json::from_str(include_str!("../../common/src/order/sample.json")).unwrap();
+    order.map(|Role::Polecat(own)| *own)
 }
 
 /// A bare repository below `folder` whose `main` has two commits; gives its path.

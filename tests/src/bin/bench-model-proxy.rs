@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
-use gastown_api::work_order::WorkOrder;
+use gastown_api::work_order::{Role, WorkOrder};
 use gastown_broker::model;
 use gastown_broker::record::Record;
 use serde_json::json;
@@ -51,7 +51,7 @@ async fn run(args: Args) -> Result<()> {
         listener.local_addr().context("a listener has an address")?
     );
     let context = model::Context {
-        order: order.model,
+        order: order.role.model,
         record,
         places: model::Places {
             api_key: args.folder.join("api-key"),
@@ -70,10 +70,15 @@ async fn run(args: Args) -> Result<()> {
 /// With a budget, so that each call is reserved and settled.
 fn order(endpoint: &str) -> Result<WorkOrder> {
     let order = json!({
-        "polecat": "bench", "namespace": "bench", "rig": "bench", "attempt": 1, "agent": {"kind": "claude-code"},
+        "owner": "bench", "namespace": "bench", "rig": "bench", "attempt": 1,
+        "limits": {"deadlineSeconds": 3600, "parkingSeconds": 3600, "graceSeconds": 120},
+        "role": {"polecat": {
+        "agent": {"kind": "claude-code"},
         "git": {
-            "repository": "https://git.example.com/bench/project.git", "baseBranch": "main", "workBranch": "polecat/bench",
-            "secret": "git", "trustedHosts": [], "knownHosts": "", "deniedPaths": [], "maxPushBytes": 1,
+            "remote": {
+                "repository": "https://git.example.com/bench/project.git", "secret": "git", "trustedHosts": [], "knownHosts": "",
+            },
+            "baseBranch": "main", "workBranch": "polecat/bench", "deniedPaths": [], "maxPushBytes": 1,
         },
         "model": {
             "provider": "anthropic", "apis": ["messages"], "endpoint": endpoint, "allowedModels": ["claude-*"],
@@ -81,9 +86,10 @@ fn order(endpoint: &str) -> Result<WorkOrder> {
             "tokensLeft": 1_000_000_000_000_u64, "microsLeft": 1_000_000_000_000_u64,
             "prices": {"claude-*": {"input": 3.0, "output": 15.0, "cacheWrite": 3.75, "cacheRead": 0.3}},
         },
-        "limits": {"deadlineSeconds": 3600, "parkingSeconds": 3600, "graceSeconds": 120,
-            "checkpointSeconds": 300, "checkpointTurns": 20, "silenceSeconds": 1800},
+        "pace": {"checkpointSeconds": 300, "checkpointTurns": 20, "silenceSeconds": 1800},
         "disk": { "workspace": 1_073_741_824, "home": 1_073_741_824, "tmp": 1_073_741_824, "keeper": 1_073_741_824, "broker": 1_073_741_824 },
+        }},
     });
-    serde_json::from_value(order).context("the work order has another form")
+    let order: WorkOrder<Role> = serde_json::from_value(order).context("the work order has another form")?;
+    Ok(order.map(|Role::Polecat(own)| *own))
 }

@@ -108,7 +108,7 @@ async fn a_new_broker_adopts_what_an_earlier_one_pushed() {
     assert_eq!(again.wip.unwrap().sha, one);
     let later = order(&trial.remote, |order| {
         order.attempt = 2;
-        order.git.base.clone_from(&base);
+        order.role.git.base.clone_from(&base);
     });
     let later = start(trial.dir.path(), "broker2", &later, "fedcba98-1")
         .await
@@ -299,7 +299,9 @@ async fn the_base_branch_may_be_merged_into_an_older_work_branch() {
 async fn a_missing_base_branch_is_named() {
     let remote = Remote::http().await;
     let dir = tempfile::tempdir().unwrap();
-    let order = order(&remote, |order| order.git.base_branch = "nope".parse().unwrap());
+    let order = order(&remote, |order| {
+        order.role.git.base_branch = "nope".parse().unwrap();
+    });
     let failure = start(dir.path(), "broker", &order, UID).await.err().unwrap();
     assert_eq!(failure.reason, Reason::BranchNotFound);
     assert!(failure.message.contains("\"nope\""), "{failure}");
@@ -318,7 +320,7 @@ async fn an_earlier_pods_snapshot_is_served_and_stays_where_it_is() {
         order(&trial.remote, |order| {
             order.attempt = 2;
             let sha = left.clone();
-            order.git.resume = Some(gastown_api::work_order::ResumeOrder { name, sha });
+            order.role.git.resume = Some(gastown_api::work_order::ResumeOrder { name, sha });
         })
     };
     let broker = start(trial.dir.path(), "b2", &later(WIP), "fedcba98-1")

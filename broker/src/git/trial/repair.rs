@@ -17,7 +17,7 @@ async fn serving(remote: &Remote) -> (tempfile::TempDir, Broker) {
     ];
     mount(&dir.path().join("secret"), &files);
     let order = order(remote, |order| {
-        order.git.trusted_hosts = vec!["localhost".to_owned()];
+        order.role.git.remote.trusted_hosts = vec!["localhost".to_owned()];
     });
     let broker = start(dir.path(), "broker", &order, UID).await.unwrap();
     broker.record.enter(BrokerState::Serving);
@@ -152,7 +152,7 @@ async fn a_broker_that_is_restarted_while_the_password_is_refused_waits_parked_a
     drop(broker);
     mount(&secret, &[("password", "expired")]);
     let order = order(&remote, |order| {
-        order.git.trusted_hosts = vec!["localhost".to_owned()];
+        order.role.git.remote.trusted_hosts = vec!["localhost".to_owned()];
     });
     let home = dir.path().to_owned();
     let restarted = start(&home, "broker", &order, UID);

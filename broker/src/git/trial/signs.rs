@@ -91,8 +91,8 @@ impl Desk {
     async fn to(&self, url: &str, key: &str, known_hosts: &str) -> Upstream {
         mount(&self.dir.path().join("secret"), &[("ssh-privatekey", key)]);
         let mut order = fixture::order();
-        order.git.repository = url.parse().unwrap();
-        order.git.known_hosts = known_hosts.to_owned();
+        order.role.git.remote.repository = url.parse().unwrap();
+        order.role.git.remote.known_hosts = known_hosts.to_owned();
         upstream(self.dir.path(), self.dir.path(), &order).await
     }
 
@@ -293,7 +293,7 @@ async fn each_flaw_of_a_certificate_is_named_with_its_own_remedy() {
             &[("username", "u"), ("password", "p"), ("ca.crt", &remote.ca)],
         );
         let order = order(&remote, |order| {
-            order.git.trusted_hosts = vec!["localhost".to_owned()];
+            order.role.git.remote.trusted_hosts = vec!["localhost".to_owned()];
         });
         let failure = start(dir.path(), "broker", &order, UID).await.err().unwrap();
         assert_eq!(failure.reason, Reason::CertificateUntrusted, "{failure}");

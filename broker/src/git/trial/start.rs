@@ -37,7 +37,7 @@ async fn a_branch_that_stands_where_ours_needs_a_folder_is_named() {
 async fn a_base_branch_that_is_in_the_way_of_the_work_branch_is_named() {
     let remote = Remote::http().await;
     let failure = fails(&remote, |order| {
-        order.git.work_branch = "main/fix".parse().unwrap();
+        order.role.git.work_branch = "main/fix".parse().unwrap();
     })
     .await;
     assert_eq!(failure.reason, Reason::RefBlocked, "{failure}");
@@ -113,15 +113,15 @@ async fn work_that_an_earlier_attempt_had_pushed_needs_no_call_of_a_model() {
     ] {
         let dir = tempfile::tempdir().unwrap();
         let order = order(&remote, |order| {
-            order.model.tokens_left = Some(9);
-            order.git.unconfirmed = unconfirmed;
+            order.role.model.tokens_left = Some(9);
+            order.role.git.unconfirmed = unconfirmed;
         });
         let broker = start(dir.path(), "broker", &order, UID).await.unwrap();
         assert_eq!(
             broker.evidence().is_unmetered(),
             unmetered,
             "{:?}",
-            order.git.unconfirmed
+            order.role.git.unconfirmed
         );
     }
 }
@@ -129,7 +129,7 @@ async fn work_that_an_earlier_attempt_had_pushed_needs_no_call_of_a_model() {
 #[tokio::test]
 async fn tags_and_other_branches_are_fetched_by_name_and_only_where_the_rig_lets_them() {
     for may in [true, false] {
-        let trial = Trial::of(Remote::http().await, |order| order.git.other_branches = may).await;
+        let trial = Trial::of(Remote::http().await, |order| order.role.git.other_branches = may).await;
         let upstream = &trial.remote.repo;
         git(upstream, &["tag", "v1", "main~1"]).await.unwrap();
         let topic = trial.dir.path().join("topic");

@@ -25,7 +25,7 @@ async fn start_with(
     let dir = tempfile::tempdir().unwrap();
     mount(&dir.path().join("secret"), files);
     let order = order(remote, |order| {
-        order.git.trusted_hosts = trusted.iter().map(|host| (*host).to_owned()).collect();
+        order.role.git.remote.trusted_hosts = trusted.iter().map(|host| (*host).to_owned()).collect();
     });
     let broker = start(dir.path(), "broker", &order, UID).await;
     (dir, broker)
@@ -68,7 +68,7 @@ async fn a_renewed_password_counts_at_once_and_a_wrong_one_is_named() {
     assert_eq!(broker.err().unwrap().reason, Reason::GitCredentialRefused);
     mount(&dir.path().join("secret"), &[("token", "p")]);
     let order = order(&remote, |order| {
-        order.git.trusted_hosts = vec!["localhost".to_owned()];
+        order.role.git.remote.trusted_hosts = vec!["localhost".to_owned()];
     });
     let broker = start(dir.path(), "broker", &order, UID).await.unwrap();
     let clone = broker.clone(dir.path(), "a").await;
@@ -263,8 +263,8 @@ async fn an_ssh_key_that_may_only_read_is_named_before_anything_begins() {
     let line = format!("command=\"sh {}\" {public}", script.display());
     std::fs::write(dir.path().join("user.pub"), line).unwrap();
     let mut order = fixture::order();
-    order.git.repository = sshd.url.parse().unwrap();
-    order.git.known_hosts.clone_from(&sshd.known_hosts);
+    order.role.git.remote.repository = sshd.url.parse().unwrap();
+    order.role.git.remote.known_hosts.clone_from(&sshd.known_hosts);
     mount(&dir.path().join("secret"), &[("ssh-privatekey", &sshd.key)]);
     let failure = start(dir.path(), "broker", &order, UID).await.err().unwrap();
     assert_eq!(failure.reason, Reason::GitCredentialRefused, "{failure}");
@@ -278,11 +278,11 @@ async fn ssh_works_with_the_key_and_a_known_host_and_names_what_is_wrong() {
     let mut sshd = Sshd::start(dir.path()).await;
     let secret = dir.path().join("secret");
     let mut order = fixture::order();
-    order.git.repository = sshd.url.parse().unwrap();
+    order.role.git.remote.repository = sshd.url.parse().unwrap();
     mount(&secret, &[("ssh-privatekey", &sshd.key)]);
     let failure = start(dir.path(), "b1", &order, UID).await.err().unwrap();
     assert_eq!(failure.reason, Reason::HostKeyUnknown, "{failure}");
-    order.git.known_hosts.clone_from(&sshd.known_hosts);
+    order.role.git.remote.known_hosts.clone_from(&sshd.known_hosts);
     // The secret pins another repository's host: what the chart ships for this one counts all the same.
     let elsewhere = sshd.known_hosts.replace("127.0.0.1", "git.example");
     mount(
@@ -308,13 +308,13 @@ async fn ssh_works_with_the_key_and_a_known_host_and_names_what_is_wrong() {
     let failure = start(dir.path(), "b4", &order, UID).await.err().unwrap();
     assert_eq!(failure.reason, Reason::SecretInvalid, "{failure}");
     mount(&secret, &[("ssh-privatekey", &sshd.key)]);
-    order.git.repository = format!("{}x", sshd.url).parse().unwrap();
+    order.role.git.remote.repository = format!("{}x", sshd.url).parse().unwrap();
     let failure = start(dir.path(), "b5", &order, UID).await.err().unwrap();
     assert_eq!(failure.reason, Reason::RepositoryNotFound, "{failure}");
-    order.git.repository = sshd.url.parse().unwrap();
+    order.role.git.remote.repository = sshd.url.parse().unwrap();
     let other_key = std::fs::read_to_string(format!("{}.pub", other.display())).unwrap();
     let name = sshd.known_hosts.split(' ').next().unwrap();
-    order.git.known_hosts = format!("{name} {other_key}");
+    order.role.git.remote.known_hosts = format!("{name} {other_key}");
     let failure = start(dir.path(), "b6", &order, UID).await.err().unwrap();
     assert_eq!(failure.reason, Reason::HostKeyUnknown, "{failure}");
     sshd.child.kill().await.unwrap();

@@ -238,7 +238,7 @@ mod tests {
         let mut body =
             json!({"model": "claude-x", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]});
         body[field] = value;
-        read(body.to_string().as_bytes(), &fixture::order().model)
+        read(body.to_string().as_bytes(), &fixture::order().role.model)
     }
 
     fn blocks(content: &Value) -> Value {
@@ -281,7 +281,7 @@ mod tests {
             ],
         });
         let bytes = body.to_string();
-        let call = read(bytes.as_bytes(), &fixture::order().model).unwrap();
+        let call = read(bytes.as_bytes(), &fixture::order().role.model).unwrap();
         let expected = Call {
             model: "claude-x".to_owned(),
             max_tokens: 128_000,
@@ -447,20 +447,20 @@ mod tests {
     #[test]
     fn garbage_is_refused_and_does_not_panic() {
         for bytes in [&b""[..], b"[]", b"null", b"{", &[0xff; 10], &b"[".repeat(100_000)] {
-            assert!(read(bytes, &fixture::order().model).is_err());
+            assert!(read(bytes, &fixture::order().role.model).is_err());
         }
     }
 
     #[test]
     fn counting_tokens_needs_no_bound() {
         let body = br#"{"model":"claude-x","messages":[]}"#;
-        assert!(check(body, Endpoint::CountTokens, &fixture::order().model).is_ok());
-        assert!(read(body, &fixture::order().model).is_err());
+        assert!(check(body, Endpoint::CountTokens, &fixture::order().role.model).is_ok());
+        assert!(read(body, &fixture::order().role.model).is_err());
     }
 
     #[test]
     fn a_budget_in_dollars_wants_a_price() {
-        let mut order = fixture::order().model;
+        let mut order = fixture::order().role.model;
         order.micros_left = Some(1);
         let error = read(br#"{"model":"claude-x","max_tokens":1}"#, &order).unwrap_err();
         assert!(error.contains("price"), "{error}");

@@ -244,7 +244,7 @@ mod tests {
     use crate::fixture;
 
     fn order() -> ModelOrder {
-        let mut order = fixture::order().model;
+        let mut order = fixture::order().role.model;
         order.allowed_models = vec!["gpt-*".to_owned()];
         order
     }

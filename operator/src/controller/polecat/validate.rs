@@ -14,7 +14,7 @@ use gastown_api::repository::RepositoryUrl;
 use gastown_api::resources::ResourceRequirements;
 use gastown_api::rig::Rig;
 use gastown_api::text::escape;
-use gastown_api::work_order::{AgentOrder, Limits, ModelApi};
+use gastown_api::work_order::{AgentOrder, Limits, ModelApi, PaceOrder};
 use gastown_api::{agent_environment, exposed, labels};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -77,6 +77,8 @@ pub struct Work {
     pub options: PodOptions,
     /// How long things may take.
     pub limits: Limits,
+    /// When its work is saved, and when its agent counts as hung.
+    pub pace: PaceOrder,
     /// Tokens left of the budget.
     pub tokens_left: Option<u64>,
     /// Millionths of a US dollar left of the budget.
@@ -128,6 +130,7 @@ pub fn validate(polecat: &Polecat, rig: Option<&Rig>, settings: &Settings) -> Re
         endpoint: model::endpoint(agent, provider, &credentials, config)?,
         options: options::options(polecat, kubernetes, agent, rig, config)?,
         limits: timing::limits(polecat, rig, config),
+        pace: timing::pace(polecat, rig, config),
         repository,
         image,
         image_question,

@@ -113,8 +113,8 @@ struct Head<'a> {
 
 /// The bead of the order with its text, if it has one. A missing text is an error only where there is no task either.
 pub fn of_order(order: &WorkOrder, clone: &Path) -> Result<Option<Bead>, ReadTask> {
-    let Some(id) = &order.bead else {
-        return if order.task.is_some() {
+    let Some(id) = &order.role.bead else {
+        return if order.role.task.is_some() {
             Ok(None)
         } else {
             Err(ReadTask::NoTask)
@@ -123,7 +123,7 @@ pub fn of_order(order: &WorkOrder, clone: &Path) -> Result<Option<Bead>, ReadTas
     let (bead, looked) = look(id, clone)?;
     match bead {
         Some(bead) => Ok(Some(bead)),
-        None if order.task.is_some() => {
+        None if order.role.task.is_some() => {
             say(&format!(
                 "polecat clone: the task stands alone: bead {id:?}: {looked}"
             ));

@@ -16,12 +16,12 @@ const MAX_NAMED: usize = 100;
 pub fn compose(order: &WorkOrder, bead: Option<&Bead>, resumed: Option<&Resumed>) -> String {
     let mut prompt = format!(
         "You are {}, a polecat of the rig {}. You work alone on one task; nobody can answer questions.\n",
-        order.polecat, order.rig
+        order.owner, order.rig
     );
-    if let Some(task) = &order.task {
+    if let Some(task) = &order.role.task {
         section(&mut prompt, "Task", task);
     }
-    if let Some(id) = &order.bead {
+    if let Some(id) = &order.role.bead {
         match bead {
             Some(bead) => describe(&mut prompt, id, bead),
             None => section(
@@ -110,16 +110,17 @@ fn delivery(order: &WorkOrder) -> String {
          - The commands `gt` and `bd` do not exist here.\n\
          - When the task is done and pushed, stop. If nothing has to change, or you cannot do it, say why in your \
          last message.\n",
-        repository = order.git.repository,
-        work = order.git.work_branch,
+        repository = order.role.git.remote.repository,
+        work = order.role.git.work_branch,
     );
-    if order.git.other_branches {
+    if order.role.git.other_branches {
         text.push_str(
             "- Another branch or tag of the repository is fetched by its name, for reading: `git fetch origin NAME`.\n",
         );
     }
-    if !order.git.denied_paths.is_empty() {
+    if !order.role.git.denied_paths.is_empty() {
         let paths: Vec<_> = order
+            .role
             .git
             .denied_paths
             .iter()

@@ -166,7 +166,7 @@ fn configure(order: &WorkOrder, git: &Git, partial: &Path) -> Result<(), Prepare
     ] {
         git.run(&["config", key, value])?;
     }
-    if let Some(committer) = &order.git.committer {
+    if let Some(committer) = &order.role.git.committer {
         git.run(&["config", "committer.name", &committer.name])?;
         git.run(&["config", "committer.email", &committer.email])?;
     }
@@ -179,7 +179,7 @@ fn configure(order: &WorkOrder, git: &Git, partial: &Path) -> Result<(), Prepare
 
 /// Makes the work branch and stands on it, with an empty work tree.
 fn make_branch(order: &WorkOrder, git: &Git) -> Result<(), PrepareRepository> {
-    let work = order.git.work_branch.as_str();
+    let work = order.role.git.work_branch.as_str();
     let tracked = format!("refs/remotes/origin/{work}");
     let exists = |revision: &str| {
         git.asks(&[
@@ -191,7 +191,7 @@ fn make_branch(order: &WorkOrder, git: &Git) -> Result<(), PrepareRepository> {
     };
     let resumed = exists(&tracked)?;
     let start = if resumed { tracked } else { base(order, exists)? };
-    let full = order.git.work_branch.full();
+    let full = order.role.git.work_branch.full();
     let start = git.text(&["rev-parse", "--verify", &format!("{start}^{{commit}}")])?;
     git.run(&["update-ref", &full, &start])?;
     git.run(&["symbolic-ref", "HEAD", &full])?;
@@ -211,8 +211,8 @@ fn base(
     order: &WorkOrder,
     exists: impl Fn(&str) -> Result<bool, RunGit>,
 ) -> Result<String, PrepareRepository> {
-    let branch = order.git.base_branch.clone();
-    if let Some(base) = order.git.base.clone() {
+    let branch = order.role.git.base_branch.clone();
+    if let Some(base) = order.role.git.base.clone() {
         return if exists(base.as_str())? {
             Ok(base.to_string())
         } else {

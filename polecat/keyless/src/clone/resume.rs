@@ -92,7 +92,7 @@ pub fn restore(
     git: &Git,
     folder: &Path,
 ) -> Result<Option<Resumed>, ResumeWork> {
-    let Some(resume) = &order.git.resume else {
+    let Some(resume) = &order.role.git.resume else {
         return Ok(None);
     };
     let name = resume.name.clone();
@@ -129,7 +129,7 @@ pub fn restore(
     let snapshot = Snapshot {
         git,
         folder,
-        work: order.git.work_branch.full(),
+        work: order.role.git.work_branch.full(),
         held: recorded.held.clone().unwrap_or_else(|| HELD_FOLDER.to_owned()),
         recorded,
     };

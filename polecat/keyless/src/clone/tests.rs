@@ -62,8 +62,8 @@ fn author_and_committer_are_those_of_the_manifest() {
     let person = |name: &str| {
         serde_json::from_value(serde_json::json!({"name": name, "email": format!("{name}@x.org")}))
     };
-    order.git.author = person("jane").unwrap();
-    order.git.committer = person("bot").unwrap();
+    order.role.git.author = person("jane").unwrap();
+    order.role.git.committer = person("bot").unwrap();
     pod.furnish(&order).unwrap();
     let git = Git::at(pod.clone());
     git.run(&["commit", "--quiet", "--allow-empty", "--message=x"])
@@ -122,10 +122,10 @@ fn a_later_attempt_starts_at_the_first_ones_base() {
     let pod = pod();
     let first = Git::at(pod.url.as_str()).text(&["rev-parse", "main~1"]).unwrap();
     let mut order = order();
-    order.git.base = Some(first.parse().unwrap());
+    order.role.git.base = Some(first.parse().unwrap());
     pod.furnish(&order).unwrap();
     assert_eq!(Git::at(pod.clone()).text(&["rev-parse", "HEAD"]).unwrap(), first);
-    order.git.base = Some("a".repeat(40).parse().unwrap());
+    order.role.git.base = Some("a".repeat(40).parse().unwrap());
     std::fs::remove_dir_all(pod.clone()).unwrap();
     let error = pod.furnish(&order).unwrap_err();
     assert!(error.to_string().contains("no longer on branch"), "{error}");
@@ -149,7 +149,7 @@ fn a_run_after_an_interrupted_one_starts_over_and_a_run_after_a_good_one_keeps_a
 fn a_base_branch_that_is_missing_is_named() {
     let pod = pod();
     let mut order = order();
-    order.git.base_branch = "trunk".parse().unwrap();
+    order.role.git.base_branch = "trunk".parse().unwrap();
     let error = pod.furnish(&order).unwrap_err();
     assert_eq!(error.reason(), Reason::BranchNotFound);
     assert!(error.to_string().contains("trunk"), "{error}");
@@ -159,8 +159,8 @@ fn a_base_branch_that_is_missing_is_named() {
 fn a_bead_gives_the_task() {
     let pod = pod();
     let mut order = order();
-    order.task = None;
-    order.bead = Some("gt-1".to_owned());
+    order.role.task = None;
+    order.role.bead = Some("gt-1".to_owned());
     let error = pod.furnish(&order).unwrap_err();
     assert_eq!(error.reason(), Reason::BeadTextMissing);
     assert!(
@@ -186,10 +186,10 @@ fn a_bead_gives_the_task() {
 fn a_task_with_a_bead_names_both() {
     let pod = pod();
     let mut order = order();
-    order.bead = Some("gt-1".to_owned());
+    order.role.bead = Some("gt-1".to_owned());
     pod.furnish(&order).unwrap();
     assert!(pod.prompt().contains("Make add add.") && pod.prompt().contains("Bead gt-1"));
-    order.task = None;
-    order.bead = None;
+    order.role.task = None;
+    order.role.bead = None;
     assert_eq!(pod.furnish(&order).unwrap_err().reason(), Reason::BeadTextMissing);
 }

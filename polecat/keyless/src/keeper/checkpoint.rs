@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gastown_api::control_api::{Checkpoint, ModelActivity};
-use gastown_api::work_order::Limits;
+use gastown_api::work_order::PaceOrder;
 
 use super::context::Purpose;
 use super::schedule::Schedule;
@@ -34,9 +34,9 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Nothing is saved yet.
-    pub(super) fn starting(limits: &Limits) -> Self {
+    pub(super) fn starting(pace: &PaceOrder) -> Self {
         Self {
-            schedule: Schedule::new(limits, Instant::now()),
+            schedule: Schedule::new(pace, Instant::now()),
             saved: None,
             untold: None,
         }
@@ -46,7 +46,7 @@ impl Watch {
 impl Keeper {
     /// Fetches once the broker serves, so that the base is known before the agent pushes.
     pub(super) async fn learn(self: &Arc<Self>) -> Option<Watch> {
-        let watch = Watch::starting(&self.order.limits);
+        let watch = Watch::starting(&self.order.role.pace);
         match await_broker::ask(self.port).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return None,

@@ -63,7 +63,7 @@ impl Context<'_> {
         let mut walk = Walk {
             rules,
             import: &mut import,
-            max_file: MAX_FILE.min(self.order.git.max_push_bytes),
+            max_file: MAX_FILE.min(self.order.role.git.max_push_bytes),
             max_prompt: MAX_PROMPT_FILE,
             apart: source.apart,
             deadline: Instant::now() + self.time_to_read(),

@@ -226,7 +226,7 @@ impl Context<'_> {
 
     fn diff(&self, base: &Sha, read: &Read) -> Result<Diff, TakeSnapshot> {
         let long: BTreeSet<&[u8]> = read.seen.long_attributes.iter().map(|path| &path[..]).collect();
-        let denied = &self.order.git.denied_paths;
+        let denied = &self.order.role.git.denied_paths;
         let mut diff = Diff::default();
         self.diff_tree(base.as_str(), &read.tree, &mut diff, |change| {
             is_held(change, denied, &long)

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use gastown_api::work_order::Limits;
+use gastown_api::work_order::PaceOrder;
 
 /// After a checkpoint that failed, the next one is tried after this at the latest.
 const AGAIN: Duration = Duration::from_mins(1);
@@ -18,11 +18,11 @@ pub struct Schedule {
 
 impl Schedule {
     /// The first checkpoint is one interval after `now`.
-    pub fn new(limits: &Limits, now: Instant) -> Self {
-        let every = Duration::from_secs(limits.checkpoint_seconds);
+    pub fn new(pace: &PaceOrder, now: Instant) -> Self {
+        let every = Duration::from_secs(pace.checkpoint_seconds);
         Self {
             every,
-            turns: limits.checkpoint_turns,
+            turns: pace.checkpoint_turns,
             next: now + every,
             turns_at_last: 0,
         }
@@ -48,8 +48,7 @@ mod tests {
     use super::*;
 
     fn schedule(now: Instant) -> Schedule {
-        let limits = crate::testing::order().limits;
-        Schedule::new(&limits, now)
+        Schedule::new(&crate::testing::order().role.pace, now)
     }
 
     #[test]

@@ -87,10 +87,10 @@ impl Store {
         let store = Self {
             folder: folder.to_owned(),
             url: url.to_owned(),
-            work: order.git.work_branch.to_string(),
-            base: order.git.base_branch.to_string(),
-            given_base: order.git.base.clone(),
-            wip: wip_ref(&order.polecat, pod_uid),
+            work: order.role.git.work_branch.to_string(),
+            base: order.role.git.base_branch.to_string(),
+            given_base: order.role.git.base.clone(),
+            wip: wip_ref(&order.owner, pod_uid),
             author: crate::workspace::identity(order),
         };
         let path = store.path();

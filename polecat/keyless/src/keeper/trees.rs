@@ -70,7 +70,7 @@ impl Context<'_> {
             return Ok(None);
         }
         let size = std::fs::metadata(&file).map_or(u64::MAX, |metadata| metadata.len());
-        if size > MAX_BUNDLE.min(self.order.git.max_push_bytes) {
+        if size > MAX_BUNDLE.min(self.order.role.git.max_push_bytes) {
             notes.push(format!(
                 "the commits never pushed are not saved: their bundle has {size} bytes"
             ));

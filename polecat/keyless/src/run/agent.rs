@@ -86,7 +86,7 @@ pub fn agent(
         source,
     })?;
     let adapter = adapter(order);
-    let stay = if order.agent.command.is_empty() {
+    let stay = if order.role.agent.command.is_empty() {
         AGENT
     } else {
         COMMAND
@@ -108,7 +108,7 @@ pub fn agent(
 }
 
 fn adapter(order: &WorkOrder) -> Adapter {
-    match (order.agent.command.split_first(), order.agent.kind) {
+    match (order.role.agent.command.split_first(), order.role.agent.kind) {
         (Some((program, rest)), _) => custom::adapter(order, program, rest),
         (None, AgentKind::ClaudeCode) => claude::adapter(order),
         (None, AgentKind::Codex) => codex::adapter(order),
@@ -137,20 +137,20 @@ fn longest_wait(order: &WorkOrder) -> u64 {
 
 /// Identity as Gas Town gives it (its `internal/config/env.go`), and quiet.
 fn environment(order: &WorkOrder) -> Vec<(&'static str, String)> {
-    let role = format!("{}/polecats/{}", order.rig, order.polecat);
+    let role = format!("{}/polecats/{}", order.rig, order.owner);
     let people = identity(order);
     let mut variables = vec![
         ("GT_ROLE", role.clone()),
         ("GT_RIG", order.rig.clone()),
-        ("GT_POLECAT", order.polecat.clone()),
-        ("GT_BRANCH", order.git.work_branch.to_string()),
+        ("GT_POLECAT", order.owner.clone()),
+        ("GT_BRANCH", order.role.git.work_branch.to_string()),
         ("BD_ACTOR", role),
-        ("BEADS_AGENT_NAME", format!("{}/{}", order.rig, order.polecat)),
+        ("BEADS_AGENT_NAME", format!("{}/{}", order.rig, order.owner)),
         ("GIT_AUTHOR_NAME", order.author().name),
         ("GIT_TERMINAL_PROMPT", "0".to_owned()),
         ("GIT_PAGER", "cat".to_owned()),
-        ("USER", order.polecat.clone()),
-        ("LOGNAME", order.polecat.clone()),
+        ("USER", order.owner.clone()),
+        ("LOGNAME", order.owner.clone()),
         ("LC_ALL", "C.UTF-8".to_owned()),
         // Byte code is no work, and would make every snapshot differ from what was delivered.
         ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
@@ -159,10 +159,10 @@ fn environment(order: &WorkOrder) -> Vec<(&'static str, String)> {
         ("no_proxy", "127.0.0.1,localhost".to_owned()),
     ];
     // Where the manifest names people, no configuration of the agent's wins over them.
-    if order.git.author.is_some() || order.git.committer.is_some() {
+    if order.role.git.author.is_some() || order.role.git.committer.is_some() {
         variables.extend(people.into_iter().skip(1));
     }
-    if let Some(bead) = &order.bead {
+    if let Some(bead) = &order.role.bead {
         variables.push(("GT_ISSUE", bead.clone()));
     }
     variables

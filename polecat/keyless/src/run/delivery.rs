@@ -111,7 +111,7 @@ impl Context<'_> {
     /// Pushes the branch as the agent left it.
     fn push_head(&self, deadline: Instant, delivery: &mut Delivery) {
         let git = self.git(deadline);
-        let work = self.order.git.work_branch.full();
+        let work = self.order.role.git.work_branch.full();
         match git.text(&["rev-parse", "--quiet", "--verify", &format!("{work}^{{commit}}")]) {
             Ok(text) => delivery.local_head = text.parse().ok(),
             Err(error) => delivery.note("the work branch is gone from the clone", &error),
@@ -145,8 +145,8 @@ impl Context<'_> {
 
     fn remote(&self, git: &Git, deadline: Instant) -> Result<Remote, RunGit> {
         let (work, base) = (
-            self.order.git.work_branch.full(),
-            self.order.git.base_branch.full(),
+            self.order.role.git.work_branch.full(),
+            self.order.role.git.base_branch.full(),
         );
         let listing = patiently(deadline, || {
             git.text(&["ls-remote", "--quiet", self.url, &work, &base])
@@ -165,7 +165,7 @@ impl Context<'_> {
 
     fn step(&self, git: &Git, head: &Sha, remote: &Remote) -> Step {
         let head_is_part_of = |other: &Sha| is_part_of(git, head, other);
-        let base = self.order.git.base.as_ref();
+        let base = self.order.role.git.base.as_ref();
         if let Some(work) = &remote.work {
             return if work == head || head_is_part_of(work) {
                 Step::Delivered
@@ -173,7 +173,7 @@ impl Context<'_> {
                 Step::Push
             };
         }
-        let tracked = format!("refs/remotes/origin/{}", self.order.git.base_branch);
+        let tracked = format!("refs/remotes/origin/{}", self.order.role.git.base_branch);
         let tracked = git.text(&["rev-parse", "--quiet", "--verify", &tracked]).ok();
         let tracked: Option<Sha> = tracked.and_then(|text| text.parse().ok());
         let known = [remote.base.as_ref(), tracked.as_ref(), base];

@@ -152,7 +152,7 @@ pub fn compose(facts: &Facts<'_>) -> String {
     let order = facts.order;
     let mut text = format!(
         "wip: what {} left in attempt {}\n\nBase: {}\n{BRANCH}{}\n{HELD}{}\nWork tree: {}\n{RECORD}{}\n",
-        order.polecat,
+        order.owner,
         order.attempt,
         facts.base,
         facts.branch,
@@ -236,7 +236,7 @@ pub fn read(message: &str) -> Recorded {
 pub fn concluded(order: &WorkOrder) -> String {
     format!(
         "wip: {} delivered everything in attempt {}\n",
-        order.polecat, order.attempt
+        order.owner, order.attempt
     )
 }
 

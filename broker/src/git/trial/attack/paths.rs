@@ -53,7 +53,7 @@ async fn denied_paths_cannot_be_touched_in_any_commit_on_either_ref() {
 #[tokio::test]
 async fn a_link_in_the_place_of_a_denied_paths_folder_is_refused() {
     let trial = Trial::of(Remote::http().await, |order| {
-        order.git.denied_paths = vec![".ci/jobs/".to_owned()];
+        order.role.git.denied_paths = vec![".ci/jobs/".to_owned()];
     })
     .await;
     let clone = trial.clone("a").await;

@@ -3,7 +3,9 @@
 use gastown_api::git::Sha;
 use gastown_api::polecat::Polecat;
 use gastown_api::repository::{RepositoryUrl, Transport};
-use gastown_api::work_order::{DiskOrder, GitOrder, ModelOrder, ResumeOrder, WorkOrder};
+use gastown_api::work_order::{
+    DiskOrder, GitOrder, ModelOrder, PolecatOrder, RemoteOrder, ResumeOrder, WorkOrder,
+};
 use kube::ResourceExt as _;
 
 use crate::config::Config;
@@ -13,10 +15,18 @@ use crate::controller::polecat::validate::Work;
 #[must_use]
 pub fn work_order(polecat: &Polecat, work: &Work, attempt: i32, config: &Config) -> WorkOrder {
     WorkOrder {
-        polecat: polecat.name_any(),
+        owner: polecat.name_any(),
         namespace: polecat.namespace().unwrap_or_default(),
         rig: polecat.spec.rig.clone(),
         attempt: u32::try_from(attempt).unwrap_or(1),
+        limits: work.limits,
+        proxy: config.proxy.clone(),
+        role: role(polecat, work, attempt, config),
+    }
+}
+
+fn role(polecat: &Polecat, work: &Work, attempt: i32, config: &Config) -> PolecatOrder {
+    PolecatOrder {
         bead: work.bead.clone(),
         task: work.task.clone(),
         agent: work.agent.clone(),
@@ -34,7 +44,7 @@ pub fn work_order(polecat: &Polecat, work: &Work, attempt: i32, config: &Config)
             micros_left: work.micros_left,
             prices: config.prices.clone(),
         },
-        limits: work.limits,
+        pace: work.pace,
         disk: DiskOrder {
             workspace: config.volumes.workspace.bytes(),
             home: config.volumes.home.bytes(),
@@ -42,7 +52,6 @@ pub fn work_order(polecat: &Polecat, work: &Work, attempt: i32, config: &Config)
             keeper: config.volumes.keeper.bytes(),
             broker: config.volumes.broker.bytes(),
         },
-        proxy: config.proxy.clone(),
     }
 }
 
@@ -66,7 +75,12 @@ fn git_order(polecat: &Polecat, work: &Work, attempt: i32, config: &Config) -> G
         Some(ResumeOrder { name, sha })
     });
     GitOrder {
-        repository: work.repository.clone(),
+        remote: RemoteOrder {
+            repository: work.repository.clone(),
+            secret: work.git_secret.clone(),
+            trusted_hosts: work.trusted_hosts.clone(),
+            known_hosts: known_hosts_for(&work.repository, &config.known_hosts),
+        },
         base_branch: work.base_branch.clone(),
         work_branch: work.head_branch.clone(),
         base,
@@ -75,9 +89,6 @@ fn git_order(polecat: &Polecat, work: &Work, attempt: i32, config: &Config) -> G
         author: work.author.clone(),
         committer: work.committer.clone(),
         other_branches: work.other_branches,
-        secret: work.git_secret.clone(),
-        trusted_hosts: work.trusted_hosts.clone(),
-        known_hosts: known_hosts_for(&work.repository, &config.known_hosts),
         denied_paths: config.denied_paths.clone(),
         max_push_bytes: config.max_push_bytes,
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gastown_api::pod;
 use gastown_api::pod_metadata::Table;
 use gastown_api::polecat::Polecat;
-use gastown_api::work_order::Control;
+use gastown_api::work_order::{Control, Role};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
@@ -33,8 +33,8 @@ pub fn pod(
 ) -> Result<Pod, serde_json::Error> {
     let config = &settings.config;
     let order = work_order(polecat, work, attempt, config);
-    let control = if order.model.has_budget() {
-        let granted = order.model.left().first_quarter();
+    let control = if order.role.model.has_budget() {
+        let granted = order.role.model.left().first_quarter();
         Some(serde_json::to_string(&Control { granted })?)
     } else {
         None
@@ -53,7 +53,7 @@ pub fn pod(
         labels: labels_with(&work.options.labels, polecat, attempt),
         annotations: work.options.annotations.clone(),
         owner: owner_reference(polecat),
-        order: serde_json::to_string(&order)?,
+        order: serde_json::to_string(&order.map(Role::from))?,
         control,
         broker: Broker {
             image: &settings.agent_image,

@@ -3,12 +3,12 @@
 use gastown_api::polecat::{KubernetesSpec, Polecat};
 use gastown_api::rig::Rig;
 use gastown_api::timing::Timing;
-use gastown_api::work_order::Limits;
+use gastown_api::work_order::{Limits, PaceOrder};
 
 use super::options::pod_defaults;
 use crate::config::Config;
 
-/// The times of an attempt.
+/// How long an attempt may take.
 #[must_use]
 pub fn limits(polecat: &Polecat, rig: Option<&Rig>, config: &Config) -> Limits {
     let none = KubernetesSpec::default();
@@ -18,23 +18,30 @@ pub fn limits(polecat: &Polecat, rig: Option<&Rig>, config: &Config) -> Limits {
         .active_deadline_seconds
         .or(pod_defaults(rig).and_then(|d| d.pod.active_deadline_seconds));
     let deadline = deadline.and_then(|s| u64::try_from(s).ok());
-    let own = polecat.spec.timing.unwrap_or_default();
-    let of_rig = rig.and_then(|r| r.spec.polecat_defaults.as_ref()?.timing);
-    let of_rig = of_rig.unwrap_or_default();
-    let first = |field: fn(&Timing) -> Option<i32>, last: u32| {
-        let given = field(&own).or_else(|| field(&of_rig));
-        given
-            .and_then(|n| u64::try_from(n).ok())
-            .unwrap_or_else(|| u64::from(last))
-    };
     Limits {
         deadline_seconds: deadline.unwrap_or_else(|| u64::from(config.deadline_seconds)),
-        parking_seconds: first(|t| t.parking_seconds, config.parking_seconds),
+        parking_seconds: first(polecat, rig, |t| t.parking_seconds, config.parking_seconds),
         grace_seconds: u64::from(config.grace_seconds),
-        checkpoint_seconds: first(|t| t.checkpoint_seconds, config.checkpoint_seconds),
-        checkpoint_turns: first(|t| t.checkpoint_turns, config.checkpoint_turns),
-        silence_seconds: first(|t| t.silence_seconds, config.silence_seconds),
     }
+}
+
+/// When its work is saved, and when its agent counts as hung.
+#[must_use]
+pub fn pace(polecat: &Polecat, rig: Option<&Rig>, config: &Config) -> PaceOrder {
+    PaceOrder {
+        checkpoint_seconds: first(polecat, rig, |t| t.checkpoint_seconds, config.checkpoint_seconds),
+        checkpoint_turns: first(polecat, rig, |t| t.checkpoint_turns, config.checkpoint_turns),
+        silence_seconds: first(polecat, rig, |t| t.silence_seconds, config.silence_seconds),
+    }
+}
+
+fn first(polecat: &Polecat, rig: Option<&Rig>, field: fn(&Timing) -> Option<i32>, last: u32) -> u64 {
+    let own = polecat.spec.timing.unwrap_or_default();
+    let of_rig = rig.and_then(|r| r.spec.polecat_defaults.as_ref()?.timing);
+    let given = field(&own).or_else(|| field(&of_rig.unwrap_or_default()));
+    given
+        .and_then(|n| u64::try_from(n).ok())
+        .unwrap_or_else(|| u64::from(last))
 }
 
 #[cfg(test)]
@@ -50,6 +57,7 @@ mod tests {
         let mut of_rig = (*rig()).clone();
         let bare = polecat(json!({}));
         let limits = |polecat: &Polecat, rig: &Rig| super::limits(polecat, Some(rig), &config);
+        let pace = |polecat: &Polecat, rig: &Rig| super::pace(polecat, Some(rig), &config);
         let chart = limits(&bare, &of_rig);
         assert_eq!((chart.deadline_seconds, chart.parking_seconds), (3600, 21_600));
         of_rig.spec.polecat_defaults = serde_json::from_value(json!({
@@ -58,6 +66,7 @@ mod tests {
         .unwrap();
         let rigs = limits(&bare, &of_rig);
         assert_eq!((rigs.deadline_seconds, rigs.parking_seconds), (10, 20));
+        let rigs = pace(&bare, &of_rig);
         assert_eq!(
             (
                 rigs.checkpoint_seconds,
@@ -71,6 +80,7 @@ mod tests {
         }}));
         let owns = limits(&own, &of_rig);
         assert_eq!((owns.deadline_seconds, owns.parking_seconds), (1, 2));
+        let owns = pace(&own, &of_rig);
         assert_eq!((owns.checkpoint_turns, owns.silence_seconds), (4, 50));
     }
 }

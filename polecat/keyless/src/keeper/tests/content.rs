@@ -102,7 +102,7 @@ fn only_the_bases_ignore_rules_leave_files_out() {
 #[test]
 fn what_is_too_large_is_skipped_and_keeps_what_the_branch_has() {
     let mut pod = pod_with(&[("grows", b"small\n"), ("module/x", b"x")]);
-    pod.order.git.max_push_bytes = 1_000_000;
+    pod.order.role.git.max_push_bytes = 1_000_000;
     let file = fs::File::create(pod.tree().join("sparse")).unwrap();
     file.set_len(1 << 40).unwrap();
     pod.write("grows", vec![0; 2_000_000]);

@@ -138,7 +138,7 @@ fn files_of_a_work_tree_whose_commits_cannot_be_saved_are_saved() {
 #[test]
 fn what_is_left_out_of_a_work_tree_without_other_changes_is_said() {
     let mut pod = pod();
-    pod.order.git.max_push_bytes = 1 << 20;
+    pod.order.role.git.max_push_bytes = 1 << 20;
     let outside = pod.folder.path().join("tmp/outside");
     git(&pod.tree())
         .run(&[

@@ -276,10 +276,10 @@ fn a_repository_that_cannot_be_read_is_not_taken_for_one_that_has_nothing_to_sav
 fn commits_that_were_too_many_to_save_are_tried_again() {
     let mut pod = pod();
     commit_file(&pod.tree(), "a", b"1", "A");
-    let most = std::mem::replace(&mut pod.order.git.max_push_bytes, 100);
+    let most = std::mem::replace(&mut pod.order.role.git.max_push_bytes, 100);
     pod.save();
     assert!(pod.message().contains("their bundle has"), "{}", pod.message());
-    pod.order.git.max_push_bytes = most;
+    pod.order.role.git.max_push_bytes = most;
     pod.save();
     assert!(has(&bundled(&pod), b" refs/heads/polecat/furiosa/gt-1@m1"));
 }

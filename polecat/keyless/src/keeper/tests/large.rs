@@ -25,7 +25,7 @@ fn hook(pod: &Pod, script: &str) {
 #[test]
 fn large_files_follow_after_all_others_and_are_all_saved() {
     let mut pod = pod();
-    pod.order.git.max_push_bytes = 3 << 20;
+    pod.order.role.git.max_push_bytes = 3 << 20;
     shards(&pod, 5);
     pod.write("src/precious.py", "the work of hours\n");
     assert!(!lacks_something(pod.take()));
@@ -62,7 +62,7 @@ fn large_files_follow_after_all_others_and_are_all_saved() {
 #[test]
 fn many_small_files_are_split_as_well() {
     let mut pod = pod();
-    pod.order.git.max_push_bytes = 1 << 20;
+    pod.order.role.git.max_push_bytes = 1 << 20;
     let mut random = fs::File::open("/dev/urandom").unwrap();
     for number in 0..20 {
         let mut content = vec![0; 100 << 10];

@@ -45,7 +45,7 @@ async fn a_checkpoint_is_taken_after_turns_and_none_when_nothing_changed() {
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let keeper = Arc::new(pod.keeper(port));
-    let mut watch = checkpoint::Watch::starting(&keeper.order.limits);
+    let mut watch = checkpoint::Watch::starting(&keeper.order.role.pace);
     let tip = || {
         pod.upstream()
             .text(&["rev-parse", "--quiet", "--verify", WIP])

@@ -67,7 +67,7 @@ fn fresh_pod() -> Pod {
     let copied = Program::new("cp").arg("-r").args([&from, &to]).status();
     assert!(copied.unwrap().success());
     let mut order = order();
-    order.git.max_push_bytes = MAX_BYTES;
+    order.role.git.max_push_bytes = MAX_BYTES;
     fs::create_dir(folder.path().join("workspace")).unwrap();
     let url = to.to_str().unwrap().to_owned();
     clone_of(&url, &folder.path().join("workspace/repo"), &order);
@@ -226,12 +226,12 @@ impl Trial {
         let sha = self.pod.upstream().text(&["rev-parse", self.wip()]);
         let order = &mut self.pod.order;
         order.attempt = attempt;
-        order.git.resume = None;
+        order.role.git.resume = None;
         if let Ok(sha) = sha {
             Git::at(self.pod.url.as_str())
                 .run(&["update-ref", RESUME_REF, &sha])
                 .unwrap();
-            order.git.resume = Some(ResumeOrder {
+            order.role.git.resume = Some(ResumeOrder {
                 name: self.pod.store.wip().to_owned(),
                 sha: sha.parse().unwrap(),
             });
@@ -284,7 +284,7 @@ impl Trial {
 
     /// What the commit of leftovers deletes.
     fn deleted_by_us(&self) -> Vec<String> {
-        let work = self.pod.order.git.work_branch.full();
+        let work = self.pod.order.role.git.work_branch.full();
         let git = self.pod.upstream();
         let subject = git.text(&["log", "-1", "--format=%s", &work]).unwrap_or_default();
         if !subject.starts_with("chore: save what") {

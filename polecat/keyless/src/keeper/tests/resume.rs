@@ -12,7 +12,7 @@ pub(super) fn resumed(pod: &Pod, change: impl FnOnce(&Git)) -> (PathBuf, String)
     change(&pod.upstream());
     let mut order = order();
     order.attempt = 2;
-    order.git.resume = Some(gastown_api::work_order::ResumeOrder {
+    order.role.git.resume = Some(gastown_api::work_order::ResumeOrder {
         name: WIP.to_owned(),
         sha: sha.parse().unwrap(),
     });

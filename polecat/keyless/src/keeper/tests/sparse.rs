@@ -92,7 +92,7 @@ fn commits_outside_of_the_cone_that_were_never_pushed_are_not_undone() {
 #[test]
 fn a_file_too_large_to_save_is_not_deleted_and_its_commit_not_undone() {
     let mut pod = pod_of_a_large_repository();
-    pod.order.git.max_push_bytes = 1_000_000;
+    pod.order.role.git.max_push_bytes = 1_000_000;
     commit_file(&pod.tree(), "model.bin", &vec![7; 2_000_000], "Model");
     commit_file(&pod.tree(), "docs/guide.md", &vec![8; 2_000_000], "Guide");
     pod.write("src/a.py", "changed\n");

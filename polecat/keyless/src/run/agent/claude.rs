@@ -41,10 +41,10 @@ pub fn adapter(order: &WorkOrder) -> Adapter {
     ];
     let mut arguments = arguments.map(str::to_owned).to_vec();
     arguments.extend(["--settings".to_owned(), settings(order).to_string()]);
-    if let Some(model) = &order.model.model {
+    if let Some(model) = &order.role.model.model {
         arguments.extend(["--model".to_owned(), model.clone()]);
     }
-    arguments.extend(order.agent.args.iter().cloned());
+    arguments.extend(order.role.agent.args.iter().cloned());
     let mut environment = endpoint(order);
     environment.extend([
         ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1".to_owned()),

@@ -28,10 +28,10 @@ pub fn adapter(order: &WorkOrder) -> Adapter {
     for setting in settings(order) {
         arguments.extend(["--config".to_owned(), setting]);
     }
-    if let Some(model) = &order.model.model {
+    if let Some(model) = &order.role.model.model {
         arguments.extend(["--model".to_owned(), model.clone()]);
     }
-    arguments.extend(order.agent.args.iter().cloned());
+    arguments.extend(order.role.agent.args.iter().cloned());
     arguments.push("-".to_owned());
     Adapter {
         program: "codex".to_owned(),

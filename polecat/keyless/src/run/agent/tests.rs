@@ -40,8 +40,8 @@ fn started(order: &WorkOrder) -> (Vec<String>, Vec<(String, String)>) {
 }
 
 fn with(order: &mut WorkOrder, agent: serde_json::Value, apis: serde_json::Value) {
-    order.agent = serde_json::from_value(agent).unwrap();
-    order.model.apis = serde_json::from_value(apis).unwrap();
+    order.role.agent = serde_json::from_value(agent).unwrap();
+    order.role.model.apis = serde_json::from_value(apis).unwrap();
 }
 
 /// The whole environment, variable by variable: whoever adds one has to say here that it is no key.
@@ -104,7 +104,7 @@ fn golden(own: &[&'static str]) -> String {
 #[test]
 fn dummy_keys_are_all_that_looks_like_a_key_in_an_agents_environment() {
     let mut order = order();
-    order.bead = Some("gt-1".to_owned());
+    order.role.bead = Some("gt-1".to_owned());
     let mut own = CLAUDE.to_vec();
     own.extend([
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1",
@@ -124,7 +124,7 @@ fn dummy_keys_are_all_that_looks_like_a_key_in_an_agents_environment() {
         json!({"kind": "claude-code", "command": ["x"]}),
         json!(["messages"]),
     );
-    order.model.model = Some("claude-x".to_owned());
+    order.role.model.model = Some("claude-x".to_owned());
     assert_eq!(
         environment_of(&order),
         golden(&[&CLAUDE[..], &["GASTOWN_MODEL=claude-x"]].concat())
@@ -135,7 +135,7 @@ fn dummy_keys_are_all_that_looks_like_a_key_in_an_agents_environment() {
 fn whom_the_manifest_names_no_configuration_of_the_agents_overrides() {
     let mut order = order();
     let person = json!({"name": "Jane Doe", "email": "jane@example.com"});
-    order.git.committer = serde_json::from_value(person).unwrap();
+    order.role.git.committer = serde_json::from_value(person).unwrap();
     let environment = environment_of(&order);
     for line in [
         "GIT_AUTHOR_NAME=furiosa\n",
@@ -150,7 +150,7 @@ fn whom_the_manifest_names_no_configuration_of_the_agents_overrides() {
 #[test]
 fn what_the_pod_sets_has_no_effect_in_a_polecats_environment() {
     let mut order = order();
-    order.bead = Some("gt-1".to_owned());
+    order.role.bead = Some("gt-1".to_owned());
     with(
         &mut order,
         json!({"kind": "codex", "command": ["x"]}),
@@ -170,8 +170,8 @@ fn what_the_pod_sets_has_no_effect_in_a_polecats_environment() {
 #[test]
 fn claude_code_is_told_its_model_and_what_the_polecat_adds() {
     let mut order = order();
-    order.model.model = Some("claude-x".to_owned());
-    order.agent.args = vec!["--max-turns".to_owned(), "9".to_owned()];
+    order.role.model.model = Some("claude-x".to_owned());
+    order.role.agent.args = vec!["--max-turns".to_owned(), "9".to_owned()];
     let (words, _) = started(&order);
     assert_eq!(words[..2], ["claude", "--print"]);
     assert_eq!(
@@ -211,7 +211,7 @@ fn codex_speaks_to_the_broker_alone_and_reads_its_prompt_from_standard_input() {
         json!({"kind": "codex", "args": ["--color", "never"]}),
         json!(["responses"]),
     );
-    order.model.model = Some("gpt-x".to_owned());
+    order.role.model.model = Some("gpt-x".to_owned());
     let (words, _) = started(&order);
     assert_eq!(words[..3], ["codex", "exec", "--json"]);
     assert_eq!(

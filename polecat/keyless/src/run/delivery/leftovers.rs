@@ -74,7 +74,7 @@ impl Context<'_> {
     }
 
     fn push_leftovers(&self, git: &Git, leftovers: &Leftovers, deadline: Instant, delivery: &mut Delivery) {
-        let work = self.order.git.work_branch.full();
+        let work = self.order.role.git.work_branch.full();
         let Leftovers { commit, paths, index } = leftovers;
         if let Err(error) = self.push_patiently(git, commit, &work, deadline) {
             // Where the agent's own commits are on the branch, the attempt stands on these.
@@ -106,7 +106,7 @@ impl Context<'_> {
         index: &Path,
         before: Option<&Sha>,
     ) -> Result<(), CommitLeftovers> {
-        let work = self.order.git.work_branch.full();
+        let work = self.order.role.git.work_branch.full();
         let mut update = vec!["update-ref", &work, commit.as_str()];
         update.extend(before.map(Sha::as_str));
         git.run(&update)?;
@@ -150,7 +150,7 @@ impl Context<'_> {
         }
         let index = copied(index)?;
         let git = git.clone().env("GIT_INDEX_FILE", &index);
-        let denied = self.order.git.denied_paths.iter();
+        let denied = self.order.role.git.denied_paths.iter();
         let denied: Vec<_> = denied.map(|path| path.trim_end_matches('/')).collect();
         git.run(&self.what_to_add(&git, &nested, &denied)?)?;
         let kept_back = changed(&git, &denied)?;
@@ -172,8 +172,8 @@ impl Context<'_> {
             return Ok(Found::Nothing);
         }
         let tree = git.text(&["write-tree"])?;
-        let message = format!("chore: save what {} left uncommitted", self.order.polecat);
-        let bead = self.order.bead.as_ref().map(|bead| format!("Bead: {bead}"));
+        let message = format!("chore: save what {} left uncommitted", self.order.owner);
+        let bead = self.order.role.bead.as_ref().map(|bead| format!("Bead: {bead}"));
         let mut commit = vec!["commit-tree", &tree, "-p", "HEAD", "-m", &message];
         if let Some(bead) = &bead {
             commit.extend(["-m", bead]);
@@ -223,7 +223,7 @@ impl Context<'_> {
                 return Ok(Some(format!("{what} is unfinished")));
             }
         }
-        let work = self.order.git.work_branch.full();
+        let work = self.order.role.git.work_branch.full();
         let current = match git.text(&["symbolic-ref", "--quiet", "HEAD"]) {
             Ok(branch) => branch,
             Err(RunGit::Fail { code: Some(1), .. }) => {

@@ -36,7 +36,7 @@ impl Pod {
     }
 
     fn upstream_tip(&self) -> Option<String> {
-        let work = self.order.git.work_branch.full();
+        let work = self.order.role.git.work_branch.full();
         Git::at(self.url.as_str())
             .text(&["rev-parse", "--quiet", "--verify", &work])
             .ok()
@@ -92,7 +92,12 @@ fn leftovers_of_an_agent_that_ended_well_are_committed_without_its_hooks() {
     let delivery = pod.deliver(true);
     assert!(delivery.pushed, "{delivery:?}");
     let names = Git::at(pod.url.as_str())
-        .text(&["diff", "--name-only", "main", &pod.order.git.work_branch.full()])
+        .text(&[
+            "diff",
+            "--name-only",
+            "main",
+            &pod.order.role.git.work_branch.full(),
+        ])
         .unwrap();
     assert_eq!(names, "calculator.py\nnew");
     let who = pod.git().text(&["log", "-1", "--format=%an %ae %s"]).unwrap();
@@ -118,7 +123,7 @@ fn leftovers_are_those_of_the_clone_wherever_its_configuration_leads() {
         pod.git().run(&["config", setting.0, setting.1]).unwrap();
         let delivery = pod.deliver(true);
         assert!(delivery.pushed, "{setting:?}: {delivery:?}");
-        let work = pod.order.git.work_branch.full();
+        let work = pod.order.role.git.work_branch.full();
         let names = Git::at(pod.url.as_str()).text(&["diff", "--name-status", "main", &work]);
         assert_eq!(names.unwrap(), "A\tnew", "{setting:?}");
     }
@@ -331,7 +336,7 @@ fn what_stands_in_linked_work_trees_is_named_and_not_delivered() {
         delivery.notes.is_empty() && !delivery.pushed && !delivery.failed,
         "{delivery:?}"
     );
-    let work = &pod.order.git.work_branch;
+    let work = &pod.order.role.git.work_branch;
     let outside = outside.display();
     let expected = [
         format!("1 commit on no branch, in the work tree {outside}, was not delivered: only {work} is"),
@@ -353,7 +358,7 @@ fn an_unfinished_merge_is_not_committed() {
         .unwrap();
     commit_file(&pod.clone(), "a", b"2", "Theirs");
     pod.git()
-        .run(&["checkout", "--quiet", pod.order.git.work_branch.as_str()])
+        .run(&["checkout", "--quiet", pod.order.role.git.work_branch.as_str()])
         .unwrap();
     let merge = pod
         .git()
@@ -403,7 +408,12 @@ fn repositories_inside_of_the_clone_are_no_leftovers_and_keep_none_back() {
     let left = delivery.left.join("; ");
     assert!(left.contains("folder/empty") && left.contains("linked"), "{left}");
     let files = Git::at(pod.url.as_str())
-        .text(&["ls-tree", "-r", "--name-only", &pod.order.git.work_branch.full()])
+        .text(&[
+            "ls-tree",
+            "-r",
+            "--name-only",
+            &pod.order.role.git.work_branch.full(),
+        ])
         .unwrap();
     assert_eq!(files, "README\ncalculator.py\nfolder/new");
 }
@@ -422,7 +432,12 @@ fn leftovers_outside_of_a_sparse_checkout_are_delivered_and_nothing_there_is_del
     let delivery = pod.deliver(true);
     assert!(delivery.pushed && delivery.left.is_empty(), "{delivery:?}");
     let files = Git::at(pod.url.as_str())
-        .text(&["ls-tree", "-r", "--name-only", &pod.order.git.work_branch.full()])
+        .text(&[
+            "ls-tree",
+            "-r",
+            "--name-only",
+            &pod.order.role.git.work_branch.full(),
+        ])
         .unwrap();
     assert_eq!(files, "README\ncalculator.py\ndocs/guide\ndocs/new\nsrc/new");
 }

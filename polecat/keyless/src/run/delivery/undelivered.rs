@@ -39,7 +39,7 @@ impl Context<'_> {
     /// Commits of the clone's branches, and of its HEAD where that is on none.
     fn other_branches(&self, deadline: Instant) -> Result<Vec<String>, RunGit> {
         let git = self.git(deadline);
-        let work = self.order.git.work_branch.full();
+        let work = self.order.role.git.work_branch.full();
         let mut branches = vec!["HEAD".to_owned()];
         git.records(
             &["for-each-ref", "--format=%(refname)", "refs/heads"],
@@ -103,7 +103,7 @@ impl Context<'_> {
 
     /// Says that `count` commits are not delivered, unless it is none.
     fn commits(&self, count: &str, place: &str) -> Option<String> {
-        let work = &self.order.git.work_branch;
+        let work = &self.order.role.git.work_branch;
         match count {
             "0" => None,
             "1" => Some(format!("1 commit on {place} was not delivered: only {work} is")),

@@ -2,6 +2,7 @@
 
 mod random;
 
+use gastown_api::work_order::WorkOrder;
 use gastown_crypto::sha256;
 use k8s_openapi::api::core::v1::Container;
 use serde_json::{Value, json};
@@ -318,13 +319,18 @@ fn the_pod_ends_by_itself_after_deadline_parking_and_grace() {
     assert_eq!(spec.image_pull_secrets.unwrap()[0].name, "pull");
 }
 
+fn order(text: &str) -> WorkOrder {
+    let order: WorkOrder<Role> = serde_json::from_str(text).unwrap();
+    order.map(|Role::Polecat(own)| *own)
+}
+
 #[test]
 fn the_order_is_readable_by_the_pods_own_type() {
     for pod in pods() {
         let text = &pod.metadata.annotations.as_ref().unwrap()["gastown.io/work-order"];
-        let order: gastown_api::work_order::WorkOrder = serde_json::from_str(text).unwrap();
-        assert_eq!((order.polecat.as_str(), order.attempt), ("furiosa", 1));
-        assert!(!order.git.secret.is_empty() && order.model.secret.is_some());
+        let order = order(text);
+        assert_eq!((order.owner.as_str(), order.attempt), ("furiosa", 1));
+        assert!(!order.role.git.remote.secret.is_empty() && order.role.model.secret.is_some());
     }
 }
 
@@ -417,8 +423,7 @@ fn given_labels_and_annotations_stand_beside_the_operators_own() {
         ("payments", "furiosa")
     );
     assert_eq!(annotations["example.com/note"], "text");
-    let order: gastown_api::work_order::WorkOrder =
-        serde_json::from_str(&annotations[labels::WORK_ORDER]).unwrap();
+    let order = order(&annotations[labels::WORK_ORDER]);
     assert_eq!(
         (order.author().name.as_str(), order.committer().name.as_str()),
         ("Jane Doe", "furiosa")

@@ -72,8 +72,8 @@ fn the_budget_is_over_all_attempts() {
     world.change(json!({"metadata": {"annotations": {"gastown.io/retry-requested-at": "1"}}}));
     world.settle();
     let order = world.order_of_the_next_pod();
-    assert_eq!(order["model"]["tokensLeft"], 400);
-    assert_eq!(order["git"]["base"], BASE);
+    assert_eq!(order["role"]["polecat"]["model"]["tokensLeft"], 400);
+    assert_eq!(order["role"]["polecat"]["git"]["base"], BASE);
 
     world.pod_reports(&ended(1, &evidence(json!({"attempt": 2, "head": BASE}))));
     world.settle();
@@ -105,7 +105,7 @@ fn a_later_attempt_starts_from_what_was_saved_and_a_third_not_from_what_the_bran
     let resume = |world: &World| {
         let work = validate(&world.observed.polecat, None, &world.settings).unwrap();
         build::order::work_order(&world.observed.polecat, &work, 2, &world.settings.config)
-            .git
+            .role.git
             .resume
     };
     let first = resume(&world).unwrap();
@@ -144,7 +144,7 @@ fn a_repeat_by_itself_asks_first_for_what_the_attempt_before_had_pushed_and_one_
         let work = validate(&world.observed.polecat, None, &world.settings).unwrap();
         let order = build::order::work_order(&world.observed.polecat, &work, 2, &world.settings.config);
         let wanted = (!asked).then(|| HEAD.parse().unwrap());
-        assert_eq!(order.git.unconfirmed, wanted, "{asked}");
+        assert_eq!(order.role.git.unconfirmed, wanted, "{asked}");
     }
 }
 
