@@ -24,6 +24,7 @@ pub mod pod;
 pub mod pod_metadata;
 pub mod pod_overrides;
 pub mod polecat;
+pub mod quantity;
 pub mod reason;
 pub mod reference;
 pub mod repository;

@@ -3,7 +3,6 @@
 
 mod accept;
 mod image_policy;
-mod quantity;
 #[cfg(test)]
 mod refused;
 mod size;

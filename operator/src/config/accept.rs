@@ -10,7 +10,7 @@ use gastown_api::resources::ResourceRequirements;
 use gastown_api::usage::Price;
 use gastown_signatures::Policy;
 
-use super::{Config, LoadConfig, quantity};
+use super::{Config, LoadConfig};
 
 /// The agent gets 10 s to stop, and the snapshot and its push have to fit into what is left.
 const LEAST_GRACE: u32 = 30;
@@ -306,34 +306,23 @@ fn amounts(part: &str, resources: &ResourceRequirements) -> Result<(), LoadConfi
     let tables = [("requests", &resources.requests), ("limits", &resources.limits)];
     for (table, amounts) in tables {
         for (resource, amount) in amounts.iter().flatten() {
-            let text = String::from(amount.clone());
-            let read = quantity::read(&text)
+            let read = amount
+                .amount()
                 .map(|_| ())
                 .ok_or("write an amount such as 500m, 2 or 1Gi");
-            check(&format!("resources.{part}.{table}.{resource}"), &text, read)?;
+            check(
+                &format!("resources.{part}.{table}.{resource}"),
+                amount.as_str(),
+                read,
+            )?;
         }
     }
-    let limit = |resource| {
-        resources
-            .limits
-            .as_ref()?
-            .get(resource)
-            .cloned()
-            .map(String::from)
-    };
+    let limit = |resource| resources.limits.as_ref()?.get(resource);
     for (resource, request) in resources.requests.iter().flatten() {
-        let request = String::from(request.clone());
-        let limit = limit(resource).and_then(|limit| quantity::read(&limit));
-        if limit
-            .zip(quantity::read(&request))
-            .is_some_and(|(limit, request)| request > limit)
-        {
+        if limit(resource).is_some_and(|limit| request.is_more_than(limit)) {
             let flaw = "a request must not exceed its limit";
-            check(
-                &format!("resources.{part}.requests.{resource}"),
-                &request,
-                Err(flaw),
-            )?;
+            let key = format!("resources.{part}.requests.{resource}");
+            check(&key, request.as_str(), Err(flaw))?;
         }
     }
     Ok(())

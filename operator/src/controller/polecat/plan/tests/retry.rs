@@ -105,7 +105,8 @@ fn a_later_attempt_starts_from_what_was_saved_and_a_third_not_from_what_the_bran
     let resume = |world: &World| {
         let work = validate(&world.observed.polecat, None, &world.settings).unwrap();
         build::order::work_order(&world.observed.polecat, &work, 2, &world.settings.config)
-            .role.git
+            .role
+            .git
             .resume
     };
     let first = resume(&world).unwrap();
