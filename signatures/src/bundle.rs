@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::attached::Flaw;
 use crate::envelope::{Envelope, Written};
+use crate::flaw::Flaw;
 
 /// The media type of a bundle.
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";

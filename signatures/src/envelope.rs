@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use gastown_crypto::{Digest, PublicKey};
 use serde::Deserialize;
 
-use crate::attached::Flaw;
+use crate::flaw::Flaw;
 
 /// What an envelope must hold.
 const IN_TOTO: &str = "application/vnd.in-toto+json";

@@ -7,11 +7,13 @@
 mod attached;
 mod bundle;
 mod envelope;
+mod flaw;
 mod policy;
 mod simple;
 mod statement;
 
-pub use attached::{Attached, Flaw, Signed, Verified, verify};
+pub use attached::{Attached, Signed, Verified, verify};
+pub use flaw::Flaw;
 pub use policy::{Policy, ReadPolicy, Refused, decide};
 pub use statement::{CYCLONEDX, OPENVEX, PROVENANCE, SIGNATURE, SPDX, Statement};
 

@@ -4,7 +4,8 @@ use gastown_api::image_policy::ImagePolicy;
 use gastown_api::reason::Reason;
 use gastown_crypto::{Digest, PublicKey, ReadPublicKey};
 
-use crate::attached::{Attached, Flaw, Signed, Verified, verify};
+use crate::attached::{Attached, Signed, Verified, verify};
+use crate::flaw::Flaw;
 
 /// A policy with its keys read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use gastown_crypto::{Digest, PublicKey};
 use serde::Deserialize;
 
-use crate::attached::Flaw;
+use crate::flaw::Flaw;
 
 /// What the payload says of itself.
 const TYPE: &str = "cosign container image signature";

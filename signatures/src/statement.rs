@@ -6,7 +6,7 @@ use gastown_crypto::Digest;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::attached::Flaw;
+use crate::flaw::Flaw;
 
 /// Type of the predicate that stands for cosign's signature of an image.
 pub const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
