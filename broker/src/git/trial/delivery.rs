@@ -65,19 +65,8 @@ async fn a_large_push_and_an_empty_one_pass() {
 #[tokio::test]
 async fn the_base_is_the_tip_of_a_work_branch_that_exists() {
     let remote = Remote::http().await;
-    let seed = remote.repo.parent().unwrap().join("seed");
-    let work = commit(&seed, "src/w.txt", "w").await;
-    git(
-        &seed,
-        &[
-            "push",
-            "-q",
-            remote.repo.to_str().unwrap(),
-            &format!("HEAD:{WORK}"),
-        ],
-    )
-    .await
-    .unwrap();
+    let work = commit(&remote.seed(), "src/w.txt", "w").await;
+    remote.push_seed(WORK).await;
     let trial = Trial::of(remote, |_| {}).await;
     let evidence = trial.broker.evidence();
     assert_eq!(
@@ -272,13 +261,14 @@ async fn a_snapshot_goes_when_the_work_branch_holds_it() {
 #[tokio::test]
 async fn the_base_branch_may_be_merged_into_an_older_work_branch() {
     let remote = Remote::http().await;
-    let seed = remote.repo.parent().unwrap().join("seed");
-    let upstream = remote.repo.to_str().unwrap();
-    git(&seed, &["push", "-q", upstream, &format!("HEAD:{WORK}")])
-        .await
-        .unwrap();
-    commit(&seed, ".github/workflows/ci.yml", "on: [push, pull_request]\n").await;
-    git(&seed, &["push", "-q", upstream, "main"]).await.unwrap();
+    remote.push_seed(WORK).await;
+    commit(
+        &remote.seed(),
+        ".github/workflows/ci.yml",
+        "on: [push, pull_request]\n",
+    )
+    .await;
+    remote.push_seed("refs/heads/main").await;
     let trial = Trial::of(remote, |_| {}).await;
     let clone = trial.clone("a").await;
     git(

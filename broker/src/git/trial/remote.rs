@@ -91,6 +91,18 @@ impl Remote {
         }
     }
 
+    /// The clone that the first commits were made in.
+    pub fn seed(&self) -> PathBuf {
+        self.repo.with_file_name("seed")
+    }
+
+    /// Another hand pushes what the seed is at to this ref.
+    pub async fn push_seed(&self, name: &str) {
+        let (upstream, target) = (self.repo.to_str().unwrap(), format!("HEAD:{name}"));
+        let push = ["push", "-q", upstream, &target];
+        git(&self.seed(), &push).await.unwrap();
+    }
+
     /// How many calls came so far.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)

@@ -187,11 +187,7 @@ async fn a_snapshot_that_another_hand_deleted_is_pushed_again_or_missed() {
 #[tokio::test]
 async fn the_base_of_an_attempt_that_pushed_nothing_is_no_work_to_drop() {
     let remote = Remote::http().await;
-    let seed = remote.repo.parent().unwrap().join("seed");
-    let upstream = remote.repo.to_str().unwrap();
-    git(&seed, &["push", "-q", upstream, &format!("HEAD:{WORK}")])
-        .await
-        .unwrap();
+    remote.push_seed(WORK).await;
     let trial = Trial::of(remote, |_| {}).await;
     trial.host(&["update-ref", "-d", WORK]).await;
     trial.broker.finish().await;

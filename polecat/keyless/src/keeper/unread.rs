@@ -51,22 +51,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::snapshot::hold::{Blob, Edit, put_back};
-
-    fn blob(id: &str) -> Blob {
-        Blob {
-            mode: "100644".to_owned(),
-            id: id.to_owned(),
-        }
-    }
-
-    fn change(before: Option<&str>, after: Option<&str>, path: &str) -> Change {
-        Change {
-            before: before.map(blob),
-            after: after.map(blob),
-            path: path.as_bytes().to_vec(),
-        }
-    }
+    use crate::snapshot::hold::fixture::{blob, change};
+    use crate::snapshot::hold::{Edit, put_back};
 
     #[test]
     fn what_was_not_read_is_not_deleted() {

@@ -220,23 +220,33 @@ pub fn index_info(edits: &[Edit]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub mod fixture {
+    //! Changes of plain files.
 
-    fn blob(id: &str) -> Blob {
+    use super::{Blob, Change};
+
+    /// A plain file of that content.
+    pub fn blob(id: &str) -> Blob {
         Blob {
             mode: "100644".to_owned(),
             id: id.to_owned(),
         }
     }
 
-    fn change(before: Option<&str>, after: Option<&str>, path: &str) -> Change {
+    /// A change of a plain file.
+    pub fn change(before: Option<&str>, after: Option<&str>, path: &str) -> Change {
         Change {
             before: before.map(blob),
             after: after.map(blob),
             path: path.as_bytes().to_vec(),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixture::change;
+    use super::*;
 
     fn held(path: &str) -> bool {
         let denied = [".github/workflows/".to_owned(), ".gitlab-ci.yml".to_owned()];
