@@ -1,8 +1,9 @@
 //! The broker's bare repository: a mirror of the base and the work branch with full history, and this pod's snapshot.
 //! The remote is the truth: whatever an earlier broker pushed is adopted.
 
+mod bare;
+
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use gastown_api::work_order::GitOrder;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
+use self::bare::prepare;
 use super::child::{Git, RunGit};
 use super::classify::Failure;
 use super::in_the_way;
@@ -27,35 +29,6 @@ const START_PAUSES: [u64; 5] = [1, 2, 4, 6, 7];
 
 /// Where Dolt keeps a database in a repository of git.
 const DOLT: &str = "refs/dolt/data";
-
-/// What the repository is configured with besides what `git init` writes (pod.md, "Git, in the broker"). Fetches of the agent are
-/// served by one thread with small windows, so that the broker stays small.
-const CONFIG: &str = "
-[http]
-	receivepack = false
-	getanyfile = false
-	uploadarchive = false
-[gc]
-	auto = 0
-[maintenance]
-	auto = false
-[core]
-	hooksPath = /dev/null
-	bigFileThreshold = 1m
-	packedGitLimit = 64m
-	packedGitWindowSize = 1m
-	deltaBaseCacheLimit = 8m
-	logAllRefUpdates = false
-[pack]
-	threads = 1
-	windowMemory = 16m
-	deltaCacheSize = 4m
-[index]
-	threads = 1
-[uploadpack]
-	allowFilter = false
-	allowAnySHA1InWant = false
-";
 
 /// The mirror and the way to its remote.
 pub struct Repository {
@@ -376,35 +349,4 @@ pub(super) async fn is_part_of(git: &Git, commit: &Sha, other: &Sha) -> bool {
 /// A failure of our own git on our own volume.
 pub(super) fn local(error: &RunGit) -> Failure {
     Failure::new(Reason::CloneFailed, format!("the broker's repository: {error}"))
-}
-
-/// Makes the bare repository, or takes the one that an earlier run of this container made.
-async fn prepare(git: &Git, names: &Names, hex_length: usize) -> Result<(), RunGit> {
-    let format = if hex_length == 64 { "sha256" } else { "sha1" };
-    let found = git.ask(["rev-parse", "--show-object-format"]).await;
-    if !found.is_ok_and(|found| found == format) {
-        clear(&git.repo);
-        let object_format = format!("--object-format={format}");
-        git.ask(["init", "--quiet", "--bare", "--template=", &object_format])
-            .await?;
-        configure(&git.repo).map_err(|source| RunGit::ReadOutput {
-            command: "git init".to_owned(),
-            source,
-        })?;
-    }
-    git.ask(["symbolic-ref", "HEAD", &names.base]).await?;
-    Ok(())
-}
-
-/// What cannot be removed makes the init that follows fail, with its own words.
-fn clear(repo: &Path) {
-    drop(std::fs::remove_dir_all(repo));
-}
-
-fn configure(repo: &Path) -> std::io::Result<()> {
-    use std::io::Write as _;
-    let mut file = std::fs::OpenOptions::new()
-        .append(true)
-        .open(repo.join("config"))?;
-    file.write_all(CONFIG.as_bytes())
 }

@@ -9,6 +9,7 @@ mod hostile;
 mod large;
 mod occasion;
 mod random;
+mod repositories;
 mod resume;
 mod sparse;
 
