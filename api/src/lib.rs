@@ -14,6 +14,7 @@ pub mod git_secret;
 pub mod image;
 pub mod image_policy;
 pub mod key_like;
+pub mod kinds;
 pub mod known_hosts;
 pub mod labels;
 pub mod model_secret;

@@ -8,20 +8,9 @@ mod schema;
 mod secret;
 mod unknown;
 
+use gastown_api::kinds::{Kind, kinds};
 use serde::Deserialize as _;
 use serde_json::Value;
-
-/// The definitions of the chart.
-const DEFINITIONS: [(&str, &str); 2] = [
-    (
-        "rig",
-        include_str!("../../helm/gastown-operator/crds/rigs.gastown.gastown.io.yaml"),
-    ),
-    (
-        "polecat",
-        include_str!("../../helm/gastown-operator/crds/polecats.gastown.gastown.io.yaml"),
-    ),
-];
 
 /// What is wrong with a manifest, in the API server's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +61,8 @@ pub enum Verdict {
 /// The definition of a kind, by its singular.
 #[must_use]
 pub fn definition(singular: &str) -> Option<Value> {
-    let (_, yaml) = DEFINITIONS.iter().find(|(name, _)| *name == singular)?;
-    serde_yaml_ng::from_str(yaml).ok()
+    let kind = kinds().iter().find(|kind| kind.singular == singular)?;
+    kind.definition().ok()
 }
 
 /// The documents of a YAML (or JSON) text; empty ones are left out.
@@ -98,16 +87,10 @@ pub fn check(object: &Value) -> Verdict {
     let problems = match (text("apiVersion"), text("kind")) {
         ("", _) => vec![Problem::new("apiVersion", "Required value")],
         (_, "") => vec![Problem::new("kind", "Required value")],
-        ("gastown.gastown.io/v1alpha1", "Rig") => custom(object, "rig"),
-        ("gastown.gastown.io/v1alpha1", "Polecat") => custom(object, "polecat"),
-        ("gastown.gastown.io/v1alpha1", kind) => {
-            vec![Problem::new(
-                "kind",
-                format!(
-                    "no matches for kind {kind:?} in version \"gastown.gastown.io/v1alpha1\"; the kinds are Rig and Polecat"
-                ),
-            )]
-        }
+        ("gastown.gastown.io/v1alpha1", name) => match Kind::named(name) {
+            Some(kind) => custom(object, kind.singular),
+            None => vec![Problem::new("kind", no_kind(name))],
+        },
         (version, _) if group == gastown_api::GROUP => {
             vec![Problem::new(
                 "apiVersion",
@@ -122,6 +105,15 @@ pub fn check(object: &Value) -> Verdict {
     } else {
         Verdict::Invalid(problems)
     }
+}
+
+fn no_kind(name: &str) -> String {
+    let names: Vec<_> = kinds().iter().map(|kind| kind.name).collect();
+    let names = match names.split_last() {
+        Some((last, before)) if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        _ => names.concat(),
+    };
+    format!("no matches for kind {name:?} in version \"gastown.gastown.io/v1alpha1\"; the kinds are {names}")
 }
 
 fn custom(object: &Value, singular: &str) -> Vec<Problem> {

@@ -1,16 +1,11 @@
 //! Asks the API server, with field validation as strict as it can be.
 
-use gastown_tests::client;
+use gastown_api::kinds::Kind;
+use gastown_tests::{chart, client};
 use http::Request;
 use kube::Client;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-
-/// The custom resource definitions of the chart, as `cargo xtask generate` wrote them.
-const DEFINITIONS: [&str; 2] = [
-    include_str!("../../helm/gastown-operator/crds/rigs.gastown.gastown.io.yaml"),
-    include_str!("../../helm/gastown-operator/crds/polecats.gastown.gastown.io.yaml"),
-];
 
 const GROUP: &str = "/apis/gastown.gastown.io/v1alpha1";
 
@@ -45,8 +40,8 @@ impl Server {
                 .await
                 .unwrap_or_else(|error| panic!("{error}")),
         };
-        for yaml in DEFINITIONS {
-            server.define(&parse(yaml)).await;
+        for yaml in chart::definitions().unwrap() {
+            server.define(&parse(&yaml)).await;
         }
         server
     }
@@ -191,10 +186,12 @@ pub fn parse(yaml: &str) -> Value {
 }
 
 fn collection(object: &Value) -> String {
-    match object["kind"].as_str().unwrap() {
-        "Rig" => format!("{GROUP}/rigs"),
-        "Polecat" => format!("{GROUP}/namespaces/{}/polecats", namespace(object)),
-        kind => panic!("no test knows kind {kind:?}"),
+    let name = object["kind"].as_str().unwrap();
+    let kind = Kind::named(name).unwrap_or_else(|| panic!("there is no kind {name:?}"));
+    if kind.is_namespaced {
+        format!("{GROUP}/namespaces/{}/{}", namespace(object), kind.plural)
+    } else {
+        format!("{GROUP}/{}", kind.plural)
     }
 }
 

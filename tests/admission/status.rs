@@ -55,9 +55,7 @@ fn full() -> Value {
 fn the_full_status_has_every_field_of_the_type() {
     let parsed: PolecatStatus = serde_json::from_value(full()).unwrap();
     assert_eq!(serde_json::to_value(parsed).unwrap(), full());
-    let definition = parse(include_str!(
-        "../../helm/gastown-operator/crds/polecats.gastown.gastown.io.yaml"
-    ));
+    let definition = gastown_api::kinds::POLECAT.definition().unwrap();
     let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
     assert_eq!(missing(schema, &full(), "status"), Vec::<String>::new());
 }

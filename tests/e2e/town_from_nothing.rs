@@ -203,8 +203,8 @@ async fn delivered(shell: &Shell, remote: &Remote) {
         .succeeds();
     // The chart's definitions are the plugin's own, also once helm or kubectl have read them, as YAML 1.1.
     let examined = shell.run("kubectl gt doctor -n gastown-system").await.succeeds();
-    for kind in ["rigs", "polecats"] {
-        let whose = format!("{kind}.gastown.gastown.io is the one of this plugin");
+    for kind in gastown_api::kinds::kinds() {
+        let whose = format!("{}.gastown.gastown.io is the one of this plugin", kind.plural);
         assert!(examined.stdout.contains(&whose), "{}", examined.stdout);
     }
 }

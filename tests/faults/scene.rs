@@ -11,7 +11,7 @@ use gastown_api::pod::pod_name;
 use gastown_api::polecat::{AttemptOutcome, Polecat, PolecatPhase};
 use gastown_operator::embedded;
 use gastown_tests::bench::kubelet::{self, Stage};
-use gastown_tests::client;
+use gastown_tests::{chart, client};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -33,11 +33,6 @@ pub const NAME: &str = "furiosa";
 pub const PATIENCE: Duration = Duration::from_mins(5);
 /// The digest of nothing that exists: no kubelet runs here that would pull it.
 const IMAGE: &str = "registry.example.com/polecat-agent@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-
-const DEFINITIONS: [&str; 2] = [
-    include_str!("../../helm/gastown-operator/crds/rigs.gastown.gastown.io.yaml"),
-    include_str!("../../helm/gastown-operator/crds/polecats.gastown.gastown.io.yaml"),
-];
 
 static DEFINED: OnceCell<()> = OnceCell::const_new();
 
@@ -310,8 +305,8 @@ async fn note_pods(api: Api<Pod>, pods: Arc<Mutex<BTreeMap<String, i32>>>) {
 
 async fn define(client: &Client) {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for yaml in DEFINITIONS {
-        let definition: CustomResourceDefinition = serde_yaml_ng::from_str(yaml).unwrap();
+    for yaml in chart::definitions().unwrap() {
+        let definition: CustomResourceDefinition = serde_yaml_ng::from_str(&yaml).unwrap();
         let name = definition.name_any();
         let apply = PatchParams::apply("gastown-tests").force();
         definitions

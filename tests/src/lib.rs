@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod bad_inputs;
 pub mod bench;
+pub mod chart;
 pub mod client;
 pub mod documents;
 #[cfg(test)]

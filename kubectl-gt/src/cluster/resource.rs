@@ -1,5 +1,7 @@
 //! The kinds that the plugin works with, and where the API server has them.
 
+use gastown_api::kinds::{self, Kind};
+
 /// A kind of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resource {
@@ -14,9 +16,9 @@ pub struct Resource {
 
 impl Resource {
     /// Project workspaces.
-    pub const RIGS: Self = Self::ours("rig", "rigs", false);
+    pub const RIGS: Self = Self::of(&kinds::RIG);
     /// Workers.
-    pub const POLECATS: Self = Self::ours("polecat", "polecats", true);
+    pub const POLECATS: Self = Self::of(&kinds::POLECAT);
     /// Credentials.
     pub const SECRETS: Self = Self::core("secret", "secrets", true);
     /// Pods of polecats.
@@ -34,14 +36,20 @@ impl Resource {
         namespaced: false,
     };
 
-    const fn ours(singular: &'static str, plural: &'static str, namespaced: bool) -> Self {
+    /// A kind of this operator.
+    pub const fn of(kind: &Kind) -> Self {
         Self {
-            singular,
+            singular: kind.singular,
             group: gastown_api::GROUP,
             version: gastown_api::VERSION,
-            plural,
-            namespaced,
+            plural: kind.plural,
+            namespaced: kind.is_namespaced,
         }
+    }
+
+    /// The kinds of this operator.
+    pub fn ours() -> impl Iterator<Item = Self> {
+        kinds::kinds().iter().map(Self::of)
     }
 
     const fn core(singular: &'static str, plural: &'static str, namespaced: bool) -> Self {

@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use gastown_api::kinds::Kind;
 use serde_json::{Value, json};
 
 use crate::cluster::{Call, Cluster, DryRun, Resource};
@@ -162,11 +163,11 @@ async fn look(file: &str, text: &str, cluster: Option<&Cluster>) -> Result<Vec<C
 
 /// What the cluster says of an object; only its verdict is a problem of the manifest.
 async fn ask(cluster: &Cluster, object: &Value) -> Result<Option<String>, Error> {
-    let resource = match object["kind"].as_str() {
-        Some("Rig") => Resource::RIGS,
-        Some("Polecat") => Resource::POLECATS,
-        Some("Secret") => Resource::SECRETS,
-        _ => return Ok(None),
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let resource = match Kind::named(kind) {
+        Some(kind) => Resource::of(&kind),
+        None if kind == "Secret" => Resource::SECRETS,
+        None => return Ok(None),
     };
     let Some(name) = object["metadata"]["name"].as_str() else {
         return Ok(None);

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use gastown_api::kinds::kinds;
 use http::Request;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -43,16 +44,16 @@ impl World {
             client,
             _alone: alone,
         };
-        for singular in ["rig", "polecat"] {
-            world.define(&kubectl_gt::validate::definition(singular).unwrap());
+        for kind in kinds() {
+            world.define(&kind.definition().unwrap());
         }
         let _exists = world.send(
             "POST",
             "/api/v1/namespaces",
             &json!({"metadata": {"name": "town"}}),
         );
-        for path in ["polecats", "rigs"] {
-            for object in world.all(path) {
+        for kind in kinds() {
+            for object in world.all(kind.plural) {
                 world.remove(&object);
             }
         }
@@ -114,7 +115,7 @@ impl World {
 
     /// Takes the definitions away, with every object.
     pub fn undefine(&self) {
-        for name in ["rigs", "polecats"] {
+        for name in kinds().iter().map(|kind| kind.plural) {
             let path = format!("{DEFINITIONS}/{name}.gastown.gastown.io");
             self.send("DELETE", &path, &Value::Null).unwrap();
             Self::until(|| {

@@ -36,10 +36,15 @@ enum Writer {
 }
 
 /// Every generated part of the checkout.
-const GENERATED: [Generated; 4] = [
+const GENERATED: [Generated; 5] = [
     Generated {
         at: "helm/gastown-operator/crds",
-        from: "",
+        from: "crds",
+        by: Writer::Example("gastown-api", "crds"),
+    },
+    Generated {
+        at: "helm/gastown-operator/files/kinds.yaml",
+        from: "kinds.yaml",
         by: Writer::Example("gastown-api", "crds"),
     },
     Generated {

@@ -8,10 +8,10 @@ use crate::validate::definition;
 
 const REMEDY: &str = "install or upgrade the chart (its crds/ are not upgraded by helm: `kubectl apply --server-side -f crds/`)";
 
-/// Checks both kinds; false: at least one is not served.
+/// Checks every kind; false: at least one is not served.
 pub async fn check(cluster: &Cluster, findings: &mut Findings) -> bool {
     let mut served = true;
-    for resource in [Resource::RIGS, Resource::POLECATS] {
+    for resource in Resource::ours() {
         let name = resource.definition();
         match cluster.find(Resource::DEFINITIONS, &name).await {
             Ok(None) => {
