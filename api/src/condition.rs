@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::reason::Reason;
+use crate::reason::AnyReason;
 
 /// The object is as its spec wants it, or on its way without trouble.
 pub const READY: &str = "Ready";
@@ -43,12 +43,17 @@ pub struct Assertion {
 }
 
 impl Assertion {
-    /// A condition whose reason is one of the closed list.
-    pub fn new(type_: &'static str, holds: bool, reason: Reason, message: impl Into<String>) -> Self {
+    /// A condition whose reason is one of the closed lists.
+    pub fn new(
+        type_: &'static str,
+        holds: bool,
+        reason: impl Into<AnyReason>,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             type_,
             holds,
-            reason: reason.as_str().to_owned(),
+            reason: reason.into().name.to_owned(),
             message: message.into(),
         }
     }
@@ -83,6 +88,7 @@ pub fn merge(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reason::Reason;
 
     fn at(second: i64) -> Time {
         Time(jiff::Timestamp::from_second(second).unwrap())

@@ -5,7 +5,8 @@ use kube::CustomResourceExt as _;
 use serde_json::Value;
 
 use crate::polecat::Polecat;
-use crate::rig::Rig;
+use crate::reason::{AnyReason, Reason};
+use crate::rig::{Rig, RigReason};
 
 /// A kind of this API.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +19,8 @@ pub struct Kind {
     pub plural: &'static str,
     /// Whether its objects live in namespaces.
     pub is_namespaced: bool,
+    /// The reasons that only its objects give, besides those of attempts.
+    pub reasons: &'static [AnyReason],
     crd: fn() -> CustomResourceDefinition,
 }
 
@@ -27,6 +30,7 @@ pub const RIG: Kind = Kind {
     singular: "rig",
     plural: "rigs",
     is_namespaced: false,
+    reasons: RigReason::EXPLAINED,
     crd: Rig::crd,
 };
 
@@ -36,6 +40,7 @@ pub const POLECAT: Kind = Kind {
     singular: "polecat",
     plural: "polecats",
     is_namespaced: true,
+    reasons: Reason::EXPLAINED,
     crd: Polecat::crd,
 };
 
@@ -43,6 +48,11 @@ pub const POLECAT: Kind = Kind {
 #[must_use]
 pub const fn kinds() -> &'static [Kind] {
     &[RIG, POLECAT]
+}
+
+/// The reasons of every kind.
+pub fn reasons() -> impl Iterator<Item = AnyReason> {
+    kinds().iter().flat_map(|kind| kind.reasons).copied()
 }
 
 impl Kind {
@@ -78,6 +88,15 @@ fn unset_nulls(schema: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_two_reasons_have_one_name() {
+        let mut names: Vec<_> = reasons().map(|reason| reason.name).collect();
+        names.sort_unstable();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
 
     #[test]
     fn every_kind_is_what_its_definition_says() {

@@ -7,9 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::image_policy::ImagePolicy;
 use crate::pod_overrides::PodOverrides;
+use crate::reason::reasons;
 use crate::reference::SecretReference;
 use crate::rules;
 use crate::timing::Timing;
+
+reasons! {
+    /// What only a Rig says of itself.
+    RigReason {
+        /// The Rig can be used.
+        RigReady => "",
+    }
+}
 
 /// A project workspace: one repository, many polecats.
 #[derive(Clone, Debug, PartialEq, CustomResource, Serialize, Deserialize, KubeSchema)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use clap_complete::CompletionCandidate;
 use clap_complete::env::CompleteEnv;
-use gastown_api::reason::Reason;
+use gastown_api::kinds;
 
 use crate::cluster::{Call, Cluster, Resource, Selection};
 use crate::exit::Exit;
@@ -103,10 +103,9 @@ pub fn polecats(current: &OsStr) -> Vec<CompletionCandidate> {
 /// Reasons of the closed list.
 pub fn reasons(current: &OsStr) -> Vec<CompletionCandidate> {
     let begins = current.to_string_lossy().to_ascii_lowercase();
-    Reason::ALL
-        .iter()
-        .filter(|reason| reason.as_str().to_ascii_lowercase().starts_with(&begins))
-        .map(|reason| CompletionCandidate::new(reason.as_str()).help(Some(reason.sentence().into())))
+    kinds::reasons()
+        .filter(|reason| reason.name.to_ascii_lowercase().starts_with(&begins))
+        .map(|reason| CompletionCandidate::new(reason.name).help(Some(reason.sentence.into())))
         .collect()
 }
 

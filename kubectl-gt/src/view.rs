@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use gastown_api::kinds;
 use gastown_api::reason::Reason;
 use gastown_api::usage::Usage;
 use serde::Deserialize;
@@ -360,8 +361,8 @@ impl Rig {
 
 /// What can be done about a reason, if this plugin knows it.
 pub fn remedy(reason: &str) -> Option<&'static str> {
-    let known = Reason::ALL.iter().find(|known| known.as_str() == reason)?;
-    Some(known.remedy()).filter(|remedy| !remedy.is_empty())
+    let known = kinds::reasons().find(|known| known.name == reason)?;
+    Some(known.remedy).filter(|remedy| !remedy.is_empty())
 }
 
 /// `text` without what would move a cursor, colour, reorder or hide text: agents and repositories wrote some of it.

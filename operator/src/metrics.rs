@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gastown_api::reason::Reason;
+use gastown_api::reason::{AnyReason, Reason};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -221,8 +221,8 @@ impl Metrics {
     }
 
     /// Counts a transition that an event tells of.
-    pub fn told(&self, reason: Reason) {
-        let reason = reason.as_str();
+    pub fn told(&self, reason: impl Into<AnyReason>) {
+        let reason = reason.into().name;
         self.events.get_or_create(&EndReason { reason }).inc();
     }
 
@@ -299,6 +299,7 @@ impl Collector for ByPhase {
 
 #[cfg(test)]
 mod tests {
+    use gastown_api::reason::Reason;
     use gastown_api::usage::Usage;
     use jiff::SignedDuration;
 

@@ -1,7 +1,8 @@
 //! `kubectl gt explain`.
 
 use clap_complete::ArgValueCompleter;
-use gastown_api::reason::Reason;
+use gastown_api::kinds::reasons;
+use gastown_api::reason::AnyReason;
 use serde_json::{Value, json};
 
 use crate::complete;
@@ -27,47 +28,44 @@ impl Args {
         let format = &self.output.output;
         let Some(asked) = &self.reason else {
             if format.is_for_people() {
-                let rows: Vec<_> = Reason::ALL
-                    .iter()
-                    .map(|reason| vec![reason.to_string(), reason.sentence().to_owned()])
+                let rows: Vec<_> = reasons()
+                    .map(|reason| vec![reason.to_string(), reason.sentence.to_owned()])
                     .collect();
                 return Ok(TablePrinter::start(&mut session.out, &["reason", "meaning"]).rows(&rows)?);
             }
             let mut printer = ListPrinter::start(&mut session.out, format);
-            for reason in Reason::ALL {
-                printer.element(value(*reason), reason.as_str())?;
+            for reason in reasons() {
+                printer.element(value(reason), reason.name)?;
             }
             return Ok(printer.end()?);
         };
         let reason = find(asked)?;
         Ok(session
             .out
-            .object(format, &value(reason), reason.as_str(), |out, _| {
-                let remedy = reason.remedy();
+            .object(format, &value(reason), reason.name, |out, _| {
+                let remedy = reason.remedy;
                 let mut detail = Detail::default();
                 detail
-                    .field("Reason", reason.as_str())
-                    .field("Meaning", reason.sentence())
+                    .field("Reason", reason.name)
+                    .field("Meaning", reason.sentence)
                     .field("To do", if remedy.is_empty() { "nothing" } else { remedy });
                 detail.print(out)
             })?)
     }
 }
 
-fn value(reason: Reason) -> Value {
-    json!({"reason": reason.as_str(), "meaning": reason.sentence(), "remedy": reason.remedy()})
+fn value(reason: AnyReason) -> Value {
+    json!({"reason": reason.name, "meaning": reason.sentence, "remedy": reason.remedy})
 }
 
-fn find(asked: &str) -> Result<Reason, CommandError> {
-    let same = |reason: &&Reason| reason.as_str().eq_ignore_ascii_case(asked);
-    if let Some(reason) = Reason::ALL.iter().find(same) {
-        return Ok(*reason);
+fn find(asked: &str) -> Result<AnyReason, CommandError> {
+    if let Some(reason) = reasons().find(|reason| reason.name.eq_ignore_ascii_case(asked)) {
+        return Ok(reason);
     }
     let lower = asked.to_ascii_lowercase();
-    let near: Vec<_> = Reason::ALL
-        .iter()
-        .filter(|reason| !lower.is_empty() && reason.as_str().to_ascii_lowercase().contains(&lower))
-        .map(|reason| reason.as_str())
+    let near: Vec<_> = reasons()
+        .filter(|reason| !lower.is_empty() && reason.name.to_ascii_lowercase().contains(&lower))
+        .map(|reason| reason.name)
         .collect();
     let hint = if near.is_empty() {
         "`kubectl gt explain` lists all".to_owned()
@@ -81,6 +79,8 @@ fn find(asked: &str) -> Result<Reason, CommandError> {
 
 #[cfg(test)]
 mod tests {
+    use gastown_api::reason::Reason;
+
     use super::*;
 
     #[test]

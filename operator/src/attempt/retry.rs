@@ -66,7 +66,7 @@ pub fn retry(reason: Reason) -> Retry {
         | Reason::WorkOrderChanged
         // No failure.
         | Reason::RigAtCapacity | Reason::TownAtCapacity | Reason::RigSuspended
-        | Reason::Idle | Reason::Terminated | Reason::RigReady | Reason::RigFound | Reason::FieldsIgnored
+        | Reason::Idle | Reason::Terminated | Reason::RigFound | Reason::FieldsIgnored
         | Reason::PodStarting | Reason::AgentRunning | Reason::Stopping | Reason::Retrying
         | Reason::Resumed | Reason::CheckpointFailed | Reason::Delivered => Retry::Never,
     }

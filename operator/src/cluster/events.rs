@@ -60,7 +60,7 @@ fn event(regarding: &ObjectReference, transition: &Transition, now: Timestamp, i
         action: Some("Reconcile".to_owned()),
         event_time: Some(MicroTime(now)),
         note: Some(note),
-        reason: Some(transition.reason.as_str().to_owned()),
+        reason: Some(transition.reason.name.to_owned()),
         regarding: Some(regarding.clone()),
         reporting_controller: Some(CONTROLLER.to_owned()),
         reporting_instance: Some(identity.to_owned()),
@@ -77,11 +77,7 @@ mod tests {
 
     #[test]
     fn an_event_stands_in_the_namespace_of_its_object_or_in_the_default_one() {
-        let transition = Transition {
-            warning: true,
-            reason: Reason::SpecIncomplete,
-            note: "x".repeat(2 * NOTE_LIMIT),
-        };
+        let transition = Transition::warning(Reason::SpecIncomplete, "x".repeat(2 * NOTE_LIMIT));
         for (namespace, expected, object) in [
             (Some("town"), "town", "an event on rig town/a"),
             (None, "default", "an event on rig a"),

@@ -138,8 +138,16 @@ fn count(status: &mut RigStatus, observed: &Observed) {
 fn describe(mut status: RigStatus, rig: &Rig, now: Timestamp) -> RigStatus {
     let flaw = flaw(rig);
     let (phase, reason, message) = match &flaw {
-        None => (RigPhase::Ready, Reason::RigReady, Reason::RigReady.sentence()),
-        Some(flaw) => (RigPhase::Degraded, Reason::SpecIncomplete, flaw.as_str()),
+        None => (
+            RigPhase::Ready,
+            RigReason::RigReady.explained(),
+            RigReason::RigReady.sentence(),
+        ),
+        Some(flaw) => (
+            RigPhase::Degraded,
+            Reason::SpecIncomplete.explained(),
+            flaw.as_str(),
+        ),
     };
     let degraded = Assertion::new(condition::DEGRADED, flaw.is_some(), reason, "");
     let wanted = [

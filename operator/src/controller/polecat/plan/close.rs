@@ -64,7 +64,7 @@ impl Plan<'_> {
         }
         let transition = Transition {
             warning: verdict.outcome == AttemptOutcome::Failed,
-            reason: verdict.reason,
+            reason: verdict.reason.into(),
             note,
         };
         let still_waits_for_room = coming.is_some_and(|c| c.of.is_none() && c.retry > 1);

@@ -53,11 +53,7 @@ impl Plan<'_> {
     /// Parked without a pod: nothing was tried yet, and it goes on by itself.
     pub(super) fn wait_for_the_registry(&self, refusal: &Refusal, again: Timestamp) -> Step {
         let is_new = self.reason_before() != Some(refusal.reason.as_str());
-        let transition = is_new.then(|| Transition {
-            warning: true,
-            reason: refusal.reason,
-            note: refusal.message.clone(),
-        });
+        let transition = is_new.then(|| Transition::warning(refusal.reason, refusal.message.clone()));
         self.settle(self.canvas.parked(refusal), transition, Some(again))
     }
 

@@ -164,11 +164,8 @@ impl Plan<'_> {
 
     /// Told once when checkpoints begin to fail.
     fn transition_of_failing(&self, words: &str) -> Option<Transition> {
-        (!self.held_before(condition::CHECKPOINTS_FAILING)).then(|| Transition {
-            warning: true,
-            reason: Reason::CheckpointFailed,
-            note: words.to_owned(),
-        })
+        (!self.held_before(condition::CHECKPOINTS_FAILING))
+            .then(|| Transition::warning(Reason::CheckpointFailed, words))
     }
 
     /// Told once when the pod parks, and once when it goes on.
@@ -176,17 +173,10 @@ impl Plan<'_> {
         let was_parked = self.held_before(condition::PARKED);
         let waits_for_someone = parked || reason == Reason::NodeLost;
         if waits_for_someone && self.reason_before() != Some(reason.as_str()) {
-            return Some(Transition {
-                warning: true,
-                reason,
-                note: message.to_owned(),
-            });
+            return Some(Transition::warning(reason, message));
         }
-        (was_parked && !parked && reason != Reason::Stopping).then(|| Transition {
-            warning: false,
-            reason: Reason::Resumed,
-            note: Reason::Resumed.sentence().to_owned(),
-        })
+        (was_parked && !parked && reason != Reason::Stopping)
+            .then(|| Transition::normal(Reason::Resumed, Reason::Resumed.sentence()))
     }
 
     /// Why the work of the running agent cannot be saved, in the words of its pod; none: it is, or the pod does not say.

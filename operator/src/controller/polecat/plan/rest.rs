@@ -61,11 +61,7 @@ impl Plan<'_> {
         match (limit, until) {
             (Some(seconds), Some(until)) if until <= self.now => {
                 let message = format!("it was idle for {seconds} s, as long as spec.maxIdleSeconds allows");
-                let transition = Transition {
-                    warning: false,
-                    reason: Reason::Terminated,
-                    note: message.clone(),
-                };
+                let transition = Transition::normal(Reason::Terminated, message.clone());
                 self.settle(self.canvas.terminated(&message), Some(transition), None)
             }
             (_, until) => self.settle(self.canvas.idle(reason), None, until),
@@ -223,11 +219,7 @@ impl Plan<'_> {
             Bound::Total => Reason::TownAtCapacity,
         };
         let is_new = !self.status().is_some_and(is_queued);
-        let transition = is_new.then(|| Transition {
-            warning: false,
-            reason,
-            note: reason.sentence().to_owned(),
-        });
+        let transition = is_new.then(|| Transition::normal(reason, reason.sentence()));
         self.settle(self.canvas.queued(reason), transition, None)
     }
 
@@ -240,11 +232,8 @@ impl Plan<'_> {
         } else {
             "on request"
         };
-        (is_failed && !waits_for_room).then(|| Transition {
-            warning: false,
-            reason: Reason::Retrying,
-            note: format!("attempt {number} starts {why}"),
-        })
+        (is_failed && !waits_for_room)
+            .then(|| Transition::normal(Reason::Retrying, format!("attempt {number} starts {why}")))
     }
 
     /// Claims an attempt for this look: no other operator may start one then.
@@ -280,11 +269,7 @@ impl Plan<'_> {
 
     fn stuck(&self, refusal: &Refusal) -> Step {
         let is_new = self.reason_before() != Some(refusal.reason.as_str());
-        let transition = is_new.then(|| Transition {
-            warning: true,
-            reason: refusal.reason,
-            note: refusal.message.clone(),
-        });
+        let transition = is_new.then(|| Transition::warning(refusal.reason, refusal.message.clone()));
         self.settle(self.canvas.stuck(refusal), transition, None)
     }
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use gastown_api::labels::POLECAT_FINALIZER;
 use gastown_api::polecat::PolecatPhase;
+use gastown_api::reason::AnyReason;
 use gastown_api::work_order::Control;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
@@ -36,7 +37,7 @@ struct World {
     now: i64,
     /// What the plan did, in order.
     acts: Vec<&'static str>,
-    transitions: Vec<Reason>,
+    transitions: Vec<AnyReason>,
     /// What the API server says to the next pod.
     refuse: Option<Refusal>,
     /// What is known of the next image that is asked about.
