@@ -8,7 +8,7 @@ mod message;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gastown_api::budget::{Amount, Share};
@@ -16,6 +16,7 @@ use gastown_api::evidence::{BrokerState, Evidence, FinalRead, RefusedPush, WipRe
 use gastown_api::git::Sha;
 use gastown_api::usage::Usage;
 use gastown_api::work_order::WorkOrder;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Semaphore, watch};
 
 use hold::Holds;
@@ -320,9 +321,8 @@ impl Record {
 }
 
 impl Inner {
-    /// A panic while the lock was held cannot leave the ledger half changed in a way that matters more than going on.
     fn lock(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ledger.lock()
     }
 
     /// What the ledger holds besides usage stands on the remote too, so a failed write is reported and survived.

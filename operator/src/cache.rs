@@ -16,10 +16,3 @@ pub use self::prune::{Prune, prune_meta};
 pub use self::reflected::{Delivery, Reflected, Scope};
 pub use self::stored::{Stored, Unreadable};
 pub use self::triggers::ReconcileTriggers;
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// A lock that another task poisoned holds plain values; they are used as they are.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

@@ -2,10 +2,10 @@
 
 use std::fmt::{self, Debug};
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gastown_api::reason::{AnyReason, Reason};
+use gastown_api::reason::AnyReason;
+use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -181,12 +181,9 @@ impl Metrics {
         count: impl Fn() -> Vec<(&'static str, i64)> + Send + Sync + 'static,
     ) {
         let count = Box::new(count);
-        self.registry()
+        self.registry
+            .lock()
             .register_collector(Box::new(ByPhase { name, help, count }));
-    }
-
-    fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a pod.
@@ -234,7 +231,7 @@ impl Metrics {
     /// The text that Prometheus reads.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.registry())?;
+        encode(&mut text, &self.registry.lock())?;
         Ok(text)
     }
 }

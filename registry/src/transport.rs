@@ -1,7 +1,6 @@
 //! HTTP to registries: authentication, redirects, bounds.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use parking_lot::Mutex;
 use rustls::ClientConfig;
 use serde::Deserialize;
 
@@ -109,12 +109,7 @@ impl Transport {
 
     async fn get_in_time(&self, at: &Location, get: &Get) -> Result<Option<Bytes>, Ask> {
         let key = (at.host().to_owned(), at.path().to_owned());
-        let known = self
-            .shown
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
-            .cloned();
+        let known = self.shown.lock().get(&key).cloned();
         let mut answer = self.send(at, get, &at.url(&get.path), known.as_deref()).await?;
         let mut how = "no credential";
         if answer.status() == StatusCode::UNAUTHORIZED
@@ -123,10 +118,7 @@ impl Transport {
             answer = self
                 .send(at, get, &at.url(&get.path), Some(&authorization))
                 .await?;
-            self.shown
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(key, authorization);
+            self.shown.lock().insert(key, authorization);
         }
         if self.credentials.basic(at.host(), at.path()).is_some() {
             how = "the credential for it";

@@ -20,7 +20,7 @@ mod script;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -29,6 +29,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post, put};
 use gastown_crypto::sha256;
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -115,7 +116,7 @@ impl Model {
         if !conversation.has_tools {
             return plain("Fine.");
         }
-        let scripts = lock(&self.scripts);
+        let scripts = self.scripts.lock();
         let found = marker(&conversation.text).and_then(|name| scripts.get_key_value(name));
         let Some((name, script)) = found else {
             return plain("There is no script for this.");
@@ -141,7 +142,7 @@ impl Model {
     /// Counts a call of a turn that fails `times` calls of a conversation.
     fn is_used_up(&self, conversation: &Conversation, turn: &Turn) -> bool {
         let Some(times) = turn.times else { return false };
-        let mut answered = lock(&self.answered);
+        let mut answered = self.answered.lock();
         let of_the_turn = (conversation.whose.clone(), conversation.answers);
         let count = answered.entry(of_the_turn).or_default();
         *count += 1;
@@ -150,14 +151,14 @@ impl Model {
 
     fn remember(&self, path: &'static str, headers: &HeaderMap, body: Value, chosen: &Chosen) {
         let mut body = body;
-        let mut kept = lock(&self.kept);
+        let mut kept = self.kept.lock();
         *kept = kept.saturating_add(body.to_string().len());
         if *kept > MOST_KEPT
             && let Some(object) = body.as_object_mut()
         {
             object.retain(|key, _| !["messages", "system", "tools"].contains(&key.as_str()));
         }
-        lock(&self.seen).push(Seen {
+        self.seen.lock().push(Seen {
             path,
             script: chosen.script.clone(),
             turn: chosen.number,
@@ -166,10 +167,6 @@ impl Model {
             body,
         });
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn masked(headers: &HeaderMap) -> BTreeMap<String, String> {
@@ -289,7 +286,7 @@ async fn count_tokens(State(model): State<Arc<Model>>, headers: HeaderMap, body:
 async fn put_script(State(model): State<Arc<Model>>, InPath(name): InPath<String>, body: Bytes) -> Response {
     match serde_yaml_ng::from_slice(&body) {
         Ok(script) => {
-            lock(&model.scripts).insert(name, script);
+            model.scripts.lock().insert(name, script);
             StatusCode::NO_CONTENT.into_response()
         }
         Err(wrong) => error(
@@ -301,7 +298,7 @@ async fn put_script(State(model): State<Arc<Model>>, InPath(name): InPath<String
 }
 
 async fn has_script(State(model): State<Arc<Model>>, InPath(name): InPath<String>) -> StatusCode {
-    if lock(&model.scripts).contains_key(&name) {
+    if model.scripts.lock().contains_key(&name) {
         StatusCode::NO_CONTENT
     } else {
         StatusCode::NOT_FOUND
@@ -309,7 +306,7 @@ async fn has_script(State(model): State<Arc<Model>>, InPath(name): InPath<String
 }
 
 async fn requests(State(model): State<Arc<Model>>) -> Response {
-    let seen = lock(&model.seen).clone();
+    let seen = model.seen.lock().clone();
     axum::Json(seen).into_response()
 }
 

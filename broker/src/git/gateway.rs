@@ -4,7 +4,7 @@
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -17,6 +17,7 @@ use gastown_api::work_order::ProxyOrder;
 use gastown_crypto::{Digest, sha256};
 use http::header::{AUTHORIZATION, HOST, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 use super::classify::GatewayFailure;
@@ -130,7 +131,7 @@ impl Gateway {
             authorization: authorization(&secret.credential)?,
             failure: Mutex::new(None),
         });
-        *lock(&self.shared.operation) = Some(Arc::clone(&operation));
+        *self.shared.operation.lock() = Some(Arc::clone(&operation));
         Ok(Armed {
             gateway: self,
             operation,
@@ -140,7 +141,7 @@ impl Gateway {
     /// Whether something may pass.
     #[cfg(test)]
     pub fn is_armed(&self) -> bool {
-        lock(&self.shared.operation).is_some()
+        self.shared.operation.lock().is_some()
     }
 }
 
@@ -157,18 +158,14 @@ impl Armed<'_> {
 
     /// Lets nothing pass any more, and tells what went wrong.
     pub fn disarm(self) -> Option<GatewayFailure> {
-        lock(&self.operation.failure).take()
+        self.operation.failure.lock().take()
     }
 }
 
 impl Drop for Armed<'_> {
     fn drop(&mut self) {
-        *lock(&self.gateway.shared.operation) = None;
+        *self.gateway.shared.operation.lock() = None;
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn random_hex() -> Result<String, OpenGateway> {
@@ -227,7 +224,7 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     if shown != Some(shared.gate) {
         return StatusCode::FORBIDDEN.into_response();
     }
-    let operation = lock(&shared.operation).clone();
+    let operation = shared.operation.lock().clone();
     let Some(operation) = operation.filter(|_| is_git(request.method(), &shared.path, request.uri())) else {
         return StatusCode::NOT_FOUND.into_response();
     };
@@ -245,7 +242,7 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
                 | GatewayFailure::Certificate(_)
                 | GatewayFailure::Proxy(_) => StatusCode::BAD_GATEWAY,
             };
-            lock(&operation.failure).get_or_insert(failure);
+            operation.failure.lock().get_or_insert(failure);
             answer.into_response()
         }
     }

@@ -1,13 +1,14 @@
 //! What may be spent: a call is reserved before it is made and settled from its answer.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use gastown_api::budget::{Amount, Room, Share};
 use gastown_api::money::dollars;
 use gastown_api::usage::{Surcharge, Usage};
 use gastown_api::work_order::{Control, ModelOrder};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::body::Call;
@@ -106,7 +107,7 @@ impl Budget {
 
     fn try_reserve(&self, spent: Amount, amount: Amount) -> Room {
         let granted = self.granted();
-        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reserved = self.reserved.lock();
         let room = self.left.room(granted, spent, *reserved, amount);
         if room == Room::Now {
             *reserved = reserved.plus(amount);
@@ -174,11 +175,7 @@ fn told(control: &Path) -> Control {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut reserved = self
-            .budget
-            .reserved
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut reserved = self.budget.reserved.lock();
         *reserved = reserved.minus(self.amount);
         drop(reserved);
         self.budget.released.notify_waiters();

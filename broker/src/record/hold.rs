@@ -1,8 +1,6 @@
 //! Who holds the attempt parked: a git host that refuses the credential, and calls of the model that wait. The first parks it,
 //! and it goes on when the last one lets go.
 
-use std::sync::PoisonError;
-
 use gastown_api::evidence::BrokerState;
 use gastown_api::reason::Reason;
 use jiff::{SignedDuration, Timestamp};
@@ -31,7 +29,7 @@ pub(super) struct Holds {
 impl Record {
     /// Parks the attempt for one more reason.
     pub fn hold(&self, reason: Reason, message: String, until: Option<Timestamp>) -> Hold {
-        let mut holds = self.inner.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut holds = self.inner.holds.lock();
         holds.made += 1;
         let number = holds.made;
         let state = BrokerState::Parked {
@@ -82,12 +80,7 @@ pub async fn until_stopped(states: &mut watch::Receiver<BrokerState>) {
 impl Drop for Hold {
     /// One that stays for another reason is said; of those for the same reason nobody needs to hear.
     fn drop(&mut self) {
-        let mut holds = self
-            .record
-            .inner
-            .holds
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut holds = self.record.inner.holds.lock();
         holds.parked.retain(|(number, _)| *number != self.number);
         match holds.parked.last() {
             None => self.record.enter(BrokerState::Serving),

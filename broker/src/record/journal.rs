@@ -6,9 +6,11 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+
+use parking_lot::Mutex;
 
 use super::ledger::Saved;
 use super::{OpenRecord, WriteLedger};
@@ -87,7 +89,7 @@ impl Journal {
     fn add(&self, saved: &Saved) -> io::Result<()> {
         self.disk.check()?;
         let line = line(saved)?;
-        let mut tail = lock(&self.tail);
+        let mut tail = self.tail.lock();
         if tail.length + length(&line) > MOST_BYTES {
             *tail = Tail::begin(&self.path, &line)?;
             return Ok(());
@@ -132,7 +134,7 @@ impl Disk {
         let sync = move || {
             for file in files {
                 if let Err(error) = file.sync_data() {
-                    lock(&told).get_or_insert(error);
+                    told.lock().get_or_insert(error);
                 }
             }
         };
@@ -147,7 +149,7 @@ impl Disk {
 
     /// A disk that failed once is not written to again: what it lost is not known.
     fn check(&self) -> io::Result<()> {
-        match &*lock(&self.failure) {
+        match &*self.failure.lock() {
             None => Ok(()),
             Some(error) => Err(io::Error::new(error.kind(), error.to_string())),
         }
@@ -162,10 +164,6 @@ fn line(saved: &Saved) -> io::Result<Vec<u8>> {
 
 fn length(line: &[u8]) -> u64 {
     line.len() as u64
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -208,7 +206,7 @@ mod tests {
     fn a_long_journal_begins_anew_with_its_last_line() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::begin(folder.path(), &state(1)).unwrap();
-        lock(&journal.tail).length = MOST_BYTES;
+        journal.tail.lock().length = MOST_BYTES;
         journal.save(&state(2)).unwrap();
         let text = std::fs::read_to_string(folder.path().join(NAME)).unwrap();
         assert_eq!((text.lines().count(), loaded(folder.path())), (1, Some(2)));

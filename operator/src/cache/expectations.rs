@@ -1,13 +1,13 @@
 //! What was written and not seen yet. Without it a plan would decide on what it has already changed, and be refused.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kube::api::ObjectMeta;
+use parking_lot::Mutex;
 
-use super::lock;
 use crate::types::Key;
 
 /// How long the plan waits for a watch to show what was written; then it decides on what it has.
@@ -52,7 +52,7 @@ impl Expectations {
     pub fn expect(&self, key: &Key, watch: &Arc<ObservedVersion>, meta: &ObjectMeta) {
         let version = version_of(meta);
         let now = Instant::now();
-        let mut map = lock(&self.0);
+        let mut map = self.0.lock();
         let expectation = map.entry(key.clone()).or_insert_with(|| Expectation {
             versions: Vec::new(),
             since: now,
@@ -67,7 +67,7 @@ impl Expectations {
 
     /// Whether the watches have shown everything that was written for this object, or had their time.
     pub fn are_met(&self, key: &Key) -> bool {
-        let mut map = lock(&self.0);
+        let mut map = self.0.lock();
         let Some(expectation) = map.get(key) else {
             return true;
         };
@@ -82,7 +82,7 @@ impl Expectations {
 
     /// Forgets an object that is gone.
     pub fn forget(&self, key: &Key) {
-        lock(&self.0).remove(key);
+        self.0.lock().remove(key);
     }
 }
 

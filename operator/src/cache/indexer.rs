@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
+use parking_lot::Mutex;
 
-use super::{Delivery, Reflected, Stored, lock};
+use super::{Delivery, Reflected, Stored};
 use crate::types::Key;
 
 /// What an index takes from an object of a kind.
@@ -77,7 +78,7 @@ impl<K: Indexed + 'static> Indexer<K> {
 
     /// Tells `listener` of each rig of which objects came, went or changed their phase.
     pub fn listen(&self, listener: impl Fn(&str) + Send + 'static) {
-        lock(&self.listeners).push(Box::new(listener));
+        self.listeners.lock().push(Box::new(listener));
     }
 
     fn follow<S: Stored<Object = K>>(&self, delivery: &Delivery<'_, S>) {
@@ -95,16 +96,16 @@ impl<K: Indexed + 'static> Indexer<K> {
     }
 
     fn replace(&self, key: &Key, entry: Option<Entry<K::Phase>>) {
-        let changed = lock(&self.tables).replace(key, entry);
+        let changed = self.tables.lock().replace(key, entry);
         for rig in changed {
-            lock(&self.listeners).iter().for_each(|listener| listener(&rig));
+            self.listeners.lock().iter().for_each(|listener| listener(&rig));
         }
     }
 
     /// The objects of a rig whose phase is `wanted`.
     #[must_use]
     pub fn of_rig(&self, rig: &str, wanted: impl Fn(K::Phase) -> bool) -> Vec<Key> {
-        let tables = lock(&self.tables);
+        let tables = self.tables.lock();
         let keys = tables.rigs.get(rig).map(|members| members.keys.iter());
         let wanted = |key: &&Arc<Key>| tables.entries.get(*key).is_some_and(|e| wanted(e.phase));
         keys.into_iter()
@@ -117,7 +118,7 @@ impl<K: Indexed + 'static> Indexer<K> {
     /// How many objects of a rig are in each phase.
     #[must_use]
     pub fn phases_of(&self, rig: &str) -> Vec<(K::Phase, i64)> {
-        let tables = lock(&self.tables);
+        let tables = self.tables.lock();
         tables
             .rigs
             .get(rig)
@@ -128,7 +129,7 @@ impl<K: Indexed + 'static> Indexer<K> {
     /// How many objects are in each phase.
     #[must_use]
     pub fn phases(&self) -> Vec<(K::Phase, i64)> {
-        listed(&lock(&self.tables).phases)
+        listed(&self.tables.lock().phases)
     }
 }
 

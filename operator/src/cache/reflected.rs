@@ -1,15 +1,16 @@
 //! The cached objects of one kind, as their watches deliver them.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures::future::join_all;
 use kube::core::Resource as _;
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::{Writer, store};
 use kube::runtime::watcher::Event;
+use parking_lot::Mutex;
 
-use super::{ObservedVersion, Prune, Stored, Unreadable, lock};
+use super::{ObservedVersion, Prune, Stored, Unreadable};
 use crate::types::Key;
 
 /// The objects of one kind, in the namespaces that are watched.
@@ -65,7 +66,7 @@ impl<S: Stored> Reflected<S> {
 
     /// Sends every later event to `listener`.
     pub fn listen(&self, listener: impl FnMut(&Delivery<'_, S>) + Send + 'static) {
-        lock(&self.listeners).push(Box::new(listener));
+        self.listeners.lock().push(Box::new(listener));
     }
 
     /// Applies an event of the watch of `scope`, and tells the listeners.
@@ -80,7 +81,8 @@ impl<S: Stored> Reflected<S> {
             event: &event,
             gone: &gone,
         };
-        lock(&self.listeners)
+        self.listeners
+            .lock()
             .iter_mut()
             .for_each(|listener| listener(&delivery));
     }
@@ -167,11 +169,11 @@ impl<S: Stored> Scope<S> {
             }
         };
         if !matches!(stored, Event::InitDone) {
-            lock(&self.writer).apply_watcher_event(&stored);
+            self.writer.lock().apply_watcher_event(&stored);
             return Vec::new();
         }
         let before = self.keys();
-        lock(&self.writer).apply_watcher_event(&stored);
+        self.writer.lock().apply_watcher_event(&stored);
         let now: HashSet<_> = self.keys().into_iter().collect();
         before.into_iter().filter(|key| !now.contains(key)).collect()
     }
@@ -203,7 +205,9 @@ mod tests {
         let told = Arc::new(Mutex::new(Vec::new()));
         let listener = told.clone();
         pods.listen(move |delivery| {
-            lock(&listener).extend(delivery.gone.iter().map(ToString::to_string));
+            listener
+                .lock()
+                .extend(delivery.gone.iter().map(ToString::to_string));
         });
         told
     }
@@ -221,11 +225,11 @@ mod tests {
             held.and_then(|pod| pod.metadata.resource_version.clone())
         };
         assert_eq!(version("b").as_deref(), Some("4"));
-        assert!(lock(&told).is_empty());
+        assert!(told.lock().is_empty());
         deliver(&pods, Event::InitDone);
         assert_eq!(version("b").as_deref(), Some("7"));
         assert_eq!(version("a"), None);
-        assert_eq!(*lock(&told), ["town/a"]);
+        assert_eq!(*told.lock(), ["town/a"]);
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! The queue of objects to reconcile, for one kind.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use parking_lot::Mutex;
 
-use super::lock;
 use crate::types::Key;
 
 /// The objects of one kind to reconcile. While this replica does not lead, there is no listener, and triggers are
@@ -44,8 +43,9 @@ impl ReconcileTriggers {
         let Some(queue) = self.queues.iter().find(of) else {
             return;
         };
-        if let Some(sender) = lock(&queue.sender).as_ref() {
-            lock(&self.waiting)
+        if let Some(sender) = queue.sender.lock().as_ref() {
+            self.waiting
+                .lock()
                 .entry(key.clone())
                 .or_insert_with(Instant::now);
             // A closed channel means that this replica has stopped leading.
@@ -65,22 +65,22 @@ impl ReconcileTriggers {
         let (sender, receiver) = unbounded();
         let of = |queue: &&Queue| queue.namespace.as_deref() == namespace;
         if let Some(queue) = self.queues.iter().find(of) {
-            *lock(&queue.sender) = Some(sender);
+            *queue.sender.lock() = Some(sender);
         }
         receiver
     }
 
     /// How long the object has waited; `None` if it was not triggered, as in a retry after an error.
     pub fn waited(&self, key: &Key) -> Option<Duration> {
-        lock(&self.waiting).remove(key).map(|since| since.elapsed())
+        self.waiting.lock().remove(key).map(|since| since.elapsed())
     }
 
     /// Removes the listeners.
     pub fn close(&self) {
         for queue in &self.queues {
-            *lock(&queue.sender) = None;
+            *queue.sender.lock() = None;
         }
-        lock(&self.waiting).clear();
+        self.waiting.lock().clear();
     }
 }
 

@@ -5,13 +5,14 @@ mod plan;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gastown_api::labels::PREDECESSOR_RIG_FINALIZER;
 use gastown_api::polecat::Polecat;
 use gastown_api::rig::Rig;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use self::plan::{Act, Count, Observed, next};
 use super::Caches;
@@ -48,15 +49,9 @@ struct Rigs {
 }
 
 impl Rigs {
-    fn last_writes(&self) -> MutexGuard<'_, HashMap<Key, Instant>> {
-        self.last_writes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Rigs {
     /// How long the rig's generation has been known.
     fn known_for(&self, key: &Key, generation: Option<i64>) -> Duration {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         let now = Instant::now();
         let entry = known.entry(key.clone()).or_insert((generation, now));
         if entry.0 != generation {
@@ -77,7 +72,7 @@ impl Controller for Rigs {
 
     fn observe(&self, rig: Arc<Rig>) -> Result<Observed, Unreadable> {
         let key = Key::of(&*rig);
-        let last = self.last_writes().get(&key).map(Instant::elapsed);
+        let last = self.last_writes.lock().get(&key).map(Instant::elapsed);
         Ok(Observed {
             count: Count::of(self.polecats.phases_of(&key.name)),
             known_for: self.known_for(&key, rig.metadata.generation),
@@ -106,7 +101,7 @@ impl Controller for Rigs {
                 writes.cluster.release_finalizer(&**rig, finalizer).await?
             }
             Act::WriteStatus(status) => {
-                self.last_writes().insert(key.clone(), Instant::now());
+                self.last_writes.lock().insert(key.clone(), Instant::now());
                 writes.cluster.apply_status(&**rig, &*status).await?
             }
         };
@@ -115,10 +110,7 @@ impl Controller for Rigs {
     }
 
     async fn gone(&self, key: &Key, _writes: &Writes) {
-        self.last_writes().remove(key);
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key);
+        self.last_writes.lock().remove(key);
+        self.known.lock().remove(key);
     }
 }

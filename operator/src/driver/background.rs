@@ -3,7 +3,7 @@
 //! objects wait for that no API server answers.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -11,6 +11,7 @@ use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::cache::{Expectations, ObservedVersion, ReconcileTriggers};
@@ -90,7 +91,7 @@ impl BackgroundWrites {
 
     /// Takes our finalizer off an ended pod, once.
     pub fn release(&self, release: Release) {
-        if self.releasing().insert(release.uid.clone()) {
+        if self.releasing.lock().insert(release.uid.clone()) {
             self.add(Write::Release(release));
         }
     }
@@ -103,10 +104,6 @@ impl BackgroundWrites {
     /// The queue is closed only when this replica has stopped leading; the next leader plans the release anew.
     fn add(&self, write: Write) {
         drop(self.queue.unbounded_send(write));
-    }
-
-    fn releasing(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.releasing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes no more; [`Self::run`] ends with what it has.
@@ -169,7 +166,7 @@ impl BackgroundWrites {
         if let (Ok(Some(pod)), Some(watch)) = (&released, watch) {
             with.expectations.expect(owner, watch, &pod.metadata);
         }
-        self.releasing().remove(uid);
+        self.releasing.lock().remove(uid);
         released.map(drop)
     }
 }

@@ -1,10 +1,11 @@
 //! Answers, how long they hold, and who waits for one.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use gastown_crypto::Digest;
 use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 
 use super::find_out::Found;
 use super::question::{Answer, Question};
@@ -59,7 +60,7 @@ pub(super) struct Asking {
 impl Answers {
     pub(super) fn look_up(self: &Arc<Self>, question: &Question, who: &Key, now: Timestamp) -> Known {
         let id = question.id();
-        let mut held = self.held();
+        let mut held = self.0.lock();
         if let Some(kept) = held.answers.get(&id).filter(|kept| now < kept.until) {
             return Known::Answer(kept.answer.clone());
         }
@@ -74,18 +75,14 @@ impl Answers {
 
     /// Whether the image of this name was found to be allowed before.
     pub(super) fn is_allowed(&self, question: &Question, pinned: &str) -> bool {
-        self.held().allowed.contains(&question.id_of(pinned))
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().allowed.contains(&question.id_of(pinned))
     }
 }
 
 impl Asking {
     /// Keeps what was found, and says who waited for it.
     pub(super) fn answer(self, question: &Question, found: Found, now: Timestamp) -> Vec<Key> {
-        let mut held = self.answers.held();
+        let mut held = self.answers.0.lock();
         held.forget(now);
         let failures = held.answers.get(&self.id).map_or(0, |kept| kept.failures);
         let kept = match found {
@@ -119,7 +116,7 @@ impl Asking {
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        self.answers.held().asking.remove(&self.id);
+        self.answers.0.lock().asking.remove(&self.id);
     }
 }
 

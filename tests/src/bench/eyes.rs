@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -12,6 +12,7 @@ use gastown_api::polecat::PolecatPhase;
 use kube::core::{ApiResource, GroupVersionKind, Object};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt as _};
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -84,7 +85,7 @@ impl Eyes {
 
     /// What has been seen.
     pub fn look<T>(&self, read: impl FnOnce(&Seen) -> T) -> T {
-        read(&self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+        read(&self.seen.lock())
     }
 
     /// Waits until `holds`, for at most `limit`.
@@ -137,12 +138,7 @@ async fn follow<S>(
             Some(Event::Init | Event::InitDone) => continue,
             None => return,
         };
-        note(
-            &mut seen.lock().unwrap_or_else(PoisonError::into_inner),
-            &object,
-            now,
-            what,
-        );
+        note(&mut seen.lock(), &object, now, what);
         change.send_replace(());
     }
 }

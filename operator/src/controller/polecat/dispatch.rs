@@ -4,7 +4,7 @@
 //! Nothing of it is stored: who is at work and who waits is in the objects, so that another replica, or this one started
 //! anew, comes to the same.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use gastown_api::polecat::{DEFAULT_PRIORITY, DesiredState, Polecat, PolecatStatus};
 use gastown_api::rig::{Rig, Suspend};
@@ -12,6 +12,7 @@ use gastown_api::{condition, labels};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use kube::runtime::watcher::Event;
+use parking_lot::Mutex;
 
 use super::object::is_settled;
 use crate::cache::{Indexed as _, ReconcileTriggers};
@@ -106,17 +107,13 @@ impl Dispatch {
 
     fn change<T>(&self, change: impl FnOnce(&mut Slots) -> T) -> T {
         let (outcome, given) = {
-            let mut slots = self.slots();
+            let mut slots = self.slots.lock();
             (change(&mut slots), slots.take_given())
         };
         if let Some(triggers) = self.triggers.get() {
             triggers.send_all(given);
         }
         outcome
-    }
-
-    fn slots(&self) -> MutexGuard<'_, Slots> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

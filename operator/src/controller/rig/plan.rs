@@ -11,7 +11,7 @@ use gastown_api::pod_metadata::flaw_of;
 use gastown_api::polecat::PolecatPhase;
 use gastown_api::reason::Reason;
 use gastown_api::repository::RepositoryUrl;
-use gastown_api::rig::{Rig, RigOperator, RigPhase, RigStatus};
+use gastown_api::rig::{Rig, RigOperator, RigPhase, RigReason, RigStatus};
 use gastown_signatures::Policy;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

@@ -3,10 +3,11 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// The most bytes of standard error that are kept.
@@ -139,10 +140,6 @@ impl Process {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Child {
     pub(super) fn start(
         mut command: Command,
@@ -190,7 +187,7 @@ impl Child {
         }
         child.attend(move || {
             if stopped.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-                lock(&process).kill();
+                process.lock().kill();
             }
         })?;
         Ok(child)
@@ -250,7 +247,7 @@ impl Child {
         })?;
         let output = self.blame(read)?;
         if output.len() > limit {
-            lock(&self.process).kill();
+            self.process.lock().kill();
             return Err(RunGit::LongOutput {
                 command: self.command.clone(),
                 limit,
@@ -275,7 +272,7 @@ impl Child {
             if record.last() == Some(&separator) {
                 record.pop();
             } else if record.len() >= MAX_RECORD {
-                lock(&self.process).kill();
+                self.process.lock().kill();
                 return Err(RunGit::LongRecord {
                     command: self.command.clone(),
                     limit: MAX_RECORD,
@@ -294,7 +291,7 @@ impl Child {
     fn wait(&mut self) -> Result<(), RunGit> {
         let mut pause = Duration::from_micros(200);
         let (status, killed) = loop {
-            let mut process = lock(&self.process);
+            let mut process = self.process.lock();
             let polled = process.poll().map_err(|source| RunGit::Talk {
                 command: self.command.clone(),
                 words: String::new(),
@@ -328,20 +325,20 @@ impl Child {
 
     fn last_words(&self) -> String {
         let _disconnected_or_late = self.words_end.recv_timeout(LAST_WORDS);
-        let words = lock(&self.words);
+        let words = self.words.lock();
         String::from_utf8_lossy(&words).trim().to_owned()
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        let mut process = lock(&self.process);
+        let mut process = self.process.lock();
         let ended = process.poll();
         if !matches!(ended, Ok(Some(_))) {
             process.kill();
             drop(process);
             let deadline = Instant::now() + Duration::from_secs(5);
-            while Instant::now() < deadline && !matches!(lock(&self.process).poll(), Ok(Some(_)) | Err(_)) {
+            while Instant::now() < deadline && !matches!(self.process.lock().poll(), Ok(Some(_)) | Err(_)) {
                 thread::sleep(Duration::from_millis(5));
             }
         }
@@ -352,7 +349,7 @@ impl Drop for Child {
 fn listen(mut stderr: impl Read, words: &Mutex<Vec<u8>>) {
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = stderr.read(&mut buffer) {
-        let mut words = lock(words);
+        let mut words = words.lock();
         let room = MAX_WORDS.saturating_sub(words.len()).min(count);
         words.extend_from_slice(&buffer[..room]);
     }

@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gastown_api::evidence::SnapshotReport;
+use parking_lot::Mutex;
 use rustix::fs::Stat;
 
 use super::survey::FRESH_SECONDS;
@@ -55,25 +55,21 @@ impl End {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Version, Blob>> {
-        self.saved.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Another end begins: what was read for an earlier one may have changed in ways that no time tells, such as by a
     /// mapping in memory.
     pub fn forget(&self) {
-        self.lock().clear();
+        self.saved.lock().clear();
     }
 
     /// Remembers large files that were read whole and are on the remote.
     pub fn remember(&self, saved: impl IntoIterator<Item = (Version, Blob)>) {
-        self.lock().extend(saved);
+        self.saved.lock().extend(saved);
     }
 
     /// What such a file has in it.
     #[must_use]
     pub fn saved(&self, version: &Version) -> Option<Blob> {
-        self.lock().get(version).cloned()
+        self.saved.lock().get(version).cloned()
     }
 
     /// Says in the termination message what is not saved; none: nothing is lacking. Whatever ends the keeper afterwards,
