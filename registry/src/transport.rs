@@ -14,6 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::ClientConfig;
 use serde::Deserialize;
 
@@ -22,6 +23,15 @@ use crate::challenge::Challenge;
 use crate::credentials::Credentials;
 use crate::location::{Location, is_loopback};
 use crate::{MANIFEST, MANIFESTS};
+
+/// What is escaped in a query.
+const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b':');
 
 /// The longest that one request may take, its answer included.
 const REQUEST: Duration = Duration::from_secs(15);
@@ -216,8 +226,10 @@ fn token_url(at: &Location, realm: &str, service: Option<&str>) -> Result<String
         ));
     }
     let and = if realm.contains('?') { '&' } else { '?' };
-    let scope = escape(&format!("repository:{}:pull", at.path()));
-    let service = service.map_or_else(String::new, |service| format!("&service={}", escape(service)));
+    let scope = utf8_percent_encode(&format!("repository:{}:pull", at.path()), IN_QUERY).to_string();
+    let service = service.map_or_else(String::new, |service| {
+        format!("&service={}", utf8_percent_encode(service, IN_QUERY))
+    });
     Ok(format!("{realm}{and}scope={scope}{service}"))
 }
 
@@ -274,15 +286,4 @@ fn unreachable(at: &Location, why: String) -> Ask {
         host: at.host().to_owned(),
         why,
     }
-}
-
-/// For a query.
-fn escape(text: &str) -> String {
-    let escaped = text.bytes().map(|byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' | b':' => {
-            char::from(byte).to_string()
-        }
-        byte => format!("%{byte:02X}"),
-    });
-    escaped.collect()
 }

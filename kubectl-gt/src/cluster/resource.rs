@@ -1,6 +1,7 @@
 //! The kinds that the plugin works with, and where the API server has them.
 
 use gastown_api::kinds::{self, Kind};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// A kind of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,22 +120,20 @@ impl Resource {
     }
 }
 
+/// What is escaped in a segment of a path.
+const IN_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
 /// A name as a segment of a path: what no object can be called reaches the API server as it is, and is not found.
 pub fn encode(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _strings_take_everything = write!(encoded, "%{byte:02X}");
-        }
-    }
     // A segment of dots would be resolved as a folder.
-    if encoded.chars().all(|c| c == '.') {
-        encoded.replace('.', "%2E")
+    if text.bytes().all(|byte| byte == b'.') {
+        text.replace('.', "%2E")
     } else {
-        encoded
+        utf8_percent_encode(text, IN_SEGMENT).to_string()
     }
 }
 
