@@ -4,6 +4,9 @@ use crate::cluster::{Call, Cluster, Resource, Selection};
 use crate::error::{CommandError, Error};
 use crate::view::Rig;
 
+/// How many rigs an error names.
+const MOST_NAMED: usize = 10;
+
 /// The prefix of a bead, such as `mp` of `mp-a1b2`.
 fn prefix(bead: &str) -> Option<&str> {
     let (prefix, rest) = bead.split_once('-')?;
@@ -34,10 +37,25 @@ pub async fn rig_of(cluster: &Cluster, bead: &str) -> Result<String, Error> {
     match owners(cluster, bead).await?.as_slice() {
         [rig] => Ok(rig.clone()),
         [] => wrong(format!(
-            "{bead:?} is a bead of no rig that is known, by its prefix"
+            "{bead:?} is a bead of no rig that is known, by its prefix{}",
+            prefixes(cluster).await?
         )),
         rigs => wrong(format!("{bead:?} may be a bead of {}", rigs.join(", "))),
     }
+}
+
+/// Which rigs have which prefixes, in words that follow others.
+async fn prefixes(cluster: &Cluster) -> Result<String, Call> {
+    let rigs = cluster.list(Resource::RIGS, &Selection::default()).await?;
+    let rigs = rigs.iter().map(Rig::read);
+    let known: Vec<_> = rigs
+        .map(|rig| format!("{}- ({})", rig.spec.beads_prefix, rig.metadata.name))
+        .take(MOST_NAMED)
+        .collect();
+    Ok(match known.is_empty() {
+        true => ": there is no rig".to_owned(),
+        false => format!(": known are {}", known.join(", ")),
+    })
 }
 
 /// An error where another rig than `rig` has the bead's prefix: its polecats would look for the bead in vain. Beads with a
@@ -87,7 +105,7 @@ mod tests {
         }
         for (bead, part) in [
             ("tw-1", "first, second"),
-            ("zz-1", "no rig"),
+            ("zz-1", "known are mp- (demo), tw- (first), tw- (second);"),
             ("mp", "no rig"),
             ("MP-1", "no rig"),
             ("mp-", "no rig"),
