@@ -28,6 +28,7 @@ mod wait;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::{io, thread};
 
 use clap::{CommandFactory as _, Parser as _};
 use clap_complete::ArgValueCompleter;
@@ -89,15 +90,33 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 fn run(cli: Cli) -> Result<(), Error> {
     gastown_crypto::install()?;
     session::trace(cli.flags.verbosity);
-    // The one worker sends and receives while this thread prints.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(Error::StartRuntime)?;
+    let worker = Worker::start().map_err(Error::StartRuntime)?;
     let mut session = Session::new(cli.flags);
-    let result = runtime.block_on(cli.command.run(&mut session));
-    // A stream that is still being read must not hold the end up.
-    runtime.shutdown_background();
-    result
+    worker.handle.block_on(cli.command.run(&mut session))
+}
+
+/// A thread that sends and receives, while another one prints. Tokio's runtime of several threads would do the same; the
+/// operator, which is compiled together with this program, would then carry that runtime in its memory, too.
+struct Worker {
+    handle: tokio::runtime::Handle,
+    /// Once dropped, the thread ends, and no stream that is still being read holds the end up.
+    _until: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Worker {
+    fn start() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        let (until, over) = tokio::sync::oneshot::channel();
+        thread::Builder::new().spawn(move || {
+            let _sender_is_gone = runtime.block_on(over);
+            runtime.shutdown_background();
+        })?;
+        Ok(Self {
+            handle,
+            _until: until,
+        })
+    }
 }

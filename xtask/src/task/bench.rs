@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> Result<()> {
     show(&report)
 }
 
-/// The operator, the model proxy, the plugin and the program that measures them, in one build.
+/// The operator, the model proxy, the plugin and the program that measures them.
 ///
 /// The release profile is separate from the one that tests and the demo share: the first run compiles everything again.
 fn compile() -> Result<[PathBuf; 4]> {
@@ -85,20 +85,25 @@ fn compile() -> Result<[PathBuf; 4]> {
         package: package.to_owned(),
         name: name.to_owned(),
     };
-    let binaries = [
-        binary("gastown-operator", "gastown-operator"),
-        binary("gastown-tests", "bench-model-proxy"),
-        install::plugin(),
-        binary("gastown-tests", "bench"),
-    ];
-    let programs = progress::step("compile for release", || {
-        image::compile(&binaries.each_ref(), Profile::Release)
+    let operator = binary("gastown-operator", "gastown-operator");
+    let plugin = install::plugin();
+    let model_proxy = binary("gastown-tests", "bench-model-proxy");
+    let bench = binary("gastown-tests", "bench");
+    // Each as it ships: with the programs of the tests the others would get features that only those want.
+    let (shipped, of_tests) = ([&operator, &plugin], [&model_proxy, &bench]);
+    let shipped = progress::step("compile for release", || {
+        image::compile(&shipped, Profile::Release)
     })?;
-    let mut paths = [const { PathBuf::new() }; 4];
-    for (path, binary) in paths.iter_mut().zip(&binaries) {
-        *path = programs.get(binary)?.to_path_buf();
-    }
-    Ok(paths)
+    let of_tests = progress::step("compile what measures", || {
+        image::compile(&of_tests, Profile::Release)
+    })?;
+    let path = |programs: &image::Programs, binary| programs.get(binary).map(Path::to_path_buf);
+    Ok([
+        path(&shipped, &operator)?,
+        path(&of_tests, &model_proxy)?,
+        path(&shipped, &plugin)?,
+        path(&of_tests, &bench)?,
+    ])
 }
 
 fn define(tier: &ApiTier) -> Result<()> {
