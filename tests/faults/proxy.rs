@@ -165,7 +165,11 @@ impl Proxy {
 }
 
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
-    let service = service_fn(|request| handle(request, &shared));
+    // Each on its own: the operator may hang up meanwhile, and what is under way arrives all the same.
+    let service = service_fn(|request| {
+        let handled = tokio::spawn(handle(request, shared.clone()));
+        async { handled.await.map_err(io::Error::other)? }
+    });
     // Connections are broken on purpose.
     let _ = hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
@@ -173,7 +177,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 }
 
 /// An error breaks the connection.
-async fn handle(request: Request<Incoming>, shared: &Shared) -> io::Result<Response<Body>> {
+async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> io::Result<Response<Body>> {
     let path = request.uri().path().to_owned();
     let is_view = is_view(&request);
     let is_watch = is_view && request.uri().query().is_some_and(|query| query.contains("watch"));
@@ -197,19 +201,14 @@ async fn handle(request: Request<Incoming>, shared: &Shared) -> io::Result<Respo
         Some(Fault::LostAnswer) | None => {}
     }
     if fault == Some(Fault::HeldRequest) {
-        // On its own: the operator may hang up meanwhile, and what is under way arrives all the same.
         let (client, mut gate) = (shared.client.clone(), shared.gate.subscribe());
         let whole = whole(request).await?;
         shared.sprung.send_replace(true);
-        let late = tokio::spawn(async move {
-            let _ = gate.wait_for(|open| *open).await;
-            client.send(whole).await
-        });
-        return late
-            .await
-            .map_err(io::Error::other)?
-            .map(|answer| answer.map(plain))
-            .map_err(io::Error::other);
+        // It arrives, too, when there is no gate any more.
+        drop(shared);
+        let _ = gate.wait_for(|open| *open).await;
+        let answer = client.send(whole).await.map_err(io::Error::other)?;
+        return Ok(answer.map(plain));
     }
     let sent = shared.client.send(whole(request).await?).await;
     let answer = sent.map_err(io::Error::other)?;
@@ -225,7 +224,7 @@ async fn handle(request: Request<Incoming>, shared: &Shared) -> io::Result<Respo
         shared.watches.send_modify(|count| *count += 1);
     }
     Ok(if is_view {
-        answer.map(|body| until_closed(body, shared))
+        answer.map(|body| until_closed(body, &shared))
     } else {
         answer.map(plain)
     })
