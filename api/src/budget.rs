@@ -14,10 +14,10 @@ const PARTS: u64 = 4;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Share {
-    /// Tokens of all kinds; `None` means no limit.
+    /// Tokens of all kinds; no limit if unset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
-    /// Millionths of a US dollar; `None` means no limit.
+    /// Millionths of a US dollar; no limit if unset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_micros: Option<u64>,
 }
@@ -28,7 +28,7 @@ pub struct Share {
 pub struct Amount {
     /// Tokens of all kinds.
     pub tokens: u64,
-    /// Millionths of a US dollar; zero without a price.
+    /// Millionths of a US dollar; zero if the model has no price.
     pub cost_micros: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Names of git: object ids and branches.
+//! Names in git: object ids and branches.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ pub struct Sha(String);
 #[serde(try_from = "String", into = "String")]
 pub struct BranchName(String);
 
-/// Why a text is not the name of a git object or branch.
+/// Why a text is not an object id or the name of a branch.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ParseGitName {
     /// Not an object id.
@@ -31,7 +31,7 @@ pub enum ParseGitName {
     ParseBranch {
         /// The given text.
         text: String,
-        /// The error.
+        /// What is wrong with it, as the end of a sentence that begins with "it".
         flaw: &'static str,
     },
 }
@@ -79,8 +79,8 @@ impl FromStr for Sha {
 impl FromStr for BranchName {
     type Err = ParseGitName;
 
-    /// The rules are those of `git-check-ref-format(1)`, and no more than 200 bytes so that `refs/heads/` and a lock
-    /// file's suffix fit a file name.
+    /// Applies the rules of `git-check-ref-format(1)`, and allows at most 200 bytes, so that the name with
+    /// `refs/heads/` and a lock file's suffix fits into a file name.
     fn from_str(text: &str) -> Result<Self, ParseGitName> {
         let component =
             |c: &str| c.is_empty() || c.starts_with('.') || c.to_ascii_lowercase().ends_with(".lock");

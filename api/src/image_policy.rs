@@ -16,11 +16,11 @@ pub struct ImagePolicy {
     #[schemars(length(max = 16), inner(length(max = 2048)))]
     #[x_kube(validation = rules::public_keys())]
     pub keys: Vec<String>,
-    /// Whether an image must be named by its digest (`NAME@sha256:…`); else the operator resolves the tag and pins it.
+    /// Whether an image must be named by digest (`NAME@sha256:…`); if not, the operator pins the digest of a tag.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub require_digest: bool,
-    /// Types of in-toto predicates, such as `https://slsa.dev/provenance/v1`: for each, an image needs a statement that one
-    /// of the keys signed.
+    /// Types of in-toto predicates, such as `https://slsa.dev/provenance/v1`. For each type, an image needs an attestation
+    /// that is signed with one of the keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 256)))]
     #[x_kube(validation = rules::predicate_types())]

@@ -1,6 +1,7 @@
-//! Money as people read it. Sums are made of millionths of a dollar, and rounded once: when they are shown.
+//! Money as people read it. Sums are counted in millionths of a dollar, and rounded only when they are shown.
 
-/// `$0.1235` of millionths of a dollar: rounded up to a hundredth of a cent, so that what was spent never shows as nothing.
+/// Formats millionths of a dollar like `$0.1235`, rounded up to a hundredth of a cent, so that a cost above zero never
+/// shows as zero.
 #[must_use]
 pub fn dollars(micros: i64) -> String {
     let parts = micros.max(0).saturating_add(99) / 100;

@@ -21,14 +21,14 @@ pub struct Placement {
     /// Node and pod affinity, preferred or required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Box<Affinity>>,
-    /// The `PriorityClass`: which pods are scheduled first, and which may preempt others.
+    /// The `PriorityClass`. It decides which pods are scheduled first, and which may preempt others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
     )]
     pub priority_class_name: Option<String>,
-    /// The `RuntimeClass`, such as that of a sandbox.
+    /// The `RuntimeClass`, such as one that runs pods in a sandbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),

@@ -25,18 +25,18 @@ pub struct PodOverrides {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub image_pull_secrets: Option<Vec<SecretReference>>,
-    /// Author of commits, by default NAME <NAME@RIG.gastown.invalid> with the names of polecat and Rig.
+    /// Author of commits, by default `NAME <NAME@RIG.gastown.invalid>`: NAME is the polecat's, RIG its Rig's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_author: Option<Person>,
-    /// Committer of commits; the same default.
+    /// Committer of commits; same default as `gitAuthor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_committer: Option<Person>,
-    /// Further labels of the pod; those of polecat, Rig and chart add up, and of one key the polecat's value counts.
+    /// Additional labels of the pod. Those of chart, Rig and polecat are merged: per key, the polecat wins, then the Rig.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = rules::no_key_of_ours())]
     pub pod_labels: Option<Table>,
-    /// Further annotations of the pod; they add up in the same way.
+    /// Additional annotations of the pod, merged like `podLabels`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = rules::no_key_of_ours())]

@@ -1,6 +1,6 @@
 //! Amounts as Kubernetes writes them: a number with a suffix, such as `500m`, `1.5Gi` or `2`.
 
-/// What a suffix multiplies with, as a power of a base; the longest come first.
+/// The suffixes, each with its factor as a base and a power; the longest come first.
 const SUFFIXES: [(&str, u32, i32); 15] = [
     ("Ki", 1024, 1),
     ("Mi", 1024, 2),
@@ -19,7 +19,7 @@ const SUFFIXES: [(&str, u32, i32); 15] = [
     ("E", 1000, 6),
 ];
 
-/// The number of a quantity, and what it is multiplied with.
+/// Splits a quantity into its number and the base and the power of its suffix.
 fn split(text: &str) -> (&str, u32, i32) {
     let suffixed = SUFFIXES
         .iter()
@@ -27,7 +27,7 @@ fn split(text: &str) -> (&str, u32, i32) {
     suffixed.unwrap_or((text, 1, 0))
 }
 
-/// The amount, for comparisons; `None` if it is no quantity of 0 or more.
+/// The amount, for comparisons; `None` if the text is not a quantity, or a negative one.
 #[must_use]
 pub fn amount(text: &str) -> Option<f64> {
     let (number, base, power) = split(text);
@@ -39,8 +39,8 @@ pub fn amount(text: &str) -> Option<f64> {
     (amount.is_finite() && amount >= 0.0).then_some(amount)
 }
 
-/// The amount in whole units, rounded down; `None` if it is no quantity, has an exponent or a suffix below 1, or is more
-/// than can be counted. A fraction has at most nine digits.
+/// The amount in whole units, rounded down; `None` if the text is not a quantity, has a sign, an exponent, a suffix
+/// below 1 or more than nine digits after the point, or exceeds a `u64`.
 #[must_use]
 pub fn whole(text: &str) -> Option<u64> {
     let (number, base, power) = split(text);

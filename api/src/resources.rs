@@ -18,15 +18,15 @@ use crate::{quantity, rules};
 #[x_kube(validation = rules::request_within_limit(rules::NAMED[2]))]
 #[x_kube(validation = rules::other_requests_within_limits())]
 pub struct ResourceRequirements {
-    /// The most the container may use.
+    /// The most that the container may use of each resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 16))]
     pub limits: Option<BTreeMap<String, Quantity>>,
-    /// What the scheduler reserves for the container.
+    /// The amount of each resource that the scheduler reserves for the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 16))]
     pub requests: Option<BTreeMap<String, Quantity>>,
-    /// Dynamic resource claims. They have no effect; the predecessor's schema has them.
+    /// Dynamic resource claims. They have no effect; kept for the predecessor's manifests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub claims: Option<Vec<ResourceClaim>>,
@@ -35,7 +35,7 @@ pub struct ResourceRequirements {
 /// A dynamic resource claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct ResourceClaim {
-    /// The claim's name in the pod.
+    /// The name of the claim in the pod.
     pub name: String,
     /// The request within the claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -13,7 +13,7 @@ use crate::rules;
 use crate::timing::Timing;
 
 reasons! {
-    /// What only a Rig says of itself.
+    /// Reasons that only a Rig reports.
     RigReason {
         /// The Rig can be used.
         RigReady => "",
@@ -61,7 +61,7 @@ pub struct RigSpec {
     )]
     #[x_kube(validation = rules::branch())]
     pub git_branch: Option<String>,
-    /// Whether agents may fetch other branches and tags of the repository, by name and for reading; by default true.
+    /// Whether agents may fetch other branches and tags of the repository by name, read-only; by default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fetch_other_branches: Option<bool>,
     /// The git secret for polecats that name none, looked up in the polecat's namespace.
@@ -80,7 +80,8 @@ pub struct RigSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub weight: Option<i32>,
-    /// Which work of the rig is suspended.
+    /// Which work of the rig is suspended. None: nothing. Dispatch: no polecat starts; working ones continue. All: no
+    /// polecat works; working ones are saved and stopped, and start again once the rig is resumed.
     #[serde(default, skip_serializing_if = "Suspend::is_none")]
     pub suspend: Suspend,
     /// The name pool and the concurrency limit of the rig.
@@ -88,7 +89,7 @@ pub struct RigSpec {
     pub settings: Option<RigSettings>,
 }
 
-/// What of a rig rests.
+/// Which work of a rig is suspended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Suspend {
     /// Nothing.
@@ -116,7 +117,7 @@ pub struct PolecatDefaults {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub backoff_limit: Option<i32>,
-    /// Time limits, and how often work is saved.
+    /// Time limits, and how often work is saved. An unset field takes the chart's value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timing: Option<Timing>,
     /// Resources, placement and deadline of the pod.
@@ -128,7 +129,7 @@ pub struct PolecatDefaults {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodDefaults {
-    /// `false` gives each pod its own user namespace, as OpenShift's restricted-v3 requires; by default the chart's.
+    /// `false` gives each pod its own user namespace, as OpenShift's restricted-v3 requires; by default the chart's value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_users: Option<bool>,
     /// Fields that a polecat may set too.
@@ -143,13 +144,13 @@ pub struct RigSettings {
     /// The pool from which `kubectl gt sling` takes names for polecats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namepool_theme: Option<NamepoolTheme>,
-    /// How many polecats may work at once; no limit if unset. Others wait, Idle, with the condition Queued.
+    /// How many polecats may work at once; no limit if unset. Others wait in the phase Idle, with the condition Queued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_polecats: Option<i32>,
 }
 
-/// A pool of names.
+/// The pool from which `kubectl gt sling` takes names for polecats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NamepoolTheme {
@@ -177,7 +178,7 @@ pub struct RigStatus {
     /// Polecats of the rig that are Working.
     #[serde(default)]
     pub working_polecats: i32,
-    /// The counts by operator; `polecatCount` and `workingPolecats` are their sums.
+    /// The counts per operator; `polecatCount` and `workingPolecats` are their sums.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub operators: Vec<RigOperator>,
@@ -191,9 +192,9 @@ pub struct RigStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RigOperator {
-    /// The operator, as NAMESPACE/LEASE of its leader election.
+    /// The operator, named by its leader election Lease: NAMESPACE/LEASE.
     pub name: String,
-    /// The namespaces whose polecats it runs; all when empty.
+    /// The namespaces whose polecats the operator runs; all when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
     /// Polecats that are not Terminated.

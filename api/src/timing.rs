@@ -7,19 +7,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Timing {
-    /// Seconds after which changes are saved to the remote. A node that dies loses at most this much work.
+    /// Seconds after which changes are saved to the remote. If the node dies, at most this much work is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub checkpoint_seconds: Option<i32>,
-    /// Model turns after which changes are saved, if that is earlier.
+    /// Model turns after which changes are saved, if that is sooner than `checkpointSeconds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub checkpoint_turns: Option<i32>,
-    /// Seconds without a model call or output after which the agent counts as hung.
+    /// Seconds with neither a model call nor output after which the agent counts as hung.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub silence_seconds: Option<i32>,
-    /// Seconds an attempt may be parked in total. Its pod may wait for a node as long.
+    /// Seconds an attempt may be parked in total, that is, wait until a model endpoint, git host or secret can be used. Its
+    /// pod may also wait this long for a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub parking_seconds: Option<i32>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Usage {
-    /// Input tokens that came from no cache.
+    /// Input tokens that were neither read from nor written to the prompt cache.
     pub input_tokens: u64,
     /// Output tokens.
     pub output_tokens: u64,

@@ -37,9 +37,9 @@ pub enum Command {
     /// Show what a polecat's agent says and does; same as `polecat logs`.
     #[command(visible_alias = "peek")]
     Logs(polecat::Logs),
-    /// Save and terminate polecats; same as `polecat nuke`.
+    /// Terminate polecats and save their changes; same as `polecat nuke`.
     Nuke(polecat::Nuke),
-    /// Manage the credentials of agents and of git.
+    /// Manage credentials for agents and for git.
     #[command(subcommand)]
     Auth(auth::Command),
     /// Show all rigs and polecats on one screen.
@@ -52,11 +52,11 @@ pub enum Command {
     Uninstall(uninstall::Args),
     /// Explain what a reason means and what to do about it.
     Explain(explain::Args),
-    /// Validate manifests without a cluster, by the rules of the API server.
+    /// Validate manifests by the API server's rules, without a cluster.
     Validate(validate::Args),
     /// Check who signed an image, who built it from which commit, and what it contains.
     Verify(verify::Args),
-    /// Print the versions of plugin and cluster.
+    /// Print the versions of the plugin and the cluster.
     Version(version::Args),
     /// Print the completion script for a shell.
     Completion(completion::Args),

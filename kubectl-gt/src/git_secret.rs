@@ -1,4 +1,4 @@
-//! What keeps a git secret from working for a repository, by the rules of the broker, and the commands that cure it.
+//! Why a git secret does not work for a repository, by the rules of the broker, and the commands that fix it.
 
 use gastown_api::git_secret::{GitSecret, ReadSecret, names_host, parse};
 use gastown_api::known_hosts::{Coverage, PUBLISHED, coverage};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::secret::{Data, values};
 
-/// ` --name NAME`, where it is not the default.
+/// The flag ` --name NAME`, or nothing if the name is the default.
 fn name_flag(name: &str) -> String {
     if name == crate::command::GIT_SECRET {
         String::new()
@@ -16,12 +16,12 @@ fn name_flag(name: &str) -> String {
     }
 }
 
-/// The command that makes the secret of that name, for whichever repository.
+/// The command that creates the secret of that name if no repository is known, with placeholders.
 pub fn remedy_of_any(secret: &str) -> String {
     format!("kubectl gt auth git --rig RIG --key FILE{}", name_flag(secret))
 }
 
-/// The command that makes the secret for a rig's repository.
+/// The command that creates the secret for a rig's repository.
 pub fn remedy(rig: &str, secret: &str, url: &RepositoryUrl) -> String {
     let name = name_flag(secret);
     match url.transport() {
@@ -39,7 +39,7 @@ pub fn read(data: &Data, url: &RepositoryUrl, name: &str) -> Result<GitSecret, R
     })
 }
 
-/// What keeps the secret from working for `url`.
+/// Why the secret does not work for `url`; empty if it does.
 pub fn problems(secret: &Value, url: &RepositoryUrl) -> Vec<String> {
     match read(&values(secret), url, "") {
         Err(ReadSecret::Find { keys, .. }) => vec![format!("it has no key {keys} for the repository {url}")],
@@ -48,7 +48,7 @@ pub fn problems(secret: &Value, url: &RepositoryUrl) -> Vec<String> {
     }
 }
 
-/// What can be read and is of another host.
+/// Why a secret that can be read does not fit the host of `url`.
 fn misfits(secret: &GitSecret, url: &RepositoryUrl) -> Vec<String> {
     let mut problems = Vec::new();
     if !secret.hosts.is_empty() && !names_host(url, secret.hosts.iter()) {
@@ -73,7 +73,7 @@ fn misfits(secret: &GitSecret, url: &RepositoryUrl) -> Vec<String> {
 
 #[cfg(test)]
 pub mod testing {
-    /// A private key as far as it is read before ssh; it opens nothing. `mark` makes another.
+    /// A private key as far as our own code reads it; it opens nothing. `a` makes one key, any other `mark` a second.
     pub fn key(mark: char) -> String {
         let body = match mark {
             'a' => "MAIFAA==",

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-/// With the edition and its module, which has passed its self-test when this is printed.
+/// The version with the edition and its cryptographic module, which passes its self-test before this is printed.
 static VERSION: LazyLock<String> = LazyLock::new(|| gastown_crypto::version(env!("CARGO_PKG_VERSION")));
 
 /// Runs Polecats as pods.
@@ -48,7 +48,7 @@ pub struct Args {
     pub listen: SocketAddr,
 }
 
-/// A name that no other process has: outside of a pod there is no pod name.
+/// A name that no other process has, for use outside a pod, where there is no pod name.
 fn host_and_process() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}-{}", host.trim(), std::process::id())

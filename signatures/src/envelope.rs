@@ -7,18 +7,18 @@ use serde::Deserialize;
 
 use crate::flaw::Flaw;
 
-/// What an envelope must hold.
+/// The payload type that an envelope must have.
 const IN_TOTO: &str = "application/vnd.in-toto+json";
-/// The most signatures of one envelope that are tried.
+/// The maximum number of signatures of one envelope; one with more is refused.
 const MOST_SIGNATURES: usize = 16;
 
-/// An envelope with a statement; nothing of it is verified.
+/// A decoded envelope with a statement; it is not verified before [`Self::verify`].
 pub(crate) struct Envelope {
     pub(crate) payload: Vec<u8>,
     signatures: Vec<Vec<u8>>,
 }
 
-/// As it is written.
+/// An envelope in its serialized form.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Written {
@@ -61,7 +61,7 @@ impl Envelope {
         })
     }
 
-    /// The key of which one of the signatures is.
+    /// Returns the ID of the first of `keys` that verifies one of the signatures.
     pub(crate) fn verify(&self, keys: &[PublicKey]) -> Result<Digest, Flaw> {
         let message = pre_authentication(&self.payload);
         let signed = |key: &&PublicKey| {
@@ -73,7 +73,8 @@ impl Envelope {
     }
 }
 
-/// What is signed in place of the payload: <https://github.com/secure-systems-lab/dsse/blob/master/protocol.md>.
+/// The pre-authentication encoding, which is signed in place of the payload:
+/// <https://github.com/secure-systems-lab/dsse/blob/master/protocol.md>.
 fn pre_authentication(payload: &[u8]) -> Vec<u8> {
     let head = format!("DSSEv1 {} {IN_TOTO} {} ", IN_TOTO.len(), payload.len());
     [head.as_bytes(), payload].concat()

@@ -47,13 +47,14 @@ use crate::timing::Timing;
 #[x_kube(validation = rules::immutable_in_kubernetes("workBranch"))]
 #[x_kube(validation = rules::one_task())]
 pub struct PolecatSpec {
-    /// The rig it belongs to. The Rig may be missing if the polecat sets repository and credentials. Immutable.
+    /// The name of its Rig, which need not exist if the polecat sets repository and credentials itself. Immutable.
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
     )]
     pub rig: String,
-    /// The state that the user wants.
+    /// The state that the user wants. Idle: no pod. Working: a pod works on the task. Terminated: ended for good. A running
+    /// agent is stopped in Idle and Terminated, and its changes are saved.
     #[serde(default)]
     pub desired_state: DesiredState,
     /// The bead (issue) to work on.
@@ -68,7 +69,7 @@ pub struct PolecatSpec {
     /// The task, as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
-    /// The predecessor's field for `task.description`; setting both is refused.
+    /// The predecessor's name for `task.description`; setting both is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub task_description: Option<String>,
@@ -84,37 +85,37 @@ pub struct PolecatSpec {
     /// Repository, credentials and pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesSpec>,
-    /// Spending limit of all attempts together.
+    /// Spending limit for all attempts together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
     /// Requests and limits of the agent's container, if `kubernetes.resources` is unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// Priority while the rig or the operator is at its limit: the highest starts first, with one point added for each
-    /// minute of waiting, then the oldest. 500 if unset.
+    /// Priority while the rig or the operator is at its limit: the highest starts first, and the oldest among equals. Each
+    /// minute of waiting adds one point. 500 if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub priority: Option<i32>,
-    /// How many times a failed attempt is retried automatically, if a retry can help; by default the Rig's value, else the
+    /// How many times a failed attempt is retried automatically, if a retry can help. By default the Rig's value, else the
     /// chart's (2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub backoff_limit: Option<i32>,
-    /// Time limits, and how often work is saved.
+    /// Time limits, and how often work is saved. An unset field takes the Rig's value, else the chart's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timing: Option<Timing>,
-    /// Seconds until the object is deleted, counted from when it is Done, Terminated, or Stuck without a retry to come;
-    /// never if unset.
+    /// Seconds after which the Polecat is deleted once it is Done, Terminated, or Stuck with no automatic retry pending. If
+    /// unset, it is never deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub ttl_seconds_after_finished: Option<i32>,
-    /// Seconds it may be Idle before it is Terminated; no limit if unset.
+    /// Seconds the polecat may be Idle before it is Terminated; no limit if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub max_idle_seconds: Option<i32>,
 }
 
-/// The priority of a polecat that names none.
+/// The priority of a polecat that sets none.
 pub const DEFAULT_PRIORITY: i64 = 500;
 
 /// The state that the user wants of a polecat.
@@ -195,7 +196,8 @@ pub struct AgentConfig {
     pub env: Option<Vec<EnvVar>>,
 }
 
-/// The schema of `env`: that of Kubernetes, with bounds, because the API server refuses a rule over an unbounded list.
+/// The schema of `env`: the one of Kubernetes' `EnvVar`, with bounds, because the API server refuses a rule over an
+/// unbounded list.
 fn environment(generator: &mut SchemaGenerator) -> Schema {
     let mut variable = EnvVar::json_schema(generator);
     if let Some(name) = variable
@@ -211,7 +213,7 @@ fn environment(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "nullable": true, "maxItems": 64, "items": variable})
 }
 
-/// A provider of models.
+/// The provider of the model; inferred from credentials and endpoint if unset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
@@ -226,8 +228,8 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// The keys of a credentials secret that may hold the provider's credential, in order of precedence: that of Claude
-    /// Code itself. A subscription's tokens are for Anthropic alone.
+    /// The keys of a credentials secret that may hold the provider's credential, in Claude Code's own order of
+    /// precedence. Only Anthropic accepts a subscription's tokens.
     #[must_use]
     pub fn credential_keys(self) -> &'static [&'static str] {
         match self {
@@ -248,7 +250,7 @@ impl Provider {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelProvider {
-    /// The base URL of its API. The chart's `modelEndpoints` must list it.
+    /// The base URL of the model API. The chart's `modelEndpoints` must list it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 1024),
@@ -291,10 +293,10 @@ pub struct KubernetesSpec {
     /// The model credentials, by default the Rig's. Only the broker container mounts them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claude_creds_secret_ref: Option<SecretReference>,
-    /// The model API key, as one key of a Secret. Only the broker container mounts it.
+    /// The model API key, in one key of a Secret. Only the broker container mounts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_secret_ref: Option<SecretKeyRef>,
-    /// The image of the agent's container, built from polecat-agent.
+    /// The image of the agent's container: polecat-agent, or an image built from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), regex(pattern = r"^\S*$"))]
     pub image: Option<String>,
@@ -309,7 +311,7 @@ pub struct KubernetesSpec {
     pub pod: PodOverrides,
 }
 
-/// Strict host key checking, which is always on.
+/// Only `yes` is accepted, because host keys are always checked; kept for the predecessor's manifests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StrictHostKeyChecking {
@@ -317,15 +319,15 @@ pub enum StrictHostKeyChecking {
     Yes,
 }
 
-/// Spending limit of all attempts of a polecat together.
+/// Spending limit for all attempts of a polecat together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Budget {
-    /// Tokens of all kinds.
+    /// Tokens of all kinds: input, output and prompt cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub tokens: Option<i64>,
-    /// US dollars, by the chart's `prices`.
+    /// US dollars, at the chart's `prices`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1_000_000.0))]
     #[x_kube(validation = Rule::new("self > 0.0").message("must be more than 0"))]

@@ -24,13 +24,14 @@ pub struct PolecatStatus {
     /// The branch it pushes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
-    /// The commit on the remote branch, as the broker last re-read it.
+    /// The tip of the work branch on the remote, as the broker last read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
-    /// The commit that the first attempt found; for Done, `head` must be another one.
+    /// The tip that the first attempt found: of the work branch if it existed, else of the base branch. The polecat is Done
+    /// only if `head` differs from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
-    /// The last snapshot on the remote.
+    /// The last snapshot of the work tree on the remote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wip: Option<WipRefStatus>,
     /// The pod of the current or last attempt.
@@ -39,7 +40,7 @@ pub struct PolecatStatus {
     /// Whether that pod's agent is running.
     #[serde(default)]
     pub pod_active: bool,
-    /// When the state of the polecat itself last changed. A change of its Rig or a rewritten spec does not count.
+    /// When the state of the polecat itself last changed. Changes of its Rig or its spec alone do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_activity: Option<Time>,
     /// The effective agent.
@@ -48,7 +49,7 @@ pub struct PolecatStatus {
     /// The effective image of the agent's container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_image: Option<String>,
-    /// The model that answered, else the requested one.
+    /// The model that answered; until one has, the requested model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_model: Option<String>,
     /// The effective repository.
@@ -63,16 +64,16 @@ pub struct PolecatStatus {
     /// Cost of all attempts, such as `$0.1234`; unset if a model has no price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<String>,
-    /// Cost of all attempts in millionths of a US dollar. The next attempt may spend the rest of the budget.
+    /// Cost of all attempts in millionths of a US dollar. It is deducted from the budget of the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_micros: Option<i64>,
-    /// Budget granted to attempts that ended without the broker's final report; it counts as spent.
+    /// Total budget granted to attempts that ended without the broker's final report; all of it counts as spent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unaccounted: Option<Amount>,
     /// The last value of the annotation `gastown.io/retry-requested-at` that the operator acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_handled: Option<String>,
-    /// The attempts, at most the last ten, oldest first.
+    /// The last attempts, at most ten, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["number"]))]
     pub attempts: Vec<Attempt>,
@@ -101,15 +102,15 @@ pub enum PolecatPhase {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
-    /// Its number, from 1.
+    /// The attempt's number, counted from 1.
     pub number: i32,
-    /// How many automatic retries in a row, this one included; unset if a user asked for the attempt.
+    /// Number of consecutive automatic retries, including this attempt; unset if a user requested the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<i32>,
     /// The UID of its pod, once it exists.
     #[serde(default, rename = "podUID", skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
-    /// When the operator claimed it.
+    /// When the operator recorded its start, before creating its pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
     /// When the operator recorded its outcome.
@@ -118,7 +119,7 @@ pub struct Attempt {
     /// How it ended; unset while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<AttemptOutcome>,
-    /// Why it ended; without an outcome, why the operator is stopping its pod. `kubectl gt explain` lists all reasons.
+    /// Why it ended; while `outcome` is unset, why the operator stops its pod. `kubectl gt explain` lists the reasons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Details of the reason, for people.
@@ -128,11 +129,11 @@ pub struct Attempt {
     /// The budget granted to it so far. If it ends without the broker's final report, all of this counts as spent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted: Option<Share>,
-    /// The commit that it had pushed when its agent ended well, if the remote could not be read again after that. An
-    /// automatic retry reads the remote first, and starts no agent if the work branch is still at this commit.
+    /// The commit that it had pushed when its agent succeeded, if the remote could not be re-read afterwards. An automatic
+    /// retry reads the remote first, and starts no agent if the work branch is still at this commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unconfirmed: Option<String>,
-    /// Its token usage; while it runs, as of the last grant.
+    /// Its token usage; while it runs, as of the last grant of budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
     /// Its cost in millionths of a US dollar.
@@ -140,7 +141,7 @@ pub struct Attempt {
     pub cost_micros: Option<i64>,
 }
 
-/// How an attempt ended.
+/// How the attempt ended; unset while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum AttemptOutcome {
     /// Its commits are on the remote branch.
@@ -158,8 +159,8 @@ pub struct WipRefStatus {
     /// The full name of the ref; `git fetch REPOSITORY NAME` fetches it.
     #[serde(rename = "ref")]
     pub name: String,
-    /// The commit it points at.
+    /// The commit that the ref points at.
     pub sha: String,
-    /// When it reached the remote.
+    /// When the snapshot reached the remote.
     pub at: Time,
 }

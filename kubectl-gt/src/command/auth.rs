@@ -16,11 +16,11 @@ use crate::session::Session;
 /// What can be done with credentials.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Upload credentials, settings, skills, hooks and commands from ~/.claude; never transcripts.
+    /// Upload credentials, settings, skills, hooks and commands from ~/.claude, but never transcripts.
     Sync(sync::Args),
-    /// Show what the secrets contain and when credentials expire; never their values.
+    /// Show what the secrets contain and when credentials expire, but never their values.
     Status(status::Args),
-    /// Create or update the git secret from a key or token, with the hosts it may be used for.
+    /// Create or update the git secret from a key or token, with the hosts that it may be used for.
     Git(git::Args),
 }
 

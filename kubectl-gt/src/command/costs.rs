@@ -25,7 +25,7 @@ pub struct Args {
     /// Include polecats of all namespaces.
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// What each row sums up.
+    /// How to group the costs.
     #[arg(long, value_enum, default_value = "polecat")]
     by: By,
     #[command(flatten)]

@@ -10,7 +10,7 @@ use crate::validate::{Verdict, check as rules};
 /// The flag.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct DryRunArgs {
-    /// Change nothing: client prints what would be sent, server has the API server check it.
+    /// Change nothing: client (or no value) prints what would be sent; server has the API server check it.
     #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "client")]
     dry_run: Option<Where>,
 }
@@ -19,7 +19,7 @@ pub struct DryRunArgs {
 enum Where {
     /// Send nothing.
     Client,
-    /// The API server checks it and stores nothing.
+    /// Send it; the API server checks it and stores nothing.
     Server,
     /// Make the change.
     None,

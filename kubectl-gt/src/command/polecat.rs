@@ -23,7 +23,7 @@ pub use self::target::{Target, until_gone};
 /// What can be done with polecats.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List polecats, all or those of a rig.
+    /// List all polecats, or those of a rig.
     #[command(visible_alias = "ls")]
     List(list::Args),
     /// Show polecat details.
@@ -34,7 +34,7 @@ pub enum Command {
     /// Show what the agent says and does.
     #[command(visible_alias = "peek")]
     Logs(logs::Args),
-    /// Save and terminate polecats.
+    /// Terminate polecats and save their changes.
     Nuke(nuke::Args),
     /// Start another attempt of a Stuck or Idle polecat.
     #[command(visible_alias = "restart")]

@@ -29,7 +29,7 @@ pub enum Command {
     /// Delete a rig; its polecats stay.
     #[command(visible_alias = "remove")]
     Delete(delete::Args),
-    /// Start no more polecats of a rig until it is resumed.
+    /// Suspend a rig: start none of its polecats until it is resumed.
     #[command(visible_alias = "park")]
     Suspend(suspend::Suspend),
     /// Resume a suspended rig.

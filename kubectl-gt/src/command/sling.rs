@@ -74,7 +74,7 @@ pub struct Args {
     /// The git secret; by default the rig's, else git-creds.
     #[arg(long, value_name = "SECRET")]
     git_secret: Option<String>,
-    /// The model credentials; by default the rig's, else claude-creds.
+    /// The secret with model credentials; by default the rig's, else claude-creds.
     #[arg(long, value_name = "SECRET")]
     claude_secret: Option<String>,
     /// Wait for the given state; without a value, until Working.

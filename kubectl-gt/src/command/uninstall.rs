@@ -23,7 +23,7 @@ pub struct Args {
     /// Terminate and delete every polecat first; the operator saves their changes.
     #[arg(long, conflicts_with = "orphan")]
     end: bool,
-    /// Remove the operator's finalizers from polecats and pods when no operator runs. Nothing more is saved.
+    /// Remove the operator's finalizers from polecats and pods when no operator runs; no more changes are saved.
     #[arg(long)]
     orphan: bool,
     /// How long to wait for polecats to end; 0 means no limit.

@@ -27,7 +27,7 @@ pub struct Args {
     /// Same as -f.
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Also ask the API server by a dry run; =URL names another server.
+    /// Also have the API server check the manifests in a dry run; =URL asks another server.
     // It is kubectl's flag of the same name, and fills the same field: both must have one type.
     #[arg(short, long, value_name = "URL", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     server: Option<String>,

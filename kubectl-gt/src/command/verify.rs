@@ -32,13 +32,13 @@ pub struct Args {
     /// A public key (cosign.pub); if given several times, one of the keys must have signed.
     #[arg(long, value_name = "FILE", required = true)]
     key: Vec<PathBuf>,
-    /// A Sigstore bundle to verify an image named by digest; no registry is asked.
+    /// A Sigstore bundle to verify with, without a registry; the image must be named by digest.
     #[arg(long, value_name = "FILE")]
     bundle: Vec<PathBuf>,
-    /// Require only the signature, without provenance and bill of materials.
+    /// Require only the signature, not the provenance or the bill of materials.
     #[arg(long)]
     signature_only: bool,
-    /// Further certificates to trust (PEM), in addition to those of the system.
+    /// A file with CA certificates (PEM) to trust for the registry, in addition to the system's.
     #[arg(long, value_name = "FILE")]
     registry_ca: Option<PathBuf>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! What goes wrong between the plugin and the cluster.
+//! Transcripts of what goes wrong between the plugin and the cluster.
 
 use std::io::Read as _;
 use std::process::Stdio;
@@ -37,7 +37,7 @@ fn a_cluster_that_cannot_be_reached_is_told() {
     t.run("polecat list --server 'not a url'");
     t.run("polecat list --as-group nobody");
     t.run("polecat list --certificate-authority /nowhere/ca.crt");
-    // A server that takes calls and never answers them.
+    // A server that accepts connections and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     t.word(&address, "SILENT");

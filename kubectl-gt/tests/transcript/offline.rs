@@ -1,4 +1,4 @@
-//! What needs no cluster.
+//! Transcripts of what needs no cluster.
 
 use crate::transcript::Transcript;
 

@@ -1,12 +1,12 @@
-//! What the caches leave out of an object: tens of thousands are held in memory.
+//! Drops parts of objects before they are cached, because the caches hold tens of thousands of objects in memory.
 
 use kube::api::ObjectMeta;
 
 use crate::pod_view::PodView;
 
-/// An object that can leave out what no plan reads.
+/// An object from which a cache can drop the fields that no plan reads.
 pub trait Prune {
-    /// Leaves out what no plan reads.
+    /// Drops the fields that no plan reads.
     fn prune(&mut self);
 }
 
@@ -16,7 +16,7 @@ impl Prune for PodView {
     }
 }
 
-/// Leaves out of an object's metadata what no plan reads; of the annotations it keeps those of `read`.
+/// Drops the fields of an object's metadata that no plan reads, and all annotations whose keys are not in `read`.
 pub fn prune_meta(meta: &mut ObjectMeta, read: &[&str]) {
     meta.managed_fields = None;
     meta.self_link = None;

@@ -1,5 +1,5 @@
 //! `polecat clone`, the container `git-init`: waits for the broker, clones from it, checks out the work branch, and
-//! writes the prompt and the agent's settings. It may run again at any time: what is there is kept.
+//! writes the prompt and the agent's settings. It may run again at any time: it keeps what is there.
 
 mod bead;
 mod evidence;
@@ -29,24 +29,24 @@ use polecat_common::{control, order};
 
 use resume::Resumed;
 
-/// What is added to the longest parking before `clone` gives up on a broker that says nothing at all.
+/// How much longer than the longest parking `clone` waits for a broker that does not answer at all.
 const PATIENCE_BEYOND_PARKING: Duration = Duration::from_mins(3);
 
-/// How often the broker hears that the clone goes on.
+/// How often `clone` tells the broker that the clone goes on.
 const ALIVE_EVERY: Duration = Duration::from_secs(30);
 
-/// How `clone` ends when it is told to stop: 128 and SIGTERM.
+/// Exit code of `clone` after SIGTERM: 128 plus the signal's number.
 const STOPPED: u8 = 143;
 
 /// Why the workspace could not be prepared.
 #[derive(Debug, thiserror::Error)]
 enum Prepare {
-    /// The broker said so.
+    /// The broker stopped for good.
     #[error("{message}")]
     Stopped {
         /// The broker's reason.
         reason: Reason,
-        /// The broker's words.
+        /// The broker's message.
         message: String,
     },
     /// The broker did not serve in time.
@@ -61,7 +61,7 @@ enum Prepare {
     /// The home folder cannot be written.
     #[error(transparent)]
     Home(#[from] home::WriteHome),
-    /// The agent's settings are not there.
+    /// The agent's settings cannot be fetched or unpacked.
     #[error(transparent)]
     Settings(#[from] settings::FetchSettings),
 }
@@ -89,7 +89,7 @@ impl From<await_broker::AwaitBroker> for Prepare {
     }
 }
 
-/// Runs the role.
+/// Runs `polecat clone`.
 pub fn main() -> Result<ExitCode, Box<dyn Error>> {
     let order = match order::read() {
         Ok(order) => order,
@@ -143,7 +143,7 @@ async fn prepare(order: WorkOrder, home: PathBuf) -> Result<(), Prepare> {
     }
     let mut work =
         tokio::task::spawn_blocking(move || furnish(&order, &url, Path::new(WORKSPACE_DIR), &home));
-    // A large repository takes its time, and the agent is not hung before it runs.
+    // A large repository takes its time, and the agent must not count as hung before it runs.
     let cloned = loop {
         tokio::select! {
             cloned = &mut work => break cloned,
@@ -160,7 +160,7 @@ async fn prepare(order: WorkOrder, home: PathBuf) -> Result<(), Prepare> {
             }
         }
         Ok(Err(Prepare::Task(mut missing))) => {
-            // Without an answer the reason is the same, and only its remedy says less.
+            // If the broker does not answer, the reason is the same; only its remedy says less.
             if let bead::ReadTask::FindBead { kept, .. } = &mut missing
                 && *kept == bead::Kept::Unknown
                 && control::ask(GIT_PORT, &BeadStore {})
@@ -179,7 +179,8 @@ async fn prepare(order: WorkOrder, home: PathBuf) -> Result<(), Prepare> {
     }
 }
 
-/// Everything after the broker serves: repository, task, prompt, settings.
+/// Prepares the rest once the broker serves: repository, task, prompt, and the settings without which Claude Code would
+/// stop and ask.
 fn furnish(order: &WorkOrder, url: &str, workspace: &Path, home: &Path) -> Result<(), Prepare> {
     let repository = repository::prepare(order, url, workspace)?;
     say(&format!(
@@ -195,7 +196,7 @@ fn furnish(order: &WorkOrder, url: &str, workspace: &Path, home: &Path) -> Resul
     Ok(())
 }
 
-/// The repository alone, for the tests of the other containers.
+/// Prepares only the repository, for the tests of the other containers.
 #[cfg(test)]
 pub(crate) fn prepare_repository(order: &WorkOrder, url: &str, workspace: &Path) {
     repository::prepare(order, url, workspace).unwrap();

@@ -1,4 +1,4 @@
-//! Compiles the programs of images.
+//! Compiles the programs that go into images.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::process::Command;
 use crate::{Architecture, Edition, Profile};
 use crate::{progress, workspace};
 
-/// Where compiled programs are, debug information included.
+/// The paths of compiled programs, which include debug information.
 #[derive(Debug)]
 pub struct Programs(BTreeMap<String, PathBuf>);
 
@@ -22,7 +22,7 @@ impl Programs {
         Self(programs)
     }
 
-    /// Where `binary` is.
+    /// The path of `binary`.
     pub fn get(&self, binary: &Binary) -> Result<&Path> {
         let Binary { package, name } = binary;
         self.0
@@ -37,7 +37,7 @@ pub fn compile(binaries: &[&Binary], profile: Profile) -> Result<Programs> {
     let cargo = Command::new("cargo").current_dir(workspace::root());
     let cargo = cargo.args(["build", "--locked", "--message-format=json-render-diagnostics"]);
     let cargo = match profile {
-        // What `cargo test --workspace` compiles as well, without flags of our own: a dependency is compiled once.
+        // `cargo test --workspace` compiles the same, without flags of our own: each dependency is compiled once.
         Profile::Dev => cargo.args(["--workspace", "--bins"]),
         Profile::Release => binaries.iter().fold(
             cargo
@@ -62,7 +62,7 @@ pub fn compile_fips() -> Result<Programs> {
             "--features",
             "fips",
         ])
-        // Libraries are shared with the other edition, but its programs, which tests run, must stay where they are.
+        // Both editions share libraries, but the other edition's programs, which tests run, must stay where they are.
         .env("CARGO_BUILD_BUILD_DIR", &target)
         .env("CARGO_TARGET_DIR", target.join("fips"));
     executables_of(cargo)
@@ -70,7 +70,7 @@ pub fn compile_fips() -> Result<Programs> {
 
 /// Compiles `binaries` for an edition and a platform in one build, so that each has the same features in every build.
 ///
-/// The libraries of both editions are compiled side by side into one folder; the programs of each have one of their own.
+/// The libraries of both editions share one folder; the programs of each edition have a folder of their own.
 pub fn compile_edition(
     binaries: &[&Binary],
     profile: Profile,
@@ -104,7 +104,7 @@ fn executables_of(cargo: Command) -> Result<Programs> {
 /// Something that cargo built and that can be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Executable {
-    /// Of the library, binary or integration test.
+    /// The name of the library, binary or integration test.
     pub name: String,
     pub file: PathBuf,
     /// The manifest of its package.
@@ -112,7 +112,7 @@ pub struct Executable {
     pub is_test: bool,
 }
 
-/// Runs a cargo that builds and prints messages as JSON, and returns the executables, those that were up to date included.
+/// Runs `cargo`, a build that prints messages as JSON; returns the executables, including those that were up to date.
 pub fn built_by(cargo: Command) -> Result<Vec<Executable>> {
     let shown = cargo.to_string();
     let mut cargo = cargo.into_inner();
@@ -125,8 +125,8 @@ pub fn built_by(cargo: Command) -> Result<Vec<Executable>> {
     parse(&messages)
 }
 
-/// The binary without what depends on the folder of the checkout: symbols and debug information, which name it, and
-/// the build ID, a hash that covers these.
+/// The binary without what depends on the folder of the checkout: symbols and debug information, which name the folder,
+/// and the build ID, a hash that covers them.
 pub fn stripped(file: &Path, architecture: Architecture) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir().context("failed to make a folder for a binary")?;
     let output = folder.path().join("stripped");
@@ -147,11 +147,11 @@ fn remapping() -> Result<String> {
             .join(".cargo"),
     };
     let flag = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
-    // Flags are separated by the unit separator: a folder may contain a space.
+    // The unit separator separates the flags, because a folder may contain a space.
     Ok([flag(&home, "/cargo"), flag(&workspace::root(), "/source")].join("\u{1f}"))
 }
 
-/// Programs by name; tests are none.
+/// The programs by name, without tests.
 fn executables(built: Vec<Executable>) -> Programs {
     let programs = built.into_iter().filter(|one| !one.is_test);
     Programs(programs.map(|one| (one.name, one.file)).collect())

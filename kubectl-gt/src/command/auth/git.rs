@@ -48,16 +48,16 @@ pub struct Args {
     /// Another host that the token may be sent to; can be repeated.
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
-    /// A `known_hosts` file, instead of asking the host for its keys.
+    /// Take the host's keys from this `known_hosts` file, instead of asking the host.
     #[arg(long, value_name = "FILE")]
     known_hosts: Option<PathBuf>,
-    /// The fingerprint that one of the host's keys must have, such as SHA256:…; you are not asked then.
+    /// The fingerprint that one of the host's keys must have, such as SHA256:…; you are then not asked to confirm it.
     #[arg(long, value_name = "SHA256:…")]
     fingerprint: Option<String>,
     /// A CA certificate file (PEM) to trust for the host.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// The secret's name; by default the rig's, else git-creds, or git-creds-RIG if other rigs need the credential in it.
+    /// The secret's name; by default the rig's or git-creds, but git-creds-RIG if other rigs need the credential there.
     #[arg(long, visible_alias = "secret", value_name = "SECRET")]
     name: Option<String>,
     /// Replace the secret's credential even if other rigs or hosts need it.

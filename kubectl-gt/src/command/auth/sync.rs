@@ -40,7 +40,7 @@ pub struct Args {
     /// Read the token of `claude setup-token` from this environment variable.
     #[arg(long, value_name = "VARIABLE")]
     oauth_token_from_env: Option<String>,
-    /// Remove this key from the secret, such as `ANTHROPIC_API_KEY`; without it, credentials stay until replaced.
+    /// Remove this key from the secret, such as `ANTHROPIC_API_KEY`; other credentials stay until they are replaced.
     #[arg(long, value_name = "KEY")]
     remove: Vec<String>,
     /// Upload without asking for confirmation.

@@ -28,13 +28,13 @@ use crate::wait::ended;
 pub struct Args {
     #[command(flatten)]
     polecat: Named,
-    /// Stream until the polecat ends: wait for the pod, and reconnect.
+    /// Stream until the polecat ends; waits for the pod, and reconnects when the stream breaks off.
     #[arg(short, long)]
     follow: bool,
     /// The container: claude, git-init, keeper or broker.
     #[arg(short, long, default_value = CLAUDE)]
     container: String,
-    /// How many lines to show from the end.
+    /// How many of the last lines to show.
     #[arg(long, value_name = "LINES", value_parser = clap::value_parser!(i64).range(0..))]
     tail: Option<i64>,
     /// Show only lines newer than this, such as 10m.

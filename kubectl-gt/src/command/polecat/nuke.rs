@@ -21,13 +21,13 @@ use crate::view::Polecat;
 /// Flags of `polecat nuke`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The polecats, or with --all the rigs.
+    /// The polecats; with --all, the rigs.
     #[arg(value_name = "RIG/NAME", required = true, add = ArgValueCompleter::new(complete::polecats))]
     polecats: Vec<String>,
     /// All polecats of the named rigs in the namespace, except Terminated ones.
     #[arg(long)]
     all: bool,
-    /// Delete the objects too; their changes are still saved first.
+    /// Delete the Polecat objects too; their changes are still saved first.
     #[arg(short, long, visible_alias = "delete")]
     force: bool,
     /// Wait until they are Terminated or gone.

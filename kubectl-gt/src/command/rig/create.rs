@@ -27,7 +27,7 @@ pub struct Args {
     /// The repository: `git@HOST:PATH`, `ssh://[USER@]HOST[:PORT]/PATH` or `https://HOST[:PORT]/PATH`.
     #[arg(long, value_name = "URL")]
     git_url: Option<String>,
-    /// The prefix of the project's beads, such as mp in mp-a1b2; by default derived from the name, as gt does.
+    /// The prefix of the project's beads, such as mp in mp-a1b2; by default derived from the rig's name, as in gt.
     #[arg(long)]
     prefix: Option<String>,
     /// The branch that polecats start from; by default main.
@@ -36,7 +36,7 @@ pub struct Args {
     /// The git secret for polecats that name none.
     #[arg(long, value_name = "SECRET")]
     git_secret: Option<String>,
-    /// The model credentials for polecats that name none.
+    /// The secret with model credentials for polecats that name none.
     #[arg(long, value_name = "SECRET")]
     claude_secret: Option<String>,
     /// Author of commits; by default the polecat.
@@ -45,7 +45,7 @@ pub struct Args {
     /// Committer of commits; by default the polecat.
     #[arg(long, value_name = "'NAME <MAIL>'", value_parser = person)]
     git_committer: Option<Person>,
-    /// The name pool for polecats.
+    /// The pool that names of polecats are taken from.
     #[arg(long, value_enum)]
     theme: Option<Theme>,
     /// How many polecats may work at once; others wait as Queued.

@@ -28,7 +28,7 @@ struct Flags {
 pub struct Suspend {
     #[command(flatten)]
     flags: Flags,
-    /// Also save and stop working polecats; they start again once the rig is resumed.
+    /// Also save and stop the polecats that are working; they start again when the rig is resumed.
     #[arg(long)]
     all: bool,
 }

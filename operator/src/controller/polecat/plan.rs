@@ -1,4 +1,4 @@
-//! The next step of a polecat: a pure function of what was observed and the time. The driver carries the step out,
+//! The next step of a polecat: a pure function of what was observed and the time. The driver carries out the step,
 //! observes its result, and asks again until there is nothing to do but wait.
 //!
 //! The table of `desiredState` against phases is in the documentation of `gastown_api::polecat`.
@@ -85,8 +85,8 @@ impl Plan<'_> {
         self.polecat().metadata.deletion_timestamp.is_some()
     }
 
-    /// The attempt without an outcome. Between a pod's creation and the status that names it, the pod alone tells; one
-    /// of a later attempt than the status knows says that the status is behind.
+    /// The attempt without an outcome. Between the creation of a pod and the status that names it, only the pod shows
+    /// the attempt: if the pod is of a later attempt than the status knows, the status is behind.
     fn open_attempt(&self) -> Option<Open> {
         let attempts = self.status().map(|s| s.attempts.as_slice()).unwrap_or_default();
         let known = self.last_number();
@@ -107,7 +107,7 @@ impl Plan<'_> {
         })
     }
 
-    /// Writes the status if it says something new, else waits.
+    /// Writes the status if it differs from the current one, else waits.
     fn settle(&self, status: PolecatStatus, transition: Option<Transition>, wake: Option<Timestamp>) -> Step {
         if self.status() == Some(&status) {
             Step::Wait(wake)

@@ -1,5 +1,5 @@
-//! Tells the broker that the agent writes something, so that it does not count as hung. The agent could tell it so
-//! itself: what that gains is to be silent until the deadline.
+//! Tells the broker by a beat that the agent is writing something, so that the agent does not count as hung. The agent
+//! could send beats itself, but would only gain that it may be silent until the deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use polecat_common::control;
 
-/// The least time between two beats.
+/// The minimum time between two beats.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// Beats while the agent writes.
+/// Sends a beat to the broker once per period in which the agent wrote something.
 #[derive(Debug)]
 pub struct Pulse {
     wrote: Arc<AtomicBool>,
@@ -18,7 +18,7 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Beats to loopback `port` from now on.
+    /// Starts to send beats to loopback `port`.
     pub fn start(port: u16) -> Self {
         Self::every(EVERY, port)
     }
@@ -39,7 +39,7 @@ impl Pulse {
         Self { wrote, task }
     }
 
-    /// The agent wrote something.
+    /// Records that the agent wrote something.
     pub fn beat(&self) {
         self.wrote.store(true, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! The images of the control plane, inside the node image, named as kubeadm asks for them.
+//! Puts the images of the control plane into the node image, with the names that kubeadm asks for.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::BUILD_CONTAINER;
 use crate::progress;
 use crate::tools::{self, Module, Tool};
 
-/// What kube-proxy runs in its image, with everything those programs load.
+/// The programs that kube-proxy runs in its image; whatever they load is copied too.
 const PROXY_PROGRAMS: [&str; 9] = [
     "/usr/sbin/iptables",
     "/usr/sbin/iptables-save",
@@ -26,7 +26,7 @@ const PROXY_PROGRAMS: [&str; 9] = [
     "/usr/sbin/xtables-nft-multi",
 ];
 
-/// Makes the image `name` from `base`: the control plane's images are put into its containerd.
+/// Makes the image `name` from `base`, with the control plane's images in its containerd.
 pub fn add(engine: &Engine, base: &str, name: &str) -> Result<()> {
     let images = progress::step("make the images of the control plane", || {
         make_images(engine, base)
@@ -66,13 +66,14 @@ fn start(engine: &Engine, image: &str) -> Result<String> {
             "--security-opt",
             "seccomp=unconfined",
         ])
-        // The image takes this over: systemd ends on that signal.
+        // The committed image inherits this: systemd shuts down on that signal.
         .args(["--stop-signal", "SIGRTMIN+3"])
         .args(["--network", "none", "--entrypoint", "sleep", image, "infinity"])
         .text()
 }
 
-/// What containers of the node start from: containerd's default, with the hook of kind's Dockerfile.
+/// Writes the base spec of the node's containers: containerd's default, with the hook of kind's Dockerfile and without
+/// resource limits of the process.
 fn write_runtime_spec(engine: &Engine, container: &str) -> Result<()> {
     let default = engine
         .docker()
@@ -101,7 +102,7 @@ fn runtime_spec(default: &[u8]) -> Result<Vec<u8>> {
     Ok(serde_json::to_vec(&spec)?)
 }
 
-/// Imports `images` of the engine into the containerd of `container`, which only runs for that.
+/// Imports `images` of the engine into the containerd of `container`; containerd only runs for that.
 fn import(engine: &Engine, container: &str, images: &[String]) -> Result<()> {
     let ctr = |args: &[&str]| {
         engine
@@ -147,14 +148,14 @@ fn import(engine: &Engine, container: &str, images: &[String]) -> Result<()> {
     .output()?;
     let exec = |args: &[&str]| engine.docker().args(["exec", container]).args(args);
     exec(&["rm", "/images.tar"]).output()?;
-    // The database is whole once containerd has ended.
+    // containerd's database is complete only after containerd has ended.
     exec(&["pkill", "-x", "containerd"]).output()?;
     progress::wait_until("the end of containerd", limit, Duration::from_millis(200), || {
         Ok(!exec(&["pgrep", "-x", "containerd"]).succeeds())
     })
 }
 
-/// The names of the images that kubeadm asks for, each made and in the engine.
+/// Makes the images that kubeadm asks for, in the engine, and returns their names.
 fn make_images(engine: &Engine, base: &str) -> Result<Vec<String>> {
     let [kubeadm] = tools::ensure([Tool::Kubeadm])?;
     let version = Module::Kubernetes.version()?;
@@ -182,14 +183,14 @@ fn make_image(engine: &Engine, base: &str, name: &str) -> Result<()> {
     let path = "ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let entrypoint = format!("ENTRYPOINT {}", json!([component.path]));
     let mut import = engine.docker().args(["import", "--change", path]);
-    // kubeadm's manifests name the other programs themselves.
+    // The programs of the other images are named in kubeadm's manifests.
     if component.is_entrypoint {
         import = import.args(["--change", &entrypoint]);
     }
     import.arg(&layer).arg(name).output().map(drop)
 }
 
-/// What one image of the control plane holds.
+/// The program that one image of the control plane holds.
 #[derive(Debug, PartialEq, Eq)]
 struct Component {
     tool: Tool,
@@ -198,7 +199,7 @@ struct Component {
     is_entrypoint: bool,
 }
 
-/// What the image that kubeadm calls `name` holds.
+/// The program that the image with kubeadm's name `name` holds.
 fn component(name: &str) -> Result<Component> {
     let last = name.rsplit('/').next().unwrap_or(name);
     let image = last.split(':').next().unwrap_or(last);
@@ -235,7 +236,7 @@ fn append_program(tar: &mut Builder<fs_err::File>, program: &Path, path: &Path) 
         .context("failed to pack a program")
 }
 
-/// Copies the packet filter's programs, libraries and modules from the base.
+/// Copies the packet filter's programs, libraries and modules from the image `base`.
 fn append_proxy_programs(tar: &mut Builder<fs_err::File>, engine: &Engine, base: &str) -> Result<()> {
     let run = |args: &[&str]| {
         let docker = engine.docker().args(["run", "--rm", "--network", "none"]);
@@ -245,7 +246,7 @@ fn append_proxy_programs(tar: &mut Builder<fs_err::File>, engine: &Engine, base:
     let modules: Vec<&str> = find.lines().collect();
     let loaded = run(&[&["ldd"], &PROXY_PROGRAMS[..], &modules[..]].concat()).text()?;
     let libraries = libraries(&loaded);
-    // Links are followed: in the image each program and library stands under the name it is asked for.
+    // tar follows links, so that the image has each program and library under the name by which it is asked for.
     let files = [
         &["tar", "--create", "--dereference", "--absolute-names"],
         &PROXY_PROGRAMS[..],
@@ -275,7 +276,7 @@ fn append_proxy_programs(tar: &mut Builder<fs_err::File>, engine: &Engine, base:
     Ok(())
 }
 
-/// The files that the output of `ldd` names, each once.
+/// The files that the output of `ldd` names, sorted, without duplicates.
 fn libraries(ldd: &str) -> Vec<String> {
     let mut files: Vec<String> = ldd
         .lines()
