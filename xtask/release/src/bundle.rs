@@ -130,5 +130,8 @@ mod tests {
         blob["mediaType"] = "application/vnd.dev.sigstore.bundle+json;version=0.2".into();
         let error = verify_blob(&Verifier::from_pem(signer.public()).unwrap(), &blob, b"file").unwrap_err();
         assert!(error.to_string().contains("version=0.2"), "{error}");
+        let verifier = Verifier::from_pem(signer.public()).unwrap();
+        let error = verify_statement(&verifier, &blob).unwrap_err();
+        assert!(error.to_string().contains("version=0.2"), "{error}");
     }
 }

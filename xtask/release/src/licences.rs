@@ -122,5 +122,6 @@ mod tests {
         let found = of_debian(&layout, &manifest.digest).unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), ["gcc-14-base", "libgcc-s1"]);
         assert_eq!(found["libgcc-s1"], found["gcc-14-base"]);
+        assert!(!found["gcc-14-base"].is_empty());
     }
 }

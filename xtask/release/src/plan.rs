@@ -468,6 +468,20 @@ mod tests {
             }
         }
         assert_eq!(plan.jobs.last().unwrap().name, "push");
+        // Cargo compiles for one at a time.
+        let compilers: Vec<_> = plan
+            .jobs
+            .iter()
+            .filter(|step| matches!(step.act, Act::Programs(_)))
+            .collect();
+        assert!(compilers.len() > 1);
+        for pair in compilers.windows(2) {
+            assert!(
+                pair[1].after.contains(&pair[0].name),
+                "{} waits for no other",
+                pair[1].name
+            );
+        }
     }
 
     #[test]

@@ -110,6 +110,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = once(folder.path(), "forge", "a", &["out".into()], || Ok(())).unwrap_err();
         assert_eq!(error.to_string(), r#"the job made no "out""#);
+        fs_err::create_dir(folder.path().join("empty")).unwrap();
+        let error = once(folder.path(), "forge", "a", &["empty".into()], || Ok(())).unwrap_err();
+        assert_eq!(error.to_string(), r#"the job made no "empty""#);
         once(folder.path(), "forge", "a", &[], || anyhow::bail!("too cold")).unwrap_err();
         assert!(!folder.path().join("jobs/forge.json").exists());
     }
