@@ -15,6 +15,7 @@ mod flags;
 mod git_secret;
 mod habits;
 mod host_key;
+mod install;
 mod logs;
 mod model_secret;
 mod names;

@@ -34,7 +34,8 @@ pub enum Call {
     NextPage(#[source] tokio::task::JoinError),
     /// The cluster does not serve the kind.
     #[error(
-        "failed to {act} {object}: the cluster {address} does not serve gastown.gastown.io/v1alpha1; install the operator (`helm install gastown-operator …`, see the README), or choose another cluster with --context"
+        "failed to {act} {object}: the cluster {address} does not serve gastown.gastown.io/v1alpha1; install the operator (`{chart}` in a checkout), or choose another cluster with --context",
+        chart = crate::install::CHART
     )]
     NotInstalled {
         /// What was tried.

@@ -4,9 +4,19 @@ use serde_json::Value;
 
 use super::findings::Findings;
 use crate::cluster::{Call, Cluster, Resource};
+use crate::install;
 use crate::validate::definition;
 
-const REMEDY: &str = "install or upgrade the chart (its crds/ are not upgraded by helm: `kubectl apply --server-side -f crds/`)";
+fn not_there() -> String {
+    format!("install the chart, in a checkout: `{}`", install::CHART)
+}
+
+fn of_another_version() -> String {
+    format!(
+        "upgrade the chart and its definitions, which helm leaves as they are: `{}` in a checkout; or use the plugin of their version",
+        install::DEFINITIONS
+    )
+}
 
 /// Checks every kind; false: at least one is not served.
 pub async fn check(cluster: &Cluster, findings: &mut Findings) -> bool {
@@ -16,7 +26,11 @@ pub async fn check(cluster: &Cluster, findings: &mut Findings) -> bool {
         match cluster.find(Resource::DEFINITIONS, &name).await {
             Ok(None) => {
                 served = false;
-                findings.bad("definitions", &format!("{name} is not on the cluster"), REMEDY);
+                findings.bad(
+                    "definitions",
+                    &format!("{name} is not on the cluster"),
+                    &not_there(),
+                );
             }
             Ok(Some(found)) => compare(&name, resource, &found, findings),
             Err(Call::Forbidden { .. }) => {
@@ -41,7 +55,7 @@ fn compare(name: &str, resource: Resource, found: &Value, findings: &mut Finding
         findings.careful(
             "definitions",
             &format!("{name} is of another version than this plugin"),
-            REMEDY,
+            &of_another_version(),
         );
     }
 }

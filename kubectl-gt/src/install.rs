@@ -1,0 +1,36 @@
+//! The commands that install the chart, as they are typed in a checkout.
+
+/// Installs the chart; the README has it, too.
+pub const CHART: &str =
+    "helm install gastown-operator helm/gastown-operator --namespace gastown-system --create-namespace";
+
+/// Upgrades the definitions of our kinds, which helm only installs.
+pub const DEFINITIONS: &str = "kubectl apply --server-side -f helm/gastown-operator/crds/";
+
+/// Puts an image onto nodes that no registry serves.
+pub const IMAGE: &str = "`cargo xtask image build operator polecat-agent`, and on kind `kind load image-archive target/image/NAME/release/image.tar --name CLUSTER`";
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_those_of_the_documents_and_their_paths_exist() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+        assert!(readme.contains(CHART), "{CHART}");
+        let typed: Vec<_> = IMAGE.split('`').skip(1).step_by(2).collect();
+        assert_eq!(typed.len(), 2, "{IMAGE}");
+        for command in typed {
+            let known = command.split("NAME").next().unwrap();
+            assert!(readme.contains(known), "{known}");
+        }
+        for command in [CHART, DEFINITIONS] {
+            let paths: Vec<_> = command.split(' ').filter(|word| word.contains('/')).collect();
+            assert_eq!(paths.len(), 1, "{command}");
+            assert!(root.join(paths[0]).is_dir(), "{command}");
+        }
+    }
+}
