@@ -1,7 +1,7 @@
 //! Words of others that people will read: in a log, a status, an event.
 
 use std::error::Error;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// `text` with every character escaped that moves a terminal's cursor, colours, reorders or hides text. Line breaks
 /// and tabs are escaped too.
@@ -30,6 +30,13 @@ pub fn is_harmful(character: char) -> bool {
         )
 }
 
+/// `1 call`, `2 calls`: a number with its noun, whose plural ends in s.
+#[must_use]
+pub fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+    let s = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {noun}{s}")
+}
+
 /// An error with its causes, in one piece; a cause whose words another one repeats is said once.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
@@ -48,6 +55,13 @@ pub fn chain(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_one_of_a_kind_has_no_plural() {
+        assert_eq!(counted(0_u64, "call"), "0 calls");
+        assert_eq!(counted(1_usize, "pod"), "1 pod");
+        assert_eq!(counted(2_i64, "polecat"), "2 polecats");
+    }
 
     #[test]
     fn an_error_is_told_with_its_causes_and_none_of_them_twice() {

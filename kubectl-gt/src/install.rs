@@ -1,14 +1,13 @@
 //! The commands that install the chart, as they are typed in a checkout.
 
 /// Installs the chart; the README has it, too.
-pub const CHART: &str =
-    "helm install gastown-operator helm/gastown-operator --namespace gastown-system --create-namespace";
+pub const CHART: &str = "helm install gastown-operator helm/gastown-operator --namespace gastown-system --create-namespace --wait";
 
 /// Upgrades the definitions of our kinds, which helm only installs.
 pub const DEFINITIONS: &str = "kubectl apply --server-side -f helm/gastown-operator/crds/";
 
-/// Puts an image onto nodes that no registry serves.
-pub const IMAGE: &str = "`cargo xtask image build operator polecat-agent`, and on kind `kind load image-archive target/image/NAME/release/image.tar --name CLUSTER`";
+/// Builds the images, and puts them onto the nodes of a cluster of kind.
+pub const IMAGE: &str = "cargo xtask image load operator polecat-agent --kind CLUSTER";
 
 #[cfg(test)]
 mod tests {
@@ -21,12 +20,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
         assert!(readme.contains(CHART), "{CHART}");
-        let typed: Vec<_> = IMAGE.split('`').skip(1).step_by(2).collect();
-        assert_eq!(typed.len(), 2, "{IMAGE}");
-        for command in typed {
-            let known = command.split("NAME").next().unwrap();
-            assert!(readme.contains(known), "{known}");
-        }
+        assert!(readme.contains(IMAGE.trim_end_matches("CLUSTER")), "{IMAGE}");
         for command in [CHART, DEFINITIONS] {
             let paths: Vec<_> = command.split(' ').filter(|word| word.contains('/')).collect();
             assert_eq!(paths.len(), 1, "{command}");

@@ -393,9 +393,10 @@ pub fn tokens(count: u64) -> String {
     }
 }
 
-/// `1 rig`, `2 rigs`.
-pub fn rigs(count: usize) -> String {
-    format!("{count} rig{}", if count == 1 { "" } else { "s" })
+/// `12.3k tokens`, `1 token`.
+pub fn of_tokens(count: u64) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{} token{s}", tokens(count))
 }
 
 #[cfg(test)]
@@ -427,6 +428,8 @@ mod tests {
         assert_eq!(tokens(999), "999");
         assert_eq!(tokens(12_399), "12.3k");
         assert_eq!(tokens(3_480_000), "3.4M");
+        assert_eq!(of_tokens(1), "1 token");
+        assert_eq!(of_tokens(12_399), "12.3k tokens");
     }
 
     #[test]

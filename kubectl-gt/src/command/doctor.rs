@@ -10,17 +10,18 @@ mod waiting;
 
 use std::collections::BTreeSet;
 
+use gastown_api::text::counted;
 use serde_json::Value;
 
 use self::findings::Findings;
-pub use self::operators::{deployments, is_available, none_runs, operator_version};
+pub use self::operators::{deployments, is_available, none_runs, operator_version, warn_if_none_runs};
 use self::secrets::Needed;
 use crate::cluster::{Call, Cluster, Resource, Selection};
 use crate::command::{GIT_SECRET, MODEL_SECRET};
 use crate::error::Error;
 use crate::output::OutputArgs;
 use crate::session::Session;
-use crate::view::{self, Rig};
+use crate::view::Rig;
 use crate::{git_secret, model_secret};
 
 /// Native sidecars and `ValidatingAdmissionPolicy` v1 came with this minor version.
@@ -49,8 +50,8 @@ impl Args {
         } else {
             Vec::new()
         };
-        if !operators.is_empty() {
-            operators::left_behind(&rigs, &operators, &mut findings);
+        if !operators.places.is_empty() {
+            operators::left_behind(&rigs, &operators.places, &mut findings);
         }
         of_the_namespace(&cluster, &rigs, &flag, &mut findings).await;
         pods::check(&cluster, &operators, &mut findings).await;
@@ -117,7 +118,7 @@ async fn rigs(cluster: &Cluster, findings: &mut Findings) -> Vec<Rig> {
                 let remedy = "make one: kubectl gt rig create NAME --git-url URL --prefix PREFIX";
                 findings.careful("rigs", "there are none", remedy);
             } else if unwell.is_empty() {
-                findings.good("rigs", &view::rigs(rigs.len()));
+                findings.good("rigs", &counted(rigs.len(), "rig"));
             }
             rigs
         }

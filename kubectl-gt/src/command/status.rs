@@ -6,6 +6,7 @@ use std::time::Duration;
 use gastown_api::condition::QUEUED;
 use gastown_api::money::dollars;
 use gastown_api::polecat::DEFAULT_PRIORITY;
+use gastown_api::text::counted;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -18,7 +19,7 @@ use crate::output::table::TablePrinter;
 use crate::output::{Format, Out, Output, OutputArgs};
 use crate::session::Session;
 use crate::talk::Talk;
-use crate::view::{Polecat, Rig, escape, rigs};
+use crate::view::{Polecat, Rig, escape};
 use crate::wait::Wait;
 
 /// How many polecats of each kind are named; the others are counted.
@@ -245,11 +246,11 @@ impl Town {
             .style
             .strong(&format!("Town at {}", escape(address.trim_end_matches('/'))));
         out.line(&title)?;
-        let counted = self.counts.titles();
-        let counts = counted
+        let titles = self.counts.titles();
+        let counts = titles
             .iter()
             .map(|title| format!("{} {title}", self.counts.of(title)));
-        let totals: Vec<_> = std::iter::once(rigs(self.rigs.len()))
+        let totals: Vec<_> = std::iter::once(counted(self.rigs.len(), "rig"))
             .chain(counts)
             .chain([dollars(self.micros)])
             .collect();
@@ -272,7 +273,7 @@ impl Town {
                 } else {
                     &rig.phase
                 };
-                let counts = counted.iter().map(|title| rig.counts.of(title).to_string());
+                let counts = titles.iter().map(|title| rig.counts.of(title).to_string());
                 [name.clone(), phase.to_owned()]
                     .into_iter()
                     .chain(counts)
@@ -282,7 +283,7 @@ impl Town {
             .collect();
         let titles: Vec<_> = ["rig", "phase"]
             .into_iter()
-            .chain(counted)
+            .chain(titles)
             .chain(["cost"])
             .collect();
         TablePrinter::start(out, &titles).rows(&rows)?;

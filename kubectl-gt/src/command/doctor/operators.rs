@@ -1,9 +1,15 @@
 //! The operators of the cluster: one, that runs, of the plugin's version.
 
+use std::collections::BTreeSet;
+
+use gastown_api::text::counted;
 use serde_json::Value;
 
 use super::findings::Findings;
+use super::pods::{self, Pods};
 use crate::cluster::{Call, Cluster};
+use crate::install;
+use crate::talk::Talk;
 use crate::view::Rig;
 
 /// The version of the operator that runs, by the label of its deployment.
@@ -28,53 +34,98 @@ pub fn is_available(deployment: &Value) -> bool {
     deployment["status"]["availableReplicas"].as_i64() > Some(0)
 }
 
+/// Whether its first pod, or that of its newest version, is still on its way: the deployment's own deadline has not passed.
+pub fn is_starting(deployment: &Value) -> bool {
+    let status = |type_: &str| {
+        let conditions = deployment["status"]["conditions"].as_array();
+        conditions?.iter().find(|condition| condition["type"] == type_)
+    };
+    let progresses = status("Progressing")
+        // A version that has been rolled out and does not serve is not coming, but gone.
+        .is_some_and(|it| it["status"] == "True" && it["reason"] != "NewReplicaSetAvailable");
+    let fails = status("ReplicaFailure").is_some_and(|it| it["status"] == "True");
+    progresses && !fails && deployment["spec"]["replicas"] != 0
+}
+
 /// Why no operator is at work. None also where the user may not list deployments: one may run all the same.
 pub async fn none_runs(cluster: &Cluster) -> Option<&'static str> {
     match deployments(cluster).await.ok()?.as_slice() {
         [] => Some("no operator is installed"),
-        found if !found.iter().any(is_available) => Some("no operator runs"),
-        _ => None,
+        found if found.iter().any(is_available) => None,
+        found if found.iter().any(is_starting) => Some("no operator runs yet (one is starting)"),
+        _ => Some("no operator runs"),
     }
 }
 
-/// Checks them all, and gives the namespaces that they run in.
-pub async fn check(cluster: &Cluster, findings: &mut Findings) -> Vec<String> {
+/// Says beside what was asked for that nothing comes of it for now.
+pub async fn warn_if_none_runs(talk: Talk, cluster: &Cluster) {
+    if let Some(why) = none_runs(cluster).await {
+        talk.warn(&format!(
+            "{why}: nothing goes on until one does; `kubectl gt doctor` says what to do"
+        ));
+    }
+}
+
+/// What was seen of the operators.
+#[derive(Debug, Default)]
+pub struct Operators {
+    /// The namespaces that they run in.
+    pub places: Vec<String>,
+    /// The images that keep one from running, which were told with it.
+    pub images: BTreeSet<String>,
+}
+
+/// Checks them all.
+pub async fn check(cluster: &Cluster, findings: &mut Findings) -> Operators {
     let found = match deployments(cluster).await {
         Ok(found) => found,
         Err(Call::Forbidden { .. }) => {
             findings.unknown("operator", "you may not see deployments of every namespace");
-            return Vec::new();
+            return Operators::default();
         }
         Err(error) => {
             // It ends with its remedy.
             findings.bad("operator", &error.to_string(), "");
-            return Vec::new();
+            return Operators::default();
         }
     };
     if found.is_empty() {
-        let remedy = "install the chart (`helm install gastown-operator …`, see the README)";
-        findings.bad("operator", "no deployment of it is on the cluster", remedy);
+        let remedy = format!("install the chart, in a checkout: `{}`", install::CHART);
+        findings.bad("operator", "no deployment of it is on the cluster", &remedy);
     }
+    let mut images = BTreeSet::new();
     for deployment in &found {
-        one(deployment, findings);
+        let pods = if is_available(deployment) {
+            Pods::default()
+        } else {
+            pods::of_the_operator(cluster, place(deployment)).await
+        };
+        one(deployment, &pods, findings);
+        images.extend(pods.missing.into_keys());
     }
     if found.len() > 1 {
         several(&found, findings);
     }
-    found
-        .iter()
-        .map(|deployment| place(deployment).to_owned())
-        .collect()
+    Operators {
+        places: found
+            .iter()
+            .map(|deployment| place(deployment).to_owned())
+            .collect(),
+        images,
+    }
+}
+
+fn version(deployment: &Value) -> &str {
+    let labels = &deployment["metadata"]["labels"];
+    labels["app.kubernetes.io/version"].as_str().unwrap_or("unknown")
 }
 
 fn place(deployment: &Value) -> &str {
     deployment["metadata"]["namespace"].as_str().unwrap_or_default()
 }
 
-fn one(deployment: &Value, findings: &mut Findings) {
-    let version = deployment["metadata"]["labels"]["app.kubernetes.io/version"]
-        .as_str()
-        .unwrap_or("unknown");
+fn one(deployment: &Value, pods: &Pods, findings: &mut Findings) {
+    let version = version(deployment);
     let place = place(deployment);
     let name = deployment["metadata"]["name"].as_str().unwrap_or_default();
     let number = |field: &str| deployment.pointer(field).and_then(Value::as_i64);
@@ -87,12 +138,8 @@ fn one(deployment: &Value, findings: &mut Findings) {
             &format!("`kubectl -n {place} scale deployment {name} --replicas=1`"),
         );
     }
-    if number("/status/availableReplicas").unwrap_or_default() == 0 {
-        return findings.bad(
-            "operator",
-            &format!("{version} in {place:?} is not available"),
-            &format!("read `kubectl -n {place} describe deployment {name}` and its pods' logs"),
-        );
+    if !is_available(deployment) {
+        return absent(deployment, pods, findings);
     }
     let own = env!("CARGO_PKG_VERSION");
     if version.trim_end_matches("-fips") == own {
@@ -103,6 +150,31 @@ fn one(deployment: &Value, findings: &mut Findings) {
             "operator",
             &format!("is {version} in {place:?}, this plugin is {own}"),
             remedy,
+        );
+    }
+}
+
+/// One that does not serve: since its image cannot be had, since it is only starting, or for a reason that its pods know.
+fn absent(deployment: &Value, pods: &Pods, findings: &mut Findings) {
+    let version = version(deployment);
+    let place = place(deployment);
+    let name = deployment["metadata"]["name"].as_str().unwrap_or_default();
+    if let Some((image, missing)) = pods.missing.first_key_value() {
+        let what = format!("{version} in {place:?} cannot start: {}", missing.what(image));
+        findings.bad("operator", &what, &missing.remedy());
+    } else if is_starting(deployment) && !pods.crash {
+        findings.careful(
+            "operator",
+            &format!("{version} in {place:?} is starting"),
+            "repeat `kubectl gt doctor` in a minute",
+        );
+    } else {
+        findings.bad(
+            "operator",
+            &format!("{version} in {place:?} is not available"),
+            &format!(
+                "read `kubectl -n {place} describe deployment {name}` and `kubectl -n {place} logs deployment/{name}`"
+            ),
         );
     }
 }
@@ -139,7 +211,7 @@ fn several(found: &[Value], findings: &mut Findings) {
         .map(|deployment| format!("one in {:?} for {}", place(deployment), scope(deployment)))
         .collect();
     let what = format!("there are {}: {}", found.len(), all.join("; "));
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     let overlap = found.iter().any(|deployment| {
         let watched = watched(deployment);
         watched.is_empty() || watched.into_iter().any(|name| !seen.insert(name))
@@ -173,8 +245,9 @@ pub fn left_behind(rigs: &[Rig], places: &[String], findings: &mut Findings) {
         findings.bad(
             "rigs",
             &format!(
-                "rig {name:?} counts {} polecats of the operator {:?}, which is not installed any more",
-                operator.polecat_count, operator.name
+                "rig {name:?} counts {} of the operator {:?}, which is not installed any more",
+                counted(operator.polecat_count, "polecat"),
+                operator.name
             ),
             &format!("`kubectl patch rig {name} --subresource=status --type=json -p '{patch}'`"),
         );
@@ -224,6 +297,97 @@ mod tests {
             assert_eq!(levels, ["ok", "ok", level], "{words}");
             assert!(words.contains("\"one\"") && words.contains("\"two\""), "{words}");
         }
+    }
+
+    /// The levels and words where the deployment has these conditions and its pods are waiting for that.
+    async fn first(conditions: Value, waiting: Value) -> (Vec<&'static str>, String) {
+        let mut deployment = operator("town", &[], 0);
+        deployment["status"]["conditions"] = conditions;
+        let cluster = answering(move |request| {
+            let items = if request.uri().path().ends_with("/pods") {
+                let status = json!({"image": "operator:1", "ready": false, "restartCount": waiting["restarts"], "state": {"waiting": waiting}});
+                json!([{"metadata": {"name": "operator-x"}, "status": {"containerStatuses": [status]}}])
+            } else {
+                json!([deployment])
+            };
+            (200, json!({"items": items}))
+        });
+        let mut findings = Findings::default();
+        let operators = check(&cluster, &mut findings).await;
+        pods::check(&cluster, &operators, &mut findings).await;
+        let words = findings.words().join("\n");
+        (findings.levels(), words)
+    }
+
+    #[tokio::test]
+    async fn an_operator_that_is_starting_is_no_problem_until_it_cannot() {
+        let progressing =
+            |status: &str, reason: &str| json!({"type": "Progressing", "status": status, "reason": reason});
+        let fine = json!({"reason": "ContainerCreating"});
+        for (conditions, waiting, level, words) in [
+            (
+                json!([progressing("True", "ReplicaSetUpdated")]),
+                fine.clone(),
+                "warning",
+                "is starting",
+            ),
+            (
+                json!([progressing("True", "NewReplicaSetAvailable")]),
+                fine.clone(),
+                "problem",
+                "not available",
+            ),
+            (
+                json!([progressing("False", "ProgressDeadlineExceeded")]),
+                fine.clone(),
+                "problem",
+                "not available",
+            ),
+            (
+                json!([progressing("True", "NewReplicaSetCreated"), {"type": "ReplicaFailure", "status": "True"}]),
+                fine.clone(),
+                "problem",
+                "not available",
+            ),
+            (
+                json!([progressing("True", "ReplicaSetUpdated")]),
+                json!({"reason": "CrashLoopBackOff", "restarts": 2}),
+                "problem",
+                "not available",
+            ),
+            (json!(null), fine, "problem", "not available"),
+            (
+                json!([progressing("True", "ReplicaSetUpdated")]),
+                json!({"reason": "ErrImagePull", "message": "no such host"}),
+                "problem",
+                "cannot start: operator-x: ErrImagePull for \"operator:1\": no such host",
+            ),
+        ] {
+            let (levels, found) = first(conditions, waiting).await;
+            assert_eq!(levels, [level], "one finding: {found}");
+            assert!(found.contains(words), "{found}");
+        }
+    }
+
+    #[tokio::test]
+    async fn why_no_operator_runs_is_told_from_one_that_is_coming() {
+        let why = async |deployments: Vec<Value>| {
+            let cluster = answering(move |_| (200, json!({"items": deployments})));
+            none_runs(&cluster).await
+        };
+        let mut starting = operator("a", &[], 0);
+        starting["status"]["conditions"] =
+            json!([{"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}]);
+        assert_eq!(why(Vec::new()).await, Some("no operator is installed"));
+        assert_eq!(why(vec![operator("a", &[], 0)]).await, Some("no operator runs"));
+        assert_eq!(
+            why(vec![starting]).await,
+            Some("no operator runs yet (one is starting)")
+        );
+        assert_eq!(
+            why(vec![operator("a", &[], 0), operator("b", &[], 1)]).await,
+            None
+        );
     }
 
     #[test]

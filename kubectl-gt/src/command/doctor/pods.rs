@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::findings::Findings;
+use super::operators::Operators;
 use crate::cluster::{Call, Cluster};
+use crate::install;
 
 /// What the kubelet says of a container whose image cannot be had. `ErrImageNeverPull`: the pull policy forbids to fetch it.
 const NO_IMAGE: [&str; 6] = [
@@ -17,45 +19,63 @@ const NO_IMAGE: [&str; 6] = [
     "RegistryUnavailable",
 ];
 
-/// Looks at them; each image is one finding.
-pub async fn check(cluster: &Cluster, operators: &[String], findings: &mut Findings) {
+/// What keeps pods from beginning.
+#[derive(Debug, Default)]
+pub struct Pods {
+    /// By image.
+    pub missing: BTreeMap<String, Missing>,
+    /// Whether a container began and ended more than once.
+    pub crash: bool,
+}
+
+/// Looks at them; each image is one finding, except those that were told with the operator.
+pub async fn check(cluster: &Cluster, operators: &Operators, findings: &mut Findings) {
     let polecats = format!(
         "/api/v1/namespaces/{}/pods?labelSelector={}",
         cluster.namespace(),
         gastown_api::labels::POLECAT.replace('/', "%2F")
     );
     let mut places = vec![polecats];
-    places.extend(operators.iter().map(|namespace| {
-        format!(
-            "/api/v1/namespaces/{namespace}/pods?labelSelector=app.kubernetes.io%2Fname%3Dgastown-operator"
-        )
-    }));
-    let mut missing = BTreeMap::new();
+    places.extend(operators.places.iter().map(|place| pods_of_the_operator(place)));
+    let mut pods = Pods::default();
     for place in places {
         match cluster.read(&place, "pods").await {
-            Ok(list) => {
-                for pod in list["items"].as_array().into_iter().flatten() {
-                    collect(pod, &mut missing);
-                }
-            }
+            Ok(list) => pods.collect(&list),
             Err(Call::Forbidden { .. }) => findings.unknown("images", "you may not see the pods"),
             Err(error) => findings.unknown("images", &error.to_string()),
         }
     }
-    for (image, missing) in &missing {
-        findings.bad("images", &missing.what(image), missing.remedy());
+    for (image, missing) in &pods.missing {
+        if !operators.images.contains(image) {
+            findings.bad("images", &missing.what(image), &missing.remedy());
+        }
     }
 }
 
+/// Those of the operator in that namespace. That they cannot be seen is said by the check of all.
+pub async fn of_the_operator(cluster: &Cluster, place: &str) -> Pods {
+    let mut pods = Pods::default();
+    if let Ok(list) = cluster.read(&pods_of_the_operator(place), "pods").await {
+        pods.collect(&list);
+    }
+    pods
+}
+
+fn pods_of_the_operator(place: &str) -> String {
+    format!("/api/v1/namespaces/{place}/pods?labelSelector=app.kubernetes.io%2Fname%3Dgastown-operator")
+}
+
 /// An image that cannot be had.
-struct Missing {
+#[derive(Debug)]
+pub struct Missing {
     pods: Vec<String>,
     reason: String,
     words: String,
 }
 
 impl Missing {
-    fn what(&self, image: &str) -> String {
+    /// What is missing, and who wants it.
+    pub fn what(&self, image: &str) -> String {
         let more = self.pods.len().saturating_sub(1);
         let others = if more == 0 {
             String::new()
@@ -71,40 +91,54 @@ impl Missing {
         format!("{pod}{others}: {} for {image:?}{words}", self.reason)
     }
 
-    fn remedy(&self) -> &'static str {
+    /// How it can be had.
+    pub fn remedy(&self) -> String {
         match self.reason.as_str() {
             "InvalidImageName" => {
                 "correct the image: spec.kubernetes.image of the polecat or rig, or the chart's values"
+                    .to_owned()
             }
-            "ErrImageNeverPull" => {
-                "load the image onto every node, or let it be pulled (the chart's image.pullPolicy)"
-            }
-            _ => {
-                "make the image available: load or push it to where nodes look, or name a pull secret (spec.kubernetes.imagePullSecrets, the chart's imagePullSecrets and polecat.imagePullSecrets)"
+            "ErrImageNeverPull" => format!(
+                "load the image onto every node (on kind, in a checkout: `{}`), or let it be pulled (the chart's image.pullPolicy)",
+                install::IMAGE
+            ),
+            _ => format!(
+                "make the image available: load it onto the nodes (on kind, in a checkout: `{}`), or push it to where nodes look, or name a pull secret (spec.kubernetes.imagePullSecrets, the chart's imagePullSecrets and polecat.imagePullSecrets)",
+                install::IMAGE
+            ),
+        }
+    }
+}
+
+impl Pods {
+    fn collect(&mut self, list: &Value) {
+        for pod in list["items"].as_array().into_iter().flatten() {
+            let lists = ["initContainerStatuses", "containerStatuses"];
+            let all = lists.iter().filter_map(|list| pod["status"][list].as_array());
+            for status in all.flatten() {
+                self.crash |= status["ready"] == false && status["restartCount"].as_i64() > Some(0);
+                missing(pod, status, &mut self.missing);
             }
         }
     }
 }
 
-fn collect(pod: &Value, missing: &mut BTreeMap<String, Missing>) {
-    let lists = ["initContainerStatuses", "containerStatuses"];
-    let all = lists.iter().filter_map(|list| pod["status"][list].as_array());
-    for status in all.flatten() {
-        let waiting = &status["state"]["waiting"];
-        let text = |field: &str| waiting[field].as_str().unwrap_or_default();
-        if !NO_IMAGE.contains(&text("reason")) {
-            continue;
-        }
-        let image = status["image"].as_str().unwrap_or_default().to_owned();
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        let entry = missing.entry(image).or_insert_with(|| Missing {
-            pods: Vec::new(),
-            reason: text("reason").to_owned(),
-            words: text("message").to_owned(),
-        });
-        if !entry.pods.iter().any(|pod| pod == name) {
-            entry.pods.push(name.to_owned());
-        }
+/// Adds the image of a container that waits for it.
+fn missing(pod: &Value, status: &Value, missing: &mut BTreeMap<String, Missing>) {
+    let waiting = &status["state"]["waiting"];
+    let text = |field: &str| waiting[field].as_str().unwrap_or_default();
+    if !NO_IMAGE.contains(&text("reason")) {
+        return;
+    }
+    let image = status["image"].as_str().unwrap_or_default().to_owned();
+    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+    let entry = missing.entry(image).or_insert_with(|| Missing {
+        pods: Vec::new(),
+        reason: text("reason").to_owned(),
+        words: text("message").to_owned(),
+    });
+    if !entry.pods.iter().any(|pod| pod == name) {
+        entry.pods.push(name.to_owned());
     }
 }
 
@@ -148,20 +182,31 @@ mod tests {
             (200, json!({"items": pods}))
         });
         let mut findings = Findings::default();
-        check(&cluster, &["system".to_owned()], &mut findings).await;
+        let operators = |images: &[&str]| Operators {
+            places: vec!["system".to_owned()],
+            images: images.iter().map(|&image| image.to_owned()).collect(),
+        };
+        check(&cluster, &operators(&[]), &mut findings).await;
         assert_eq!(findings.levels(), ["problem"; 3]);
         let words = findings.words();
         assert!(words[0].contains("polecat-c: InvalidImageName"), "{words:?}");
         let shared = "polecat-a and 1 more: ImagePullBackOff for \"agent:1\": no such host";
         assert_eq!(words[1], shared);
         assert!(words[2].contains("operator: ErrImageNeverPull"), "{words:?}");
+        let mut rest = Findings::default();
+        check(&cluster, &operators(&["operator:1"]), &mut rest).await;
+        assert_eq!(
+            rest.words(),
+            words[..2],
+            "what was told with the operator is told once"
+        );
     }
 
     #[tokio::test]
     async fn pods_that_may_not_be_seen_are_no_pods_without_images() {
         let cluster = answering(|_| refusal(403, "Forbidden", ""));
         let mut findings = Findings::default();
-        check(&cluster, &[], &mut findings).await;
+        check(&cluster, &Operators::default(), &mut findings).await;
         assert_eq!(findings.levels(), ["unknown"]);
     }
 }
