@@ -1,9 +1,11 @@
 //! What the plugin reads of objects. Fields are texts and may be missing: a cluster of another version, with phases
 //! and reasons that this plugin does not know, can still be looked at.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use gastown_api::kinds;
+use gastown_api::labels::RETRY_REQUESTED_AT;
 use gastown_api::reason::Reason;
 use gastown_api::usage::Usage;
 use serde::Deserialize;
@@ -47,6 +49,8 @@ pub struct Metadata {
     pub deletion_timestamp: Option<String>,
     /// The generation of its spec.
     pub generation: i64,
+    /// What others noted on it.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// What is asked of a polecat.
@@ -280,8 +284,26 @@ impl Polecat {
     }
 
     /// Whether the operator will do nothing more on its own.
-    pub fn has_ended(&self) -> bool {
+    fn has_ended(&self) -> bool {
         matches!(self.phase(), "Done" | "Stuck" | "Terminated") || self.has_nothing_to_do()
+    }
+
+    /// Whether it has ended and the operator has nothing left to do about it: neither another attempt that was asked for, nor a
+    /// change of its spec.
+    pub fn is_settled(&self) -> bool {
+        let seen = self.status.observed_generation >= self.metadata.generation;
+        self.phase() == "Done" || (self.has_ended() && seen && !self.retry_is_open())
+    }
+
+    /// Whether another attempt was asked for that the operator has not begun. It begins one only after an attempt that failed:
+    /// a manifest that it refuses is not retried, and waits for its repair.
+    pub fn retry_is_open(&self) -> bool {
+        let asked = self.metadata.annotations.get(RETRY_REQUESTED_AT);
+        let failed = self.status.attempts.last();
+        self.phase() == "Stuck"
+            && asked.is_some()
+            && asked != self.status.retry_handled.as_ref()
+            && failed.is_some_and(|attempt| attempt.reason == self.reason())
     }
 
     /// Whether it is idle for want of a task.

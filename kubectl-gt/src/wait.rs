@@ -115,8 +115,8 @@ pub enum Standing {
 }
 
 /// How far `polecat` is from `goal`. A retry counts once the operator has acted on it.
-pub fn standing(polecat: &Polecat, goal: Goal, retry: Option<&str>) -> Standing {
-    if retry.is_some_and(|asked| polecat.status.retry_handled.as_deref() != Some(asked)) {
+pub fn standing(polecat: &Polecat, goal: Goal) -> Standing {
+    if polecat.retry_is_open() {
         return Standing::OnItsWay;
     }
     if polecat.status.observed_generation < polecat.metadata.generation && polecat.phase() != "Done" {
@@ -147,10 +147,9 @@ pub async fn wait_for(
     address: &str,
     goal: Goal,
     timeout: Option<Duration>,
-    retry: Option<&str>,
 ) -> Waited {
     let mut object = None;
-    let outcome = wait_until(cluster, talk, address, goal, timeout, retry, &mut object).await;
+    let outcome = wait_until(cluster, talk, address, goal, timeout, &mut object).await;
     Waited { object, outcome }
 }
 
@@ -160,11 +159,10 @@ async fn wait_until(
     address: &str,
     goal: Goal,
     timeout: Option<Duration>,
-    retry: Option<&str>,
     seen: &mut Option<Value>,
 ) -> Result<(), Wait> {
     let name = address.rsplit('/').next().unwrap_or(address);
-    let watching = watch_until(cluster, talk, name, goal, retry, seen);
+    let watching = watch_until(cluster, talk, name, goal, seen);
     let limit = async {
         match timeout.filter(|timeout| !timeout.is_zero()) {
             Some(timeout) => tokio::time::sleep(timeout).await,
@@ -203,7 +201,6 @@ async fn watch_until(
     talk: Talk,
     name: &str,
     goal: Goal,
-    retry: Option<&str>,
     seen: &mut Option<Value>,
 ) -> Result<(), Wait> {
     let mut said = String::new();
@@ -226,7 +223,7 @@ async fn watch_until(
             talk.note(&talk.style.faint(&progress));
             said = progress;
         }
-        match standing(&polecat, goal, retry) {
+        match standing(&polecat, goal) {
             Standing::Reached => return Ok(()),
             Standing::Missed => return Err(ended(cluster, &polecat)),
             Standing::OnItsWay => {}
@@ -277,6 +274,9 @@ fn next(polecat: &Polecat, remedy: &str, typed: &str) -> String {
 /// `furiosa: Working, PodStarting`.
 pub fn describe(polecat: &Polecat) -> String {
     let name = &polecat.metadata.name;
+    if polecat.retry_is_open() {
+        return format!("{name}: {}, another attempt was requested", polecat.phase());
+    }
     let (reason, message) = match polecat.parked() {
         Some(parked) => (format!("parked, {}", parked.reason), parked.message.as_str()),
         None => (polecat.reason().to_owned(), polecat.message()),
@@ -371,17 +371,51 @@ mod tests {
         ];
         for (phase, reason, active, wanted) in table {
             let polecat = polecat(phase, reason, active);
-            let found = [Goal::Working, Goal::Ready, Goal::Done].map(|goal| standing(&polecat, goal, None));
+            let found = [Goal::Working, Goal::Ready, Goal::Done].map(|goal| standing(&polecat, goal));
             assert_eq!(found, wanted, "{phase} {reason}");
         }
     }
 
     #[test]
     fn a_retry_that_the_operator_has_not_seen_is_on_its_way() {
-        let mut polecat = polecat("Stuck", "AgentFailed", false);
-        assert_eq!(standing(&polecat, Goal::Done, Some("now")), Standing::OnItsWay);
+        let mut polecat = retried("AgentFailed");
+        assert_eq!(standing(&polecat, Goal::Done), Standing::OnItsWay);
+        assert!(!polecat.is_settled());
+        assert_eq!(describe(&polecat), "a: Stuck, another attempt was requested");
+        polecat.status.retry_handled = Some("before".to_owned());
+        assert_eq!(standing(&polecat, Goal::Done), Standing::OnItsWay);
         polecat.status.retry_handled = Some("now".to_owned());
-        assert_eq!(standing(&polecat, Goal::Done, Some("now")), Standing::Missed);
+        assert_eq!(standing(&polecat, Goal::Done), Standing::Missed);
+        assert!(polecat.is_settled());
+    }
+
+    /// Stuck for that reason after an attempt whose agent failed, and asked to try again.
+    fn retried(reason: &str) -> Polecat {
+        let mut polecat = polecat("Stuck", reason, false);
+        let annotation = gastown_api::labels::RETRY_REQUESTED_AT.to_owned();
+        polecat.metadata.annotations.insert(annotation, "now".to_owned());
+        polecat.status.attempts = vec![crate::view::Attempt {
+            number: 1,
+            reason: "AgentFailed".to_owned(),
+            ..crate::view::Attempt::default()
+        }];
+        polecat
+    }
+
+    #[test]
+    fn an_outcome_is_final_only_if_the_operator_knows_all_that_was_asked() {
+        // The operator does not retry what it refuses: nothing more comes of its own.
+        let refused = retried("EndpointNotAllowed");
+        assert!(refused.is_settled());
+        assert_eq!(standing(&refused, Goal::Done), Standing::Missed);
+        let mut changed = polecat("Stuck", "AgentFailed", false);
+        changed.metadata.generation = 2;
+        assert!(!changed.is_settled());
+        let mut done = polecat("Done", "Delivered", false);
+        done.metadata.generation = 2;
+        assert!(done.is_settled(), "Done is for ever");
+        assert!(!polecat("Working", "AgentRunning", true).is_settled());
+        assert!(polecat("Idle", "NothingToDo", false).is_settled());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use serde_json::Value;
 use self::budget::BudgetFlag;
 use self::manifest::Manifest;
 use crate::cluster::{Call, Cluster, DryRun, Resource, Selection};
+use crate::command::doctor::warn_if_none_runs;
 use crate::command::dry_run::{self, DryRunArgs};
 use crate::command::polecat::{self, Shown, Target, follow};
 use crate::complete;
@@ -147,6 +148,7 @@ impl Args {
         if self.dry_run.is_on() {
             return self.print(session, &created, &address);
         }
+        warn_if_none_runs(session.talk, &cluster).await;
         if let (Some(goal), false) = (self.goal(), self.follow) {
             return self.wait(session, &cluster, created, &address, goal).await;
         }
@@ -328,7 +330,7 @@ impl Args {
             self.print(session, &created, address)?;
         }
         let limit = timeout(goal, self.timeout);
-        let waited = wait_for(cluster, session.talk, address, goal, limit, None).await;
+        let waited = wait_for(cluster, session.talk, address, goal, limit).await;
         let object = waited.object.unwrap_or(created);
         if !people {
             self.print(session, &object, address)?;

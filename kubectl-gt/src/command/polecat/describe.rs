@@ -8,6 +8,7 @@ use super::named::{Found, Named};
 use super::status;
 use crate::age;
 use crate::cluster::{Call, Cluster, Resource, Selection};
+use crate::command::doctor::warn_if_none_runs;
 use crate::command::rig::conditions;
 use crate::error::Error;
 use crate::output::detail::Detail;
@@ -32,6 +33,9 @@ impl Args {
             object,
             polecat,
         } = self.polecat.find(session).await?;
+        if self.output.output.is_for_people() && !polecat.is_settled() {
+            warn_if_none_runs(session.talk, &cluster).await;
+        }
         let now = Timestamp::now();
         let name = name_of(Resource::POLECATS, &object);
         let events = if self.output.output.is_for_people() {

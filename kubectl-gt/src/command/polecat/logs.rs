@@ -15,6 +15,7 @@ use self::beat::Beat;
 pub use self::follow::{follow, summary};
 use super::named::{Found, Named};
 use crate::cluster::{Cluster, Resource};
+use crate::command::doctor::warn_if_none_runs;
 use crate::error::{CommandError, Error};
 use crate::flags::duration;
 use crate::logs::{Reader, paint};
@@ -97,6 +98,9 @@ impl Args {
             json,
         };
         if self.follow {
+            if !polecat.is_settled() {
+                warn_if_none_runs(session.talk, &cluster).await;
+            }
             let polecat = follow(session, &cluster, &polecat.address(), &shown).await?;
             return if polecat.phase() == "Done" {
                 Ok(())
@@ -118,7 +122,7 @@ async fn once(
     let address = polecat.address();
     let typed = cluster.typed(&address);
     match cluster.find(Resource::PODS, &pod).await? {
-        None if polecat.has_ended() => {
+        None if polecat.is_settled() => {
             return Err(CommandError::Refused(format!(
                 "polecat {address:?} is {} and its pod is gone; `kubectl gt polecat describe {typed}` shows its attempts",
                 polecat.phase()

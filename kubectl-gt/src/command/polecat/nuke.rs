@@ -76,12 +76,10 @@ impl Args {
         if !format.is_for_people() && !waits {
             print(session, format, &changed)?;
         }
+        if !self.dry_run.is_on() && !changed.is_empty() {
+            warn(session, cluster).await;
+        }
         if waits {
-            if let Some(why) = none_runs(cluster).await {
-                session.talk.warn(&format!(
-                    "{why}: nothing ends until one does; `kubectl gt doctor` says what to do, and `kubectl gt uninstall --orphan` lets polecats go without one"
-                ));
-            }
             // All at once, so that the time is that of the command and not of each.
             let waits = changed
                 .iter()
@@ -149,6 +147,14 @@ impl Args {
                 }
             },
         }
+    }
+}
+
+async fn warn(session: &Session, cluster: &Cluster) {
+    if let Some(why) = none_runs(cluster).await {
+        session.talk.warn(&format!(
+            "{why}: nothing ends until one does; `kubectl gt doctor` says what to do, and `kubectl gt uninstall --orphan` lets polecats go without one"
+        ));
     }
 }
 

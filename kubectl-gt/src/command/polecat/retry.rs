@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::named::{Found, Named};
 use crate::cluster::Resource;
+use crate::command::doctor::warn_if_none_runs;
 use crate::error::{CommandError, Error};
 use crate::flags::duration;
 use crate::output::{OutputArgs, name_of};
@@ -37,12 +38,11 @@ impl Args {
         let typed = cluster.typed(&address);
         let now = Timestamp::now().to_string();
         let refuse = |why: String| Err(CommandError::Refused(why).into());
-        let (patch, asked) = match polecat.phase() {
-            "Stuck" => (
-                json!({"metadata": {"annotations": {RETRY_REQUESTED_AT: now}}, "spec": {"desiredState": "Working"}}),
-                Some(now.as_str()),
-            ),
-            "Idle" => (json!({"spec": {"desiredState": "Working"}}), None),
+        let patch = match polecat.phase() {
+            "Stuck" => {
+                json!({"metadata": {"annotations": {RETRY_REQUESTED_AT: now}}, "spec": {"desiredState": "Working"}})
+            }
+            "Idle" => json!({"spec": {"desiredState": "Working"}}),
             "Done" => {
                 return refuse(format!(
                     "polecat {address:?} is Done: its work is on branch {:?}; dispatch what is left with `kubectl gt sling`",
@@ -68,17 +68,18 @@ impl Args {
                 crate::cluster::DryRun::No,
             )
             .await?;
+        warn_if_none_runs(session.talk, &cluster).await;
         let mut outcome = Ok(());
         if let Some(goal) = self.wait {
             let timeout = crate::command::sling::timeout(goal, self.timeout);
-            let waited = wait_for(&cluster, session.talk, &address, goal, timeout, asked).await;
+            let waited = wait_for(&cluster, session.talk, &address, goal, timeout).await;
             object = waited.object.unwrap_or(object);
             outcome = waited.outcome;
         }
         let name = name_of(Resource::POLECATS, &object);
         let format = &self.output.output;
         session.out.object(format, &object, &name, |out, _| {
-            out.line(&format!("{name} retried"))
+            out.line(&format!("{name} retry requested"))
         })?;
         Ok(outcome?)
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Target;
 use crate::cluster::{Cluster, Resource};
+use crate::command::doctor::warn_if_none_runs;
 use crate::command::dry_run::DryRunArgs;
 use crate::complete;
 use crate::error::{CommandError, Error};
@@ -107,6 +108,9 @@ impl Flags {
             }
         }
         self.print(session, &changed, verb)?;
+        if !self.dry_run.is_on() {
+            warn_if_none_runs(session.talk, &cluster).await;
+        }
         Error::of_all(failures)
     }
 

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::named::{Found, Named};
 use crate::age;
 use crate::cluster::Resource;
+use crate::command::doctor::warn_if_none_runs;
 use crate::error::Error;
 use crate::output::detail::Detail;
 use crate::output::{OutputArgs, name_of};
@@ -23,7 +24,14 @@ pub struct Args {
 impl Args {
     /// Prints one polecat.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
-        let Found { object, polecat, .. } = self.polecat.find(session).await?;
+        let Found {
+            cluster,
+            object,
+            polecat,
+        } = self.polecat.find(session).await?;
+        if self.output.output.is_for_people() && !polecat.is_settled() {
+            warn_if_none_runs(session.talk, &cluster).await;
+        }
         let name = name_of(Resource::POLECATS, &object);
         let format = &self.output.output;
         Ok(session.out.object(format, &object, &name, |out, _| {

@@ -35,7 +35,7 @@ impl Args {
             };
             let polecats = cluster.list(Resource::POLECATS, &selection).await?;
             let polecats: Vec<_> = polecats.iter().map(Polecat::read).collect();
-            let busy: Vec<_> = polecats.iter().filter(|polecat| !polecat.has_ended()).collect();
+            let busy: Vec<_> = polecats.iter().filter(|polecat| !polecat.is_settled()).collect();
             if let Some(first) = busy.first() {
                 return Err(CommandError::Refused(format!(
                     "rig {:?} has polecats that have not ended: {} (such as {:?}); end them with `kubectl gt polecat nuke`, or delete the rig with --force",

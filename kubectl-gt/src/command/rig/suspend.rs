@@ -5,6 +5,7 @@ use gastown_api::rig::Suspend as Rests;
 use serde_json::json;
 
 use crate::cluster::Resource;
+use crate::command::doctor::warn_if_none_runs;
 use crate::command::dry_run::DryRunArgs;
 use crate::complete;
 use crate::error::Error;
@@ -72,6 +73,9 @@ impl Flags {
         session.out.object(&self.output.output, &rig, &name, |out, _| {
             out.line(&format!("{name} {verb}{dry}"))
         })?;
+        if !self.dry_run.is_on() {
+            warn_if_none_runs(session.talk, &cluster).await;
+        }
         Ok(())
     }
 }

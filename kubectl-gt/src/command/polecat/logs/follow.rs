@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gastown_api::labels::ATTEMPT;
 use gastown_api::pod::pod_name;
 use serde_json::Value;
 
@@ -62,6 +63,7 @@ async fn follow_attempts(
         }
         let ready = found
             .as_ref()
+            .filter(|pod| uid(pod) == reading.0 || !is_superseded(pod, &polecat))
             .map(|pod| (uid(pod), container_state(pod, &shown.container)))
             .filter(|(uid, state)| *state != State::Waiting && *uid != read_to_end);
         if let Some((uid, state)) = ready {
@@ -76,7 +78,7 @@ async fn follow_attempts(
                     read_to_end = uid;
                 }
             }
-        } else if polecat.has_ended() {
+        } else if polecat.is_settled() {
             return Ok(polecat);
         } else if !polecat.metadata.name.is_empty() {
             let now = describe(&polecat);
@@ -133,6 +135,14 @@ fn container_state(pod: &Value, container: &str) -> State {
     }
 }
 
+/// Whether the pod is of an attempt that another one follows: its log is that of an outcome that does not count any more.
+fn is_superseded(pod: &Value, polecat: &Polecat) -> bool {
+    let label = pod["metadata"]["labels"][ATTEMPT].as_str();
+    let number: Option<i64> = label.and_then(|label| label.parse().ok());
+    let last = polecat.status.attempts.last().map_or(0, |last| last.number);
+    number.is_some_and(|number| number < last || (number == last && polecat.retry_is_open()))
+}
+
 fn uid(pod: &Value) -> String {
     pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
 }
@@ -164,6 +174,50 @@ pub fn summary(polecat: &Polecat) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn the_log_of_an_attempt_that_another_one_follows_is_not_shown() {
+        let pod = |attempt: &str| json!({"metadata": {"labels": {"gastown.io/attempt": attempt}}});
+        let polecat = |phase: &str, number: i64, asked: &str| {
+            Polecat::read(&json!({
+                "metadata": {"name": "a", "annotations": {"gastown.io/retry-requested-at": asked}},
+                "status": {
+                    "phase": phase, "retryHandled": "1", "attempts": [{"number": number, "reason": "AgentFailed"}],
+                    "conditions": [{"type": "Ready", "status": "False", "reason": "AgentFailed"}],
+                },
+            }))
+        };
+        for (attempt, phase, number, asked, superseded) in [
+            ("1", "Stuck", 1, "2", true),
+            ("1", "Stuck", 1, "1", false),
+            ("1", "Working", 2, "1", true),
+            ("2", "Working", 2, "1", false),
+            // The pod exists a moment before the status says so.
+            ("2", "Stuck", 1, "2", false),
+            ("", "Stuck", 1, "2", false),
+        ] {
+            let polecat = polecat(phase, number, asked);
+            let found = is_superseded(&pod(attempt), &polecat);
+            assert_eq!(found, superseded, "{attempt} {phase} {number} {asked}");
+        }
+    }
+
+    #[test]
+    fn an_agent_whose_log_has_ended_is_not_said_to_run() {
+        let polecat = |parked: &str| {
+            Polecat::read(
+                &json!({"metadata": {"name": "a"}, "status": {"phase": "Working", "conditions": [
+                    {"type": "Ready", "status": "True", "reason": "AgentRunning"},
+                    {"type": "Parked", "status": parked, "reason": "GitHostUnreachable", "message": "m"},
+                ]}}),
+            )
+        };
+        assert_eq!(waits_for(&polecat("False"), false), "a: Working, AgentRunning");
+        let ended = waits_for(&polecat("False"), true);
+        assert_eq!(ended, "a: its container has ended; waits for the outcome");
+        let parked = waits_for(&polecat("True"), true);
+        assert_eq!(parked, "a: Working, parked, GitHostUnreachable: m");
+    }
 
     #[test]
     fn a_container_is_found_among_both_kinds() {
