@@ -80,6 +80,32 @@ macro_rules! reasons {
 }
 pub(crate) use reasons;
 
+impl AnyReason {
+    /// `message` and what the user can do, which a message may end with already.
+    #[must_use]
+    pub fn with_remedy(self, message: &str) -> String {
+        match (self.remedy, self.facts(message)) {
+            ("", facts) => facts.to_owned(),
+            (remedy, "") => remedy.to_owned(),
+            (remedy, facts) => format!("{facts}; {remedy}"),
+        }
+    }
+
+    /// `message` without what the user can do, for a place that says it beside.
+    #[must_use]
+    pub fn facts(self, message: &str) -> &str {
+        let mut facts = message;
+        // Operators used to add it to messages that had it.
+        while let Some(before) = facts
+            .strip_suffix(self.remedy)
+            .filter(|_| !self.remedy.is_empty())
+        {
+            facts = before.trim_end_matches([' ', ';']);
+        }
+        facts
+    }
+}
+
 impl<R: Into<Self> + Copy> PartialEq<R> for AnyReason {
     fn eq(&self, other: &R) -> bool {
         let other: Self = (*other).into();
@@ -139,7 +165,7 @@ reasons! {
 
         // Parked: the pod lives and waits.
         /// A secret or one of its keys does not exist yet.
-        SecretMissing => "create the secret that the message names; the pod goes on by itself",
+        SecretMissing => "create the secret or key that the message names; the pod goes on by itself",
         /// The model credential has expired.
         CredentialExpired => "renew it with `kubectl gt auth sync`; the pod goes on by itself",
         /// The usage limit of the model subscription is reached.
@@ -170,8 +196,8 @@ reasons! {
         SpecNotAllowed => "remove what the message names",
         /// The agent does not support the provider's API.
         ProviderUnsupportedByAgent => "choose an agent and a provider that speak the same API: claude-code with anthropic, litellm or ollama; codex with openai, litellm or ollama",
-        /// The chart's value modelEndpoints does not list the model endpoint.
-        EndpointNotAllowed => "choose an endpoint that the chart's value modelEndpoints lists, or have an administrator add it",
+        /// The chart's values modelEndpoints and modelKeysOverHttp do not allow the model endpoint.
+        EndpointNotAllowed => "choose an endpoint that the value that the message names allows, or have an administrator change that value of the chart",
         /// The chart's value allowedModels does not list the model.
         ModelNotAllowed => "choose a model that the chart's value allowedModels lists, or have an administrator add it",
         /// The budget is in dollars and the model has no price.
@@ -183,7 +209,7 @@ reasons! {
         /// The namespace's quota does not allow the pod.
         QuotaExceeded => "raise the quota or wait for other pods to end, and retry",
         /// The image cannot be pulled.
-        ImagePullFailed => "check the image's name, its registry and the pull secrets, and retry",
+        ImagePullFailed => "check the image's name, its registry and the pull secrets, or load it onto the nodes (README, Install), and retry",
         /// The image has no signature, or no statement, that its policy asks for.
         ImageUnsigned => "have the image signed with a key of the policy that the message names, or choose one that is, and retry",
         /// A signature of the image, or a signed statement about it, does not hold.
@@ -211,7 +237,7 @@ reasons! {
         /// The repository does not exist, or the credential may not see it.
         RepositoryNotFound => "check the repository's URL and what the credential may read; a parked pod goes on by itself, a stuck one wants a retry",
         /// The base branch does not exist.
-        BranchNotFound => "set spec.kubernetes.gitBranch to a branch that exists",
+        BranchNotFound => "set spec.kubernetes.gitBranch, or spec.gitBranch of the Rig, to a branch that exists, and retry",
         /// A ref on the git host blocks one that the polecat must create, because git stores refs as files and folders.
         RefBlocked => "delete or rename the ref that the message names on the git host, and retry; or create another polecat with another spec.kubernetes.workBranch",
         /// The git secret may not be sent to this host.
@@ -219,7 +245,7 @@ reasons! {
 
         // Stuck: how the attempt went.
         /// The bead's text was found neither in the manifest nor in the repository.
-        BeadTextMissing => "set spec.task.description, or commit the bead to .beads/issues.jsonl",
+        BeadTextMissing => "set spec.task.description, or commit the bead to .beads/issues.jsonl (`bd export -o .beads/issues.jsonl` writes it out of a database)",
         /// The agent's settings in the credentials secret cannot be used.
         SettingsInvalid => "repair or remove the key that the message names, and retry",
         /// The workspace could not be prepared.
@@ -278,6 +304,22 @@ impl<'de> Deserialize<'de> for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_to_do_is_said_once_of_every_reason() {
+        for reason in crate::kinds::reasons() {
+            let remedy = reason.remedy;
+            for message in ["it failed", "it failed; try it; then that", ""] {
+                let whole = reason.with_remedy(message);
+                assert_eq!(reason.with_remedy(&whole), whole, "{reason}");
+                assert_eq!(reason.facts(&whole), message, "{reason}");
+                let twice = format!("{whole}; {remedy}");
+                let facts = reason.facts(&twice).trim_end_matches([' ', ';']);
+                assert_eq!(facts, message, "{reason}");
+                assert!(remedy.is_empty() || whole.matches(remedy).count() == 1, "{whole}");
+            }
+        }
+    }
 
     #[test]
     fn every_reason_is_a_sentence_and_serialises_as_its_name() {

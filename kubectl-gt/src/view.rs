@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use gastown_api::kinds;
 use gastown_api::labels::RETRY_REQUESTED_AT;
-use gastown_api::reason::Reason;
+use gastown_api::reason::{AnyReason, Reason};
 use gastown_api::usage::Usage;
 use serde::Deserialize;
 use serde_json::Value;
@@ -383,8 +383,16 @@ impl Rig {
 
 /// What can be done about a reason, if this plugin knows it.
 pub fn remedy(reason: &str) -> Option<&'static str> {
-    let known = kinds::reasons().find(|known| known.name == reason)?;
-    Some(known.remedy).filter(|remedy| !remedy.is_empty())
+    Some(known(reason)?.remedy).filter(|remedy| !remedy.is_empty())
+}
+
+/// The message of a condition, attempt or event without what can be done, which stands beside it.
+pub fn facts<'a>(reason: &str, message: &'a str) -> &'a str {
+    known(reason).map_or(message, |known| known.facts(message))
+}
+
+fn known(reason: &str) -> Option<AnyReason> {
+    kinds::reasons().find(|known| known.name == reason)
 }
 
 /// `text` without what would move a cursor, colour, reorder or hide text: agents and repositories wrote some of it.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::cluster::{Call, Cluster, Resource};
 use crate::exit::Exit;
 use crate::talk::Talk;
-use crate::view::{Polecat, remedy};
+use crate::view::{Polecat, facts, remedy};
 
 /// The state to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -242,14 +242,11 @@ pub fn ended(cluster: &Cluster, polecat: &Polecat) -> Wait {
 fn ended_at(polecat: &Polecat, typed: &str) -> Wait {
     let address = polecat.address();
     let reason = polecat.reason();
-    let message = polecat.message();
-    let remedy = remedy(reason)
-        // Some messages end with it already.
-        .filter(|remedy| !message.contains(remedy))
-        .map_or_else(
-            || format!("`kubectl gt polecat describe {typed}` shows its attempts"),
-            str::to_owned,
-        );
+    let message = facts(reason, polecat.message());
+    let remedy = remedy(reason).map_or_else(
+        || format!("`kubectl gt polecat describe {typed}` shows its attempts"),
+        str::to_owned,
+    );
     Wait::Ended {
         phase: polecat.phase().to_owned(),
         why: if message.is_empty() {
@@ -280,6 +277,12 @@ pub fn describe(polecat: &Polecat) -> String {
     let (reason, message) = match polecat.parked() {
         Some(parked) => (format!("parked, {}", parked.reason), parked.message.as_str()),
         None => (polecat.reason().to_owned(), polecat.message()),
+    };
+    // The error of the command that waited says what to do.
+    let message = if polecat.is_settled() {
+        facts(&reason, message)
+    } else {
+        message
     };
     let mut text = format!("{name}: {}", polecat.phase());
     if !reason.is_empty() {
@@ -430,6 +433,8 @@ mod tests {
             polecat.status.conditions[0].message.clone_from(&message);
             let words = ended_at(&polecat, "demo/a").to_string();
             assert_eq!(words.matches(remedy).count(), 1, "{words}");
+            let progress = describe(&polecat);
+            assert_eq!(progress.matches(remedy).count(), 0, "{progress}");
         }
         let polecat = polecat("Stuck", "AgentFailed", false);
         let with = "do that, then `kubectl gt polecat retry demo/a`";

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use gastown_api::polecat::PolecatPhase;
+use gastown_api::reason::Reason;
 use gastown_tests::harness::shell::{Ran, finish};
 use gastown_tests::harness::{Shell, World, polecat, stand_in, with_world};
 use rustix::process::{Pid, Signal, kill_process};
@@ -193,7 +194,9 @@ async fn describe_shows_every_attempt_with_its_reason_and_remedy() {
         world.is_stuck("slit", "AgentFailed").await;
         let on = |command: &str| format!("kubectl gt polecat {command} -n {}", world.namespace);
         let once = shell.run(&on("describe no-such-rig/slit")).await.succeeds();
-        let once = once.says("AgentFailed").says("Attempts:").says("→");
+        let once = once.says("AgentFailed").says("Attempts:").says("To do:");
+        let told = once.stdout.matches(Reason::AgentFailed.remedy()).count();
+        assert_eq!(told, 1, "{}", once.stdout);
         let _ = once.says("refs/gastown/wip/slit/");
         let retry = on("retry no-such-rig/slit --wait=done --timeout 4m");
         let _ = shell.run(&retry).await.succeeds();

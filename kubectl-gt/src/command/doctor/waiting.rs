@@ -69,9 +69,7 @@ fn found(polecats: &[Polecat], findings: &mut Findings) {
             1 => String::new(),
             many => format!(" and {} more", many - 1),
         };
-        // Conditions end with the remedy, and the finding has it, too.
-        let words = message.strip_suffix(reason.remedy()).unwrap_or(message);
-        let words = words.trim_end_matches(['\u{20}', ';']);
+        let words = reason.explained().facts(message);
         let what = format!("{}{more}: {reason}: {words}", first.address());
         findings.bad("polecats", &what, reason.remedy());
     }

@@ -1,5 +1,7 @@
 //! `kubectl gt polecat describe`.
 
+use std::collections::BTreeSet;
+
 use gastown_api::money::dollars;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -14,7 +16,7 @@ use crate::error::Error;
 use crate::output::detail::Detail;
 use crate::output::{OutputArgs, name_of};
 use crate::session::Session;
-use crate::view::{Attempt, remedy, tokens};
+use crate::view::{Attempt, facts, remedy, tokens};
 
 /// Flags of `polecat describe`.
 #[derive(Debug, clap::Args)]
@@ -51,8 +53,9 @@ impl Args {
                 detail.text(line);
             }
         }
-        attempts(&mut detail, &polecat.status.attempts, now);
-        conditions(&mut detail, &polecat.status.conditions, now);
+        let mut told: BTreeSet<_> = remedy(polecat.reason()).into_iter().collect();
+        attempts(&mut detail, &polecat.status.attempts, now, &mut told);
+        conditions(&mut detail, &polecat.status.conditions, now, &mut told);
         match &events {
             Ok(events) => show_events(&mut detail, events, now),
             Err(error) => session.talk.warn(&format!("no events: {error}")),
@@ -64,7 +67,7 @@ impl Args {
     }
 }
 
-fn attempts(detail: &mut Detail, attempts: &[Attempt], now: Timestamp) {
+fn attempts(detail: &mut Detail, attempts: &[Attempt], now: Timestamp, told: &mut BTreeSet<&str>) {
     if attempts.is_empty() {
         return;
     }
@@ -84,10 +87,10 @@ fn attempts(detail: &mut Detail, attempts: &[Attempt], now: Timestamp) {
             age::since(&attempt.started_at, now),
         );
         detail.text(head.trim_end());
-        for line in attempt.message.lines() {
+        for line in facts(&attempt.reason, &attempt.message).lines() {
             detail.text(format!("    {line}"));
         }
-        if let Some(remedy) = remedy(&attempt.reason) {
+        if let Some(remedy) = remedy(&attempt.reason).filter(|remedy| told.insert(*remedy)) {
             detail.text(format!("    → {remedy}"));
         }
     }
@@ -110,12 +113,13 @@ fn show_events(detail: &mut Detail, events: &[Value], now: Timestamp) {
     events.sort_by_key(|event| time(event).to_owned());
     for event in events {
         let text = |field: &str| event[field].as_str().unwrap_or_default();
+        let message = facts(text("reason"), text("message"));
         detail.text(format!(
             "{:>5}  {:<8} {:<22} {}",
             age::since(time(event), now),
             text("type"),
             text("reason"),
-            text("message").lines().next().unwrap_or_default(),
+            message.lines().next().unwrap_or_default(),
         ));
     }
 }

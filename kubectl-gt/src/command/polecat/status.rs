@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::output::detail::Detail;
 use crate::output::{OutputArgs, name_of};
 use crate::session::Session;
-use crate::view::{Polecat, remedy, tokens};
+use crate::view::{Polecat, facts, of_tokens, remedy};
 
 /// Flags of `polecat status`.
 #[derive(Debug, clap::Args)]
@@ -50,14 +50,16 @@ pub fn detail(polecat: &Polecat, now: Timestamp) -> Detail {
         .field("Phase", polecat.phase())
         .field("Wanted", &spec.desired_state)
         .field("Reason", polecat.reason());
-    for (at, line) in polecat.message().lines().enumerate() {
+    let message = facts(polecat.reason(), polecat.message());
+    for (at, line) in message.lines().enumerate() {
         detail.field(if at == 0 { "Message" } else { " " }, line);
     }
     if let Some(remedy) = remedy(polecat.reason()) {
         detail.field("To do", remedy);
     }
     if let Some(parked) = polecat.parked() {
-        detail.field("Parked", format!("{}: {}", parked.reason, parked.message));
+        let message = facts(&parked.reason, &parked.message);
+        detail.field("Parked", format!("{}: {message}", parked.reason));
     }
     detail
         .field("Bead", spec.bead_id.as_deref().unwrap_or_default())

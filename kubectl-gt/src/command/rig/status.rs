@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::output::detail::Detail;
 use crate::output::{OutputArgs, name_of};
 use crate::session::Session;
-use crate::view::{Condition, Rig, RigOperator, remedy};
+use crate::view::{Condition, Rig, RigOperator, facts, remedy};
 
 /// Flags of `rig status`.
 #[derive(Debug, clap::Args)]
@@ -66,7 +66,7 @@ fn detail(rig: &Rig, now: Timestamp) -> Detail {
         )
         .field("Age", age::since(&rig.metadata.creation_timestamp, now));
     by_operator(&mut detail, &rig.status.operators);
-    conditions(&mut detail, &rig.status.conditions, now);
+    conditions(&mut detail, &rig.status.conditions, now, &mut BTreeSet::new());
     detail
 }
 
@@ -90,13 +90,13 @@ fn by_operator(detail: &mut Detail, operators: &[RigOperator]) {
 }
 
 /// The conditions of an object, with what to do about those that say something is wrong.
-pub fn conditions(detail: &mut Detail, conditions: &[Condition], now: Timestamp) {
+///
+/// Several of them have one cause, which attempts may have, too: what to do is said once, and added to `told`.
+pub fn conditions(detail: &mut Detail, conditions: &[Condition], now: Timestamp, told: &mut BTreeSet<&str>) {
     if conditions.is_empty() {
         return;
     }
     detail.section("Conditions");
-    // Several conditions have one cause; what to do about it is said once.
-    let mut told = BTreeSet::new();
     for condition in conditions {
         let age = age::since(&condition.last_transition_time, now);
         let head = format!(
@@ -104,7 +104,7 @@ pub fn conditions(detail: &mut Detail, conditions: &[Condition], now: Timestamp)
             condition.type_, condition.status, condition.reason
         );
         detail.text(head.trim_end());
-        for line in condition.message.lines() {
+        for line in facts(&condition.reason, &condition.message).lines() {
             detail.text(format!("    {line}"));
         }
         if let Some(remedy) = remedy(&condition.reason).filter(|remedy| told.insert(*remedy)) {

@@ -6,6 +6,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use gastown_api::reason::Reason;
+use gastown_api::text::counted;
 use gastown_api::work_order::WorkOrder;
 use rustix::fs::{FileType, Mode, OFlags};
 use serde::Deserialize;
@@ -43,16 +45,14 @@ impl Kept {
     /// What to do.
     fn remedy(self) -> String {
         let shown = match self {
-            Self::Unknown => {
-                return "set spec.task.description, or commit the bead to .beads/issues.jsonl".to_owned();
-            }
+            Self::Unknown => return Reason::BeadTextMissing.remedy().to_owned(),
             Self::InDolt => "in Dolt (.beads/metadata.json)",
             Self::InDatabase => "in a database (.beads/metadata.json)",
             Self::InDoltUpstream => "in Dolt (refs/dolt/data)",
         };
         format!(
-            "the beads of this repository are {shown}: run `bd export -o .beads/issues.jsonl`, commit and push that, or set \
-             spec.task.description"
+            "the beads of this repository are {shown}; {}",
+            Reason::BeadTextMissing.remedy()
         )
     }
 }
@@ -71,7 +71,7 @@ pub enum ReadTask {
         kept: Kept,
     },
     /// Neither a task nor a bead.
-    #[error("failed to find a task: the polecat has neither; set spec.task.description or spec.beadID")]
+    #[error("failed to find a task: the polecat has neither a description nor a bead")]
     NoTask,
     /// The file breaks off.
     #[error("failed to read .beads/issues.jsonl of the clone")]
@@ -165,8 +165,9 @@ fn look(id: &str, clone: &Path) -> Result<(Option<Bead>, String), ReadTask> {
             let search =
                 search(BufReader::new(file), id, MAX_LINE).map_err(|source| ReadTask::ReadFile { source })?;
             let looked = format!(
-                ".beads/issues.jsonl has {} lines, {} of them unreadable, and none is this bead with a text",
-                search.lines, search.unreadable
+                ".beads/issues.jsonl has {}, {} of them unreadable, and none is this bead with a text",
+                counted(search.lines, "line"),
+                search.unreadable
             );
             Ok((search.bead, looked))
         }
@@ -367,8 +368,13 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join(".beads/metadata.json")).unwrap();
         assert_eq!(kept(folder.path()), Kept::Unknown);
         for kept in [Kept::InDolt, Kept::InDatabase, Kept::InDoltUpstream] {
-            assert!(kept.remedy().contains("`bd export"), "{kept:?}");
+            let words = kept.remedy();
+            assert!(words.contains("`bd export"), "{words}");
+            assert!(
+                words.starts_with("the beads of this repository are in "),
+                "{words}"
+            );
         }
-        assert!(!Kept::Unknown.remedy().contains("`bd export"));
+        assert_eq!(Kept::Unknown.remedy(), Reason::BeadTextMissing.remedy());
     }
 }

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use gastown_api::git::{BranchName, ParseGitName, Sha};
+use gastown_api::reason::Reason;
 use gastown_api::work_order::WorkOrder;
 
 use super::resume::{self, ResumeWork};
@@ -52,7 +53,7 @@ pub enum PrepareRepository {
         source: RunGit,
     },
     /// The branch to start from is not there.
-    #[error("failed to find branch \"{branch}\"; set spec.kubernetes.gitBranch to a branch that exists")]
+    #[error("failed to find branch \"{branch}\"; {}", Reason::BranchNotFound.remedy())]
     FindBranch {
         /// Its name.
         branch: BranchName,

@@ -146,9 +146,9 @@ pub(super) fn with_remedy(ready: bool, reason: Reason, message: &str) -> String 
     } else {
         message
     };
-    if ready || reason.remedy().is_empty() {
+    if ready {
         message.to_owned()
     } else {
-        format!("{message}; {}", reason.remedy())
+        reason.explained().with_remedy(message)
     }
 }

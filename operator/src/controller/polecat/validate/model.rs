@@ -181,8 +181,8 @@ pub fn endpoint(
         return Err(Refusal::new(
             Reason::EndpointNotAllowed,
             format!(
-                "endpoint {endpoint:?} would be sent the model key without TLS: use one that begins with https://, or have \
-                 the chart's value modelKeysOverHttp set"
+                "endpoint {endpoint:?} would be sent the model key without TLS, which only the chart's value \
+                 modelKeysOverHttp allows"
             ),
         ));
     }
