@@ -2,12 +2,15 @@
 //! only an operator takes off: without one, whatever is deleted stays, and so does its namespace.
 
 mod held;
+mod left;
 
 use std::time::Duration;
 
+use gastown_api::text::counted;
 use serde_json::{Value, json};
 
 use self::held::{Held, Object, held, without_ours};
+use self::left::Left;
 use crate::cluster::{Cluster, DryRun, Resource};
 use crate::command::auth::Question;
 use crate::command::doctor::{deployments, is_available};
@@ -16,6 +19,7 @@ use crate::error::{CommandError, Error};
 use crate::flags::duration;
 use crate::output::OutputArgs;
 use crate::session::Session;
+use crate::talk::Talk;
 
 /// Flags of `uninstall`.
 #[derive(Debug, clap::Args)]
@@ -40,13 +44,21 @@ pub struct Args {
 struct Found {
     operators: Vec<Value>,
     held: Held,
+    left: Left,
 }
 
 impl Found {
-    async fn look(cluster: &Cluster, namespace: Option<&str>) -> Result<Self, Error> {
+    /// With a namespace only what is held there: the operator stays for others.
+    async fn look(cluster: &Cluster, namespace: Option<&str>, talk: Talk) -> Result<Self, Error> {
+        let operators = deployments(cluster).await?;
+        let left = match namespace {
+            Some(_) => Left::default(),
+            None => Left::look(cluster, &operators, talk).await?,
+        };
         Ok(Self {
-            operators: deployments(cluster).await?,
             held: held(cluster, namespace).await?,
+            operators,
+            left,
         })
     }
 
@@ -60,7 +72,7 @@ impl Args {
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
         let cluster = session.cluster().await?;
         let namespace = session.flags.namespace().map(str::to_owned);
-        let mut found = Found::look(&cluster, namespace.as_deref()).await?;
+        let mut found = Found::look(&cluster, namespace.as_deref(), session.talk).await?;
         if self.end || self.orphan {
             self.agree(&found)?;
             if self.end {
@@ -68,7 +80,7 @@ impl Args {
             } else {
                 orphan(session, &cluster, &found).await?;
             }
-            found = Found::look(&cluster, namespace.as_deref()).await?;
+            found = Found::look(&cluster, namespace.as_deref(), session.talk).await?;
         }
         self.print(session, &found, namespace.as_deref())?;
         match refusal(&found.held, found.runs()) {
@@ -136,7 +148,9 @@ impl Args {
     }
 
     fn print(&self, session: &mut Session, found: &Found, namespace: Option<&str>) -> Result<(), Error> {
-        let next = commands(&found.operators, namespace.is_none() && found.held.served);
+        let mut next = commands(&found.operators, namespace.is_none() && found.held.served);
+        next.extend(found.left.commands());
+        let namespaces = found.left.namespaces(&found.operators);
         let value = json!({
             "operators": found.operators.iter().map(|deployment| json!({
                 "namespace": deployment["metadata"]["namespace"],
@@ -160,6 +174,11 @@ impl Args {
                     for line in &next {
                         out.line(&format!("  {line}"))?;
                     }
+                    for name in namespaces.iter().filter(|_| namespace.is_none()) {
+                        out.line(&format!(
+                            "the namespace stays; if nothing else is in it: kubectl delete namespace {name}"
+                        ))?;
+                    }
                 }
                 Ok(())
             })?)
@@ -172,7 +191,8 @@ fn refusal(held: &Held, runs: bool) -> Option<String> {
     if polecats + pods == 0 {
         return None;
     }
-    let counts = format!("objects that only an operator lets go of: {polecats} polecats, {pods} pods");
+    let (polecats, pods) = (counted(polecats, "polecat"), counted(pods, "pod"));
+    let counts = format!("objects that only an operator lets go of: {polecats}, {pods}");
     Some(if runs {
         format!("{counts}; end and delete them with `kubectl gt uninstall --end`, while it runs")
     } else {

@@ -90,6 +90,9 @@ fn what_no_operator_lets_go_of_is_named_and_let_go() {
     let world = World::new();
     let mut t = Transcript::new("uninstall");
     world.rig("demo");
+    t.environment("HOME", "/nonexistent");
+    t.environment("GASTOWN_TEST_KEY", "sk-ant-api03-of-the-uninstalled");
+    t.run("auth sync --api-key-from-env GASTOWN_TEST_KEY --yes -n town");
     t.run("uninstall");
     world.polecat(
         "demo",
