@@ -1,5 +1,7 @@
 //! What a person may have meant who named something that does not exist.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::list::{AS_TABLE, Table};
@@ -38,6 +40,26 @@ impl Cluster {
         Some(format!(
             "namespace {namespace:?} has one of that name: add -n {namespace}"
         ))
+    }
+
+    /// The namespaces that have one of that name; of secrets no value is read. None also where nobody may look there.
+    pub async fn namespaces_with(&self, resource: Resource, name: &str) -> BTreeSet<String> {
+        let selection = Selection {
+            fields: Some(format!("metadata.name={name}")),
+            all_namespaces: true,
+        };
+        let mut found = BTreeSet::new();
+        let read = self.each_table(resource, &selection, |page| {
+            let rows = page.rows.iter();
+            found.extend(
+                rows.filter_map(|row| row.object["metadata"]["namespace"].as_str().map(str::to_owned)),
+            );
+            Ok::<_, Call>(())
+        });
+        if read.await.is_err() {
+            found.clear();
+        }
+        found
     }
 
     /// A name like it, of the first page.
