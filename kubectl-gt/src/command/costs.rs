@@ -8,7 +8,7 @@ use gastown_api::money::dollars;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Resource, Selection};
-use crate::command::listing::check_rig;
+use crate::command::listing::{check_rig, no_polecats};
 use crate::complete;
 use crate::error::Error;
 use crate::output::OutputArgs;
@@ -88,6 +88,12 @@ impl Args {
                 Ok::<_, Error>(())
             })
             .await?;
+        if rows.is_empty() && self.output.output.is_for_people() {
+            session
+                .talk
+                .note(&no_polecats(cluster.namespace(), &selection, self.rig.as_deref()));
+            return Ok(());
+        }
         let value = json!({
             "by": self.by.title(),
             "rows": rows.iter().map(|(row, sum)| sum.value(row)).collect::<Vec<_>>(),
@@ -247,6 +253,27 @@ mod tests {
         let namespaces = [&value["rows"][0]["namespace"], &value["rows"][1]["namespace"]];
         assert_eq!(namespaces, ["city", "town"]);
         assert_eq!(value["total"]["polecats"], 2);
+    }
+
+    #[tokio::test]
+    async fn where_there_are_no_polecats_no_sum_is_shown() {
+        let print = async |output: Format| {
+            let cluster = answering(|_| (200, json!({"items": []})));
+            let mut session = Session::new(ClusterFlags::default());
+            let shared = Shared::default();
+            session.out = Out::into(Box::new(shared.clone()));
+            let args = Args {
+                rig: None,
+                all_namespaces: false,
+                by: By::Polecat,
+                output: OutputArgs { output },
+            };
+            args.costs(&mut session, &cluster).await.unwrap();
+            shared.text()
+        };
+        assert_eq!(print(Format::Table).await, "");
+        let value: Value = serde_json::from_str(&print(Format::Json).await).unwrap();
+        assert_eq!(value["total"]["polecats"], 0, "a program gets its object");
     }
 
     #[test]

@@ -22,6 +22,16 @@ pub async fn check_rig(cluster: &Cluster, rig: &str, polecats: &Selection) -> Re
     }
 }
 
+/// What is said in place of an empty list of polecats: where was looked, and where else to look.
+pub fn no_polecats(namespace: &str, selection: &Selection, rig: Option<&str>) -> String {
+    let of = rig.map_or_else(String::new, |rig| format!(" of rig {rig:?}"));
+    let dispatch = "dispatch one: kubectl gt sling BEAD RIG";
+    if selection.all_namespaces {
+        return format!("no polecats{of} in any namespace; {dispatch}");
+    }
+    format!("no polecats{of} in namespace {namespace:?}; {dispatch}, or look with -A or -n")
+}
+
 /// Prints the objects of a kind; `nothing` is said to a person when there are none.
 pub async fn list(
     session: &mut Session,
@@ -138,6 +148,26 @@ mod tests {
         });
         let checked = check_rig(&cluster, "demo", &Selection::default()).await;
         checked.err().map(|error| error.exit())
+    }
+
+    #[test]
+    fn an_empty_list_says_where_else_to_look_if_there_is_an_elsewhere() {
+        let words = |all_namespaces: bool, rig: Option<&str>| {
+            let selection = Selection {
+                fields: None,
+                all_namespaces,
+            };
+            no_polecats("town", &selection, rig)
+        };
+        let here = words(false, None);
+        assert!(here.starts_with("no polecats in namespace \"town\";"), "{here}");
+        assert!(here.ends_with("or look with -A or -n"), "{here}");
+        let all = words(true, Some("demo"));
+        assert!(
+            all.starts_with("no polecats of rig \"demo\" in any namespace;"),
+            "{all}"
+        );
+        assert!(!all.contains("-A"), "{all}");
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use clap_complete::ArgValueCompleter;
 
 use crate::cluster::{Resource, Selection};
-use crate::command::listing::{check_rig, list};
+use crate::command::listing::{check_rig, list, no_polecats};
 use crate::complete;
 use crate::error::Error;
 use crate::output::OutputArgs;
@@ -26,22 +26,11 @@ impl Args {
     /// Prints the polecats.
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
         let cluster = session.cluster().await?;
-        let place = if self.all_namespaces {
-            "any namespace".to_owned()
-        } else {
-            format!("namespace {:?}", cluster.namespace())
-        };
-        let of = self
-            .rig
-            .as_ref()
-            .map_or_else(String::new, |rig| format!(" of rig {rig:?}"));
-        let nothing = format!(
-            "no polecats{of} in {place}; dispatch one: kubectl gt sling BEAD RIG, or look with -A or -n"
-        );
         let selection = Selection {
             fields: self.rig.as_ref().map(|rig| format!("spec.rig={rig}")),
             all_namespaces: self.all_namespaces,
         };
+        let nothing = no_polecats(cluster.namespace(), &selection, self.rig.as_deref());
         if let Some(rig) = &self.rig {
             check_rig(&cluster, rig, &selection).await?;
         }
