@@ -171,7 +171,7 @@ reasons! {
         /// The usage limit of the model subscription is reached.
         UsageLimitReached => "wait: the pod goes on by itself when the window resets; or put another credential into the secret",
         /// The model endpoint cannot be reached or fails, or its certificate is not trusted.
-        ModelUnreachable => "check the endpoint, the network, the chart's proxy and ca.crt in the secret; the pod goes on by itself",
+        ModelUnreachable => "check the endpoint, the network, the chart's proxy and ca.crt in the secret; the pod goes on by itself, but keeps the endpoint and proxy that it began with: after a change of those, `kubectl gt polecat idle`, then `resume`",
         /// A key of a secret has a value that cannot be used.
         SecretInvalid => "repair the key that the message names; the pod goes on by itself",
         /// The model provider limits the rate of calls.

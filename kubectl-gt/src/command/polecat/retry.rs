@@ -55,9 +55,7 @@ impl Args {
                 ));
             }
             phase => {
-                return refuse(format!(
-                    "polecat {address:?} is {phase} and has nothing to retry; `kubectl gt polecat logs {typed} -f` shows what it does"
-                ));
+                return refuse(nothing_to_retry(&address, phase, &typed));
             }
         };
         let mut object = cluster
@@ -82,5 +80,29 @@ impl Args {
             out.line(&format!("{name} retry requested"))
         })?;
         Ok(outcome?)
+    }
+}
+
+/// A pod keeps the settings that it began with: for others, such as another endpoint, it has to be stopped and started.
+fn nothing_to_retry(address: &str, phase: &str, typed: &str) -> String {
+    format!(
+        "polecat {address:?} is {phase} and has nothing to retry; `kubectl gt polecat logs {typed} -f` shows what it does; if you changed its endpoint or other settings of the chart or its rig: `kubectl gt polecat idle {typed}`, then `kubectl gt polecat resume {typed}`"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_to_give_a_working_polecat_other_settings_is_said_as_it_is_typed() {
+        let words = nothing_to_retry("demo/a", "Working", "demo/a -n town");
+        for command in [
+            "idle demo/a -n town`",
+            "resume demo/a -n town`",
+            "logs demo/a -n town -f`",
+        ] {
+            assert!(words.contains(command), "{words}");
+        }
     }
 }
