@@ -5,7 +5,10 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::{DryRun, Resource};
 use crate::command::dry_run::DryRunArgs;
+use crate::command::{GIT_SECRET, MODEL_SECRET};
 use crate::error::{CommandError, Error};
+use crate::git_secret;
+use crate::model_secret;
 use crate::names::Theme;
 use crate::output::{OutputArgs, name_of};
 use crate::session::Session;
@@ -100,14 +103,23 @@ impl Args {
                 out.line(&format!("{name} {verb}"))
             })?;
         if self.output.output.is_for_people() {
-            let namespace = session.namespace_flag();
-            let next = format!(
-                "next: kubectl gt auth sync{namespace}, then kubectl gt sling BEAD {}{namespace}",
-                self.name
-            );
+            let next = self.next(&session.namespace_flag());
             session.talk.note(&session.talk.style.faint(&next));
         }
         Ok(())
+    }
+
+    /// The commands that lead from a rig to work on it.
+    fn next(&self, namespace: &str) -> String {
+        let rig = &self.name;
+        let secret = self.git_secret.as_deref().unwrap_or(GIT_SECRET);
+        let git = match self.repository().parse() {
+            Ok(url) => git_secret::remedy(rig, secret, &url),
+            // It was checked before.
+            Err(_) => git_secret::remedy_of_any(secret),
+        };
+        let model = model_secret::remedy(self.claude_secret.as_deref().unwrap_or(MODEL_SECRET));
+        format!("next:\n  {git}{namespace}\n  {model}{namespace}\n  kubectl gt sling BEAD {rig}{namespace}")
     }
 
     fn repository(&self) -> &str {
@@ -217,7 +229,42 @@ fn prefix_of(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn every_command_up_to_the_work_is_named_as_it_is_typed() {
+        let next = |words: &[&str]| {
+            let line = ["create", "demo"].iter().chain(words);
+            Line::try_parse_from(line).unwrap().args.next(" -n town")
+        };
+        let lines = [
+            "next:",
+            "  kubectl gt auth git --rig demo --key ~/.ssh/id_ed25519 -n town",
+            "  kubectl gt auth sync -n town",
+            "  kubectl gt sling BEAD demo -n town",
+        ];
+        assert_eq!(next(&["git@example.com:a/b.git"]), lines.join("\n"));
+        let own = next(&[
+            "https://example.com/a/b",
+            "--git-secret",
+            "g",
+            "--claude-secret",
+            "c",
+        ]);
+        assert!(
+            own.contains("auth git --rig demo --token-from-env GIT_TOKEN --name g -n town"),
+            "{own}"
+        );
+        assert!(own.contains("auth sync --secret c -n town"), "{own}");
+    }
 
     #[test]
     fn a_prefix_is_made_as_gas_town_makes_it() {
