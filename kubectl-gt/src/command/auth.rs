@@ -5,6 +5,7 @@ mod git;
 mod secret;
 mod status;
 mod sync;
+mod variable;
 
 use clap::Subcommand;
 

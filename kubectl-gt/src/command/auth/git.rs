@@ -14,6 +14,7 @@ use serde_json::json;
 
 use self::merge::{Other, merged, needed_by};
 use super::secret::{Draft, WriteArgs};
+use super::variable;
 use crate::cluster::{Cluster, Resource, Selection};
 use crate::command::GIT_SECRET;
 use crate::complete;
@@ -252,10 +253,10 @@ impl Args {
 
     /// The token; it never stands on the command line, where every process of the machine could read it.
     fn token(&self) -> Result<String, CommandError> {
-        let (token, source) = if let Some(variable) = &self.token_from_env {
+        let (token, source) = if let Some(name) = &self.token_from_env {
             (
-                std::env::var(variable).unwrap_or_default(),
-                format!("the environment variable {variable:?}"),
+                variable::value(name, "a token", variable::environment)?,
+                format!("the environment variable {name:?}"),
             )
         } else {
             let mut text = String::new();

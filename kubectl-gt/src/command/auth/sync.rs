@@ -14,6 +14,7 @@ use self::collect::{Collected, collect};
 use self::keep::{Found, Kept, keep};
 use super::confirm::Question;
 use super::secret::{Draft, WriteArgs};
+use super::variable;
 use crate::cluster::Cluster;
 use crate::command::MODEL_SECRET;
 use crate::error::{CommandError, Error};
@@ -64,8 +65,19 @@ impl Args {
             collect(is_folder(&folder)?)?
         };
         let mut data = collected.data()?;
-        self.add_keys(&mut data)?;
-        preview(session.talk, &folder.to_string_lossy(), &collected, &data);
+        let keys = self.keys()?;
+        preview(
+            session.talk,
+            &format!("to upload from {}:", folder.to_string_lossy()),
+            &collected,
+            &data,
+        );
+        for (key, name, value) in keys {
+            let one = Data::from([(key.to_owned(), value)]);
+            let title = format!("to upload from the environment variable {name}:");
+            preview(session.talk, &title, &Collected::default(), &one);
+            data.extend(one);
+        }
         if data.is_empty() && self.remove.is_empty() {
             return Err(CommandError::Invalid(format!(
                 "{:?} holds nothing to sync: no {CREDENTIALS}, {SETTINGS}, {MEMORY}, skills, hooks, commands or agents; pass --claude-dir, or --api-key-from-env VARIABLE",
@@ -130,28 +142,24 @@ impl Args {
         })
     }
 
-    fn add_keys(&self, data: &mut Data) -> Result<(), CommandError> {
-        for (key, variable) in [
+    /// Key, variable and value of what comes from the environment.
+    fn keys(&self) -> Result<Vec<(&'static str, &str, Vec<u8>)>, CommandError> {
+        let mut keys = Vec::new();
+        for (key, name) in [
             (API_KEY, &self.api_key_from_env),
             (OAUTH_TOKEN, &self.oauth_token_from_env),
         ] {
-            let Some(variable) = variable else { continue };
-            let value = std::env::var(variable).unwrap_or_default();
-            let value = value.trim();
-            if value.is_empty() {
-                let why =
-                    format!("the environment variable {variable:?} is empty; set it to the value of {key}");
-                return Err(CommandError::Invalid(why));
-            }
+            let Some(name) = name else { continue };
+            let value = variable::value(name, key, variable::environment)?;
             // The broker would park every pod with these words.
             if let Some(flaw) = flaw(key, value.as_bytes(), Timestamp::now()) {
                 return Err(CommandError::Invalid(format!(
-                    "the environment variable {variable:?} {flaw}"
+                    "the environment variable {name:?} {flaw}"
                 )));
             }
-            data.insert(key.to_owned(), value.as_bytes().to_vec());
+            keys.push((key, name.as_str(), value.into_bytes()));
         }
-        Ok(())
+        Ok(keys)
     }
 }
 
@@ -169,8 +177,10 @@ fn is_folder(folder: &Path) -> Result<&Path, CommandError> {
 }
 
 /// What would be uploaded and what not, before it is.
-fn preview(talk: Talk, folder: &str, collected: &Collected, data: &Data) {
-    talk.note(&talk.style.strong(&format!("to upload from {folder}:")));
+fn preview(talk: Talk, title: &str, collected: &Collected, data: &Data) {
+    if !data.is_empty() {
+        talk.note(&talk.style.strong(title));
+    }
     for (key, value) in data {
         talk.note(&format!("  {key:<24} {}", size(value.len())));
         if key == HOME {
