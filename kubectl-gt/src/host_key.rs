@@ -40,14 +40,26 @@ pub async fn scan(host: &str, port: u16) -> Result<Vec<HostKey>, CommandError> {
         })?;
     let keys = parse(&String::from_utf8_lossy(&output.stdout));
     if keys.is_empty() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said: Vec<_> = said.lines().filter(|line| !line.starts_with('#')).collect();
+        let said = complaints(&String::from_utf8_lossy(&output.stderr));
         return Err(CommandError::Invalid(format!(
-            "failed to read the host keys of {host:?} port {port}: it showed none ({}); check the address, or pass --known-hosts FILE",
-            said.join("; ")
+            "failed to read the host keys of {host:?} port {port}: it showed none ({said}); check the address, or pass --known-hosts FILE"
         )));
     }
     Ok(keys)
+}
+
+/// What ssh-keyscan said, each once: it asks for every kind of key anew, and fails each time with the same words.
+fn complaints(stderr: &str) -> String {
+    let mut said: Vec<&str> = Vec::new();
+    for line in stderr.lines().map(str::trim) {
+        if !line.is_empty() && !line.starts_with('#') && !said.contains(&line) {
+            said.push(line);
+        }
+    }
+    if said.is_empty() {
+        return "without a word".to_owned();
+    }
+    said.join("; ")
 }
 
 /// The keys of a `known_hosts` text; comments and damaged lines are left out.
@@ -71,6 +83,14 @@ mod tests {
     /// (<https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/githubs-ssh-key-fingerprints>).
     const GITHUB: &str =
         "github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+
+    #[test]
+    fn what_ssh_keyscan_says_for_every_kind_of_key_is_said_once() {
+        let unknown = "getaddrinfo testbed: Name or service not known";
+        let stderr = format!("# testbed:22 SSH-2.0\n{unknown}\n{unknown}\r\n\nclosed\n{unknown}\n");
+        assert_eq!(complaints(&stderr), format!("{unknown}; closed"));
+        assert_eq!(complaints("# testbed:22\n"), "without a word");
+    }
 
     #[test]
     fn a_fingerprint_is_the_one_that_the_host_publishes() {
