@@ -95,12 +95,14 @@ pub enum Call {
         words: String,
     },
     /// An object of that name exists.
-    #[error("failed to {act} {object}: it exists; choose another name, or delete it first")]
+    #[error("failed to {act} {object}: it exists; choose another name, or delete it first: `{delete}`")]
     Exists {
         /// What was tried.
         act: &'static str,
         /// On what.
         object: String,
+        /// The command that deletes it.
+        delete: String,
     },
     /// Someone else wrote the same.
     #[error("failed to {act} {object}: {words}; look at the object, and repeat")]

@@ -269,12 +269,7 @@ impl Args {
                 if matches!(naming, Naming::Fixed(_))
                     && cluster.find(Resource::POLECATS, &name).await?.is_some()
                 {
-                    let object = Resource::POLECATS.describe(&name);
-                    return Err(Call::Exists {
-                        act: "create",
-                        object,
-                    }
-                    .into());
+                    return Err(Call::exists("create", Resource::POLECATS, &name, cluster).into());
                 }
                 dry_run::check(&object)?;
                 return Ok(object);

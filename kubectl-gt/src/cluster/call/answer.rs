@@ -39,6 +39,15 @@ impl Call {
         }
     }
 
+    /// An object of that name is there already.
+    pub fn exists(act: &'static str, resource: Resource, name: &str, cluster: &Cluster) -> Self {
+        Self::Exists {
+            act,
+            object: resource.describe(name),
+            delete: deletion(resource, name, cluster),
+        }
+    }
+
     fn from_status(
         act: &'static str,
         resource: Resource,
@@ -97,7 +106,11 @@ impl Call {
                 words: undeclared_field(&words),
             },
             400 | 413 | 422 => Self::Invalid { act, object, words },
-            409 if reason == "AlreadyExists" => Self::Exists { act, object },
+            409 if reason == "AlreadyExists" => Self::Exists {
+                act,
+                delete: deletion(resource, &named(status), cluster),
+                object,
+            },
             409 => Self::Conflict { act, object, words },
             _ => Self::ServerFailed {
                 act,
@@ -121,6 +134,28 @@ fn names_an_object(status: &Status) -> bool {
 fn missing_namespace(status: &Status) -> bool {
     let kind = status.details.as_ref().map(|details| details.kind.as_str());
     kind == Some("namespaces")
+}
+
+fn named(status: &Status) -> String {
+    let name = status.details.as_ref().map(|details| details.name.as_str());
+    name.filter(|name| !name.is_empty()).unwrap_or("NAME").to_owned()
+}
+
+/// The command that deletes the object.
+fn deletion(resource: Resource, name: &str, cluster: &Cluster) -> String {
+    match resource {
+        Resource::POLECATS => format!("kubectl gt polecat nuke {} --force", cluster.typed(name)),
+        Resource::RIGS => format!("kubectl gt rig delete {name}"),
+        _ => {
+            let (kind, namespace) = (resource.qualified(), cluster.namespace());
+            let place = if resource.is_namespaced() {
+                format!(" -n {namespace}")
+            } else {
+                String::new()
+            };
+            format!("kubectl delete {kind} {name}{place}")
+        }
+    }
 }
 
 /// ` in namespace …`, for kinds that are in one.
@@ -189,6 +224,23 @@ mod tests {
     use super::*;
     use crate::cluster::testing::{answering, refusal};
     use crate::exit::Exit;
+
+    #[tokio::test]
+    async fn what_is_in_the_way_is_deleted_by_a_command_that_can_be_typed() {
+        let cluster = answering(|_| refusal(409, "AlreadyExists", "furiosa"));
+        for (resource, command) in [
+            (Resource::POLECATS, "`kubectl gt polecat nuke furiosa --force`"),
+            (Resource::RIGS, "`kubectl gt rig delete furiosa`"),
+            (Resource::SECRETS, "`kubectl delete secret furiosa -n town`"),
+        ] {
+            let object = serde_json::json!({"metadata": {"name": "furiosa"}});
+            let created = cluster
+                .create(resource, &object, crate::cluster::DryRun::No)
+                .await;
+            let words = created.unwrap_err().to_string();
+            assert!(words.contains("it exists") && words.contains(command), "{words}");
+        }
+    }
 
     fn status(code: u16, reason: &str, message: &str) -> Status {
         Status {
