@@ -81,13 +81,27 @@ async fn follow_attempts(
         } else if polecat.is_settled() {
             return Ok(polecat);
         } else if !polecat.metadata.name.is_empty() {
-            let now = describe(&polecat);
+            let read = found.as_ref().is_some_and(|pod| uid(pod) == read_to_end);
+            let now = waits_for(&polecat, read);
             if now != said {
                 session.talk.note(&session.talk.style.faint(&now));
                 said = now;
             }
         }
         tokio::time::sleep(PERIOD).await;
+    }
+}
+
+/// What there is to wait for. Where the container's log was read to its end, that its agent runs is no longer so: the operator
+/// only has not said what came of it.
+fn waits_for(polecat: &Polecat, read: bool) -> String {
+    if read && polecat.phase() == "Working" && polecat.parked().is_none() {
+        format!(
+            "{}: its container has ended; waits for the outcome",
+            polecat.metadata.name
+        )
+    } else {
+        describe(polecat)
     }
 }
 
