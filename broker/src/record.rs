@@ -343,7 +343,7 @@ impl Inner {
 
     fn write_termination_message(&self, evidence: &Evidence) {
         if let Err(error) = message::overwrite(&self.termination_log, evidence.to_json()) {
-            tracing::error!(cause = %error, path = ?self.termination_log, "failed to write the termination message");
+            tracing::error!(cause = %error, path = %self.termination_log.display(), "failed to write the termination message");
         }
     }
 }

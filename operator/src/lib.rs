@@ -29,6 +29,7 @@ mod types;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use gastown_api::text::chain;
 
 /// The program.
 pub async fn start() -> ExitCode {
@@ -42,7 +43,7 @@ pub async fn start() -> ExitCode {
     match run::run(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = ?error, "{error}");
+            tracing::error!(error = %chain(&error), "{error}");
             ExitCode::FAILURE
         }
     }

@@ -60,6 +60,26 @@ fn the_search_finds_what_is_no_text() {
     assert_eq!(shown, ["owner", "other", "model", "kind", "list", "WITHIN"]);
 }
 
+#[test]
+fn the_search_finds_fields_of_the_log_that_are_no_text() {
+    let code = r#"
+        fn words(sha: Option<Sha>, name: &str) {
+            tracing::info!(name = ?name, sha = ?sha, "read again");
+            tracing::warn!(?sha, %name, "moved");
+            match read() {
+                Ok(seen) => tracing::debug!(?seen, "{name:?}"),
+                Err(error) => warn!(error = ?error, lease = self.name, path = ?self.path, "failed"),
+            }
+            tracing::info!(name, sha = %sha, at = when()?, "fine");
+        }
+    "#;
+    let mut crates = Crates::default();
+    crates.add("x.rs", code);
+    let (_, wrong) = crates.debug_shown();
+    let shown: Vec<_> = wrong.iter().map(|(_, what)| what.as_str()).collect();
+    assert_eq!(shown, ["sha", "sha", "seen", "error", "self . path"]);
+}
+
 /// What `Debug` makes of an option, a result, a struct and an error's kind.
 const NOTATION: [&str; 8] = [
     "Some(",

@@ -64,7 +64,7 @@ impl Repository {
     ) -> Result<Sha, Refusal> {
         tracing::warn!(
             name = self.names.of(step.target),
-            ?seen,
+            seen = shown(seen.as_ref()),
             "the remote moved by another hand"
         );
         if let Err(failure) = self.follow(state, step.target, seen.clone()).await {
@@ -152,9 +152,18 @@ impl Repository {
                 }));
             }
         }
-        tracing::info!(name = self.names.of(target), sha = ?sha, "the remote was re-read after a push");
+        tracing::info!(
+            name = self.names.of(target),
+            sha = shown(sha.as_ref()),
+            "the remote was re-read after a push"
+        );
         self.set_ref(target, sha.as_ref()).await
     }
+}
+
+/// A commit in a log line; the ref may be gone.
+pub(super) fn shown(sha: Option<&Sha>) -> &str {
+    sha.map_or("none", Sha::as_str)
 }
 
 fn remote(failure: Failure) -> Refusal {

@@ -126,7 +126,7 @@ impl Quarantine {
     /// What stays behind is removed before the next push.
     pub fn close(self) {
         if let Err(error) = std::fs::remove_dir_all(&self.dir) {
-            tracing::warn!(cause = %error, dir = ?self.dir, "failed to remove the quarantine");
+            tracing::warn!(cause = %error, dir = %self.dir.display(), "failed to remove the quarantine");
         }
     }
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::child::{LOCAL, RunGit, run};
 use super::classify::Failure;
+use super::forward::shown;
 use super::policy::Target;
 use super::repository::{Repository, State, is_part_of, local};
 
@@ -94,7 +95,10 @@ impl Repository {
         let mut refs = self.upstream.list(&self.git, &names).await?;
         let work = refs.remove(&self.names.work);
         if work != state.tips.work {
-            tracing::warn!(?work, "the work branch was moved by another hand");
+            tracing::warn!(
+                work = shown(work.as_ref()),
+                "the work branch was moved by another hand"
+            );
             self.follow(state, Target::Work, work).await?;
         }
         let evidence = self.record.evidence();

@@ -168,7 +168,7 @@ fn told(control: &Path) -> Control {
         return Control::default();
     }
     serde_json::from_slice(&json).unwrap_or_else(|error| {
-        tracing::error!(%error, path = ?control, "what the operator told cannot be read");
+        tracing::error!(%error, path = %control.display(), "what the operator told cannot be read");
         Control::default()
     })
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use gastown_api::pod::BROKER;
+use gastown_api::text::chain;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
@@ -85,7 +86,7 @@ impl<E: Evidence> PodWriter<'_, E> {
         };
         if let Err(error) = outcome {
             let owner = &self.owner;
-            tracing::warn!(error = ?error, %owner, "failed to clear the pod of an object that is gone");
+            tracing::warn!(error = %chain(&error), %owner, "failed to clear the pod of an object that is gone");
             self.writes.trigger(owner.clone());
         }
     }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::future::join_all;
+use gastown_api::text::chain;
 use kube::core::Resource as _;
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::{Writer, store};
@@ -164,7 +165,7 @@ impl<S: Stored> Scope<S> {
         let stored = match stored {
             Ok(stored) => stored,
             Err(error) => {
-                tracing::error!(error = ?error, "an object cannot be kept, and is left alone");
+                tracing::error!(error = %chain(&error), "an object cannot be kept, and is left alone");
                 return Vec::new();
             }
         };

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use gastown_api::text::chain;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::Api;
@@ -49,7 +50,7 @@ impl Elector {
             match outcome {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(error = ?error, lease = self.name, "failed to keep the lease");
+                    tracing::warn!(error = %chain(&error), lease = self.name, "failed to keep the lease");
                 }
                 Err(_) => tracing::warn!(
                     lease = self.name,

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use futures::{Stream, StreamExt as _, pin_mut};
+use gastown_api::text::chain;
 use kube::core::{DeserializeGuard, Resource};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
@@ -51,7 +52,7 @@ async fn each<K>(
     while let Some(event) = stream.next().await {
         match event {
             Ok(event) => handle(event),
-            Err(error) => tracing::warn!(error = ?error, what, "a watch broke; it is taken up again"),
+            Err(error) => tracing::warn!(error = %chain(&error), what, "a watch broke; it is taken up again"),
         }
     }
 }

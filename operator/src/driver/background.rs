@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::future::BoxFuture;
+use gastown_api::text::chain;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use parking_lot::Mutex;
@@ -135,7 +136,7 @@ impl BackgroundWrites {
             } => {
                 if let Err(error) = with.cluster.publish(&regarding, &transition, at).await {
                     let (namespace, name) = (&regarding.namespace, &regarding.name);
-                    tracing::warn!(error = ?error, namespace, name, "failed to publish an event");
+                    tracing::warn!(error = %chain(&error), namespace, name, "failed to publish an event");
                 }
             }
             Write::Release(release) => {
@@ -177,7 +178,7 @@ async fn follow_up(owner: Key, released: Result<(), Call>, with: &With<'_>) {
         Ok(()) => {}
         Err(Call::Conflict { .. } | Call::Gone { .. }) => with.triggers.send(owner),
         Err(error) => {
-            tracing::warn!(error = ?error, %owner, "failed to release an ended pod; tries again");
+            tracing::warn!(error = %chain(&error), %owner, "failed to release an ended pod; tries again");
             tokio::time::sleep(RETRY).await;
             with.triggers.send(owner);
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::future::{BoxFuture, join_all};
+use gastown_api::text::chain;
 use jiff::Timestamp;
 use kube::runtime::applier;
 use kube::runtime::controller::{self, Action};
@@ -185,11 +186,11 @@ impl<C: Controller> Term<C> {
 fn error_policy<C: Controller>(key: &Key, error: &Reconcile<C::Flaw>) -> Action {
     match error {
         Reconcile::Call(Call::Conflict { .. } | Call::Gone { .. }) => {
-            tracing::debug!(error = ?error, kind = C::KIND, %key, "waits for the watch");
+            tracing::debug!(error = %chain(error), kind = C::KIND, %key, "waits for the watch");
             Action::requeue(CATCH_UP)
         }
         Reconcile::Call(_) | Reconcile::Plan(_) | Reconcile::Unreadable(_) | Reconcile::Settle { .. } => {
-            tracing::warn!(error = ?error, kind = C::KIND, %key, "tries again");
+            tracing::warn!(error = %chain(error), kind = C::KIND, %key, "tries again");
             Action::requeue(RETRY + spread(&key.name))
         }
     }

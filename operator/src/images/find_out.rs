@@ -146,7 +146,7 @@ fn bundles(folder: &Path) -> Vec<Attached> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
-            tracing::warn!(?folder, %error, "cannot read the bundles of images");
+            tracing::warn!(folder = %folder.display(), %error, "cannot read the bundles of images");
             return Vec::new();
         }
     };
@@ -158,7 +158,9 @@ fn bundles(folder: &Path) -> Vec<Attached> {
     let read = files.take(MOST_BUNDLES).filter_map(|path| {
         let bytes = std::fs::read(&path);
         bytes
-            .inspect_err(|error| tracing::warn!(?path, %error, "cannot read a bundle of an image"))
+            .inspect_err(
+                |error| tracing::warn!(path = %path.display(), %error, "cannot read a bundle of an image"),
+            )
             .ok()
     });
     read.map(Attached::Bundle).collect()

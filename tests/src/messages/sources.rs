@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use proc_macro2::{TokenStream, TokenTree};
 use syn::punctuated::Punctuated;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Expr, Field, Fields, FnArg, Lit, Local, Macro, Pat, Signature, Token, Type};
@@ -19,6 +20,9 @@ const PROGRAMMERS: [&str; 7] = [
     "panic",
     "unreachable",
 ];
+
+/// Macros that write a line of the log.
+const LOGS: [&str; 5] = ["debug", "error", "info", "trace", "warn"];
 
 /// Types that are texts; what else has a name is none.
 const TEXTS: [&str; 10] = [
@@ -117,6 +121,32 @@ impl Reader {
                 _ => None,
             },
             _ => None,
+        }
+    }
+
+    /// The fields of a log line. `?` asks for debug formatting, and here nothing is a text that is not known to be one.
+    fn log(&mut self, tokens: TokenStream) {
+        let mut before: Option<char> = None;
+        let mut tokens = tokens.into_iter().peekable();
+        while let Some(token) = tokens.next() {
+            let is_sigil = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '?');
+            if is_sigil && matches!(before, None | Some(',' | '=')) {
+                let is_end =
+                    |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ',');
+                let mut value = TokenStream::new();
+                while let Some(token) = tokens.next_if(|token| !is_end(token)) {
+                    value.extend([token]);
+                }
+                let shown = value.to_string();
+                let is_text = syn::parse2::<Expr>(value)
+                    .ok()
+                    .and_then(|value| self.is_text(&value));
+                self.show(&shown, Some(is_text == Some(true)));
+            }
+            before = match &token {
+                TokenTree::Punct(punct) => Some(punct.as_char()),
+                _ => Some(' '),
+            };
         }
     }
 
@@ -239,6 +269,9 @@ impl<'ast> Visit<'ast> for Reader {
             .last()
             .map(|last| last.ident.to_string())
             .unwrap_or_default();
+        if LOGS.contains(&name.as_str()) {
+            self.log(called.tokens.clone());
+        }
         let values = called.parse_body_with(Punctuated::<Expr, Token![,]>::parse_terminated);
         let Ok(values) = values else { return };
         for value in &values {

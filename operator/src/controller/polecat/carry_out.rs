@@ -6,6 +6,7 @@ use gastown_api::evidence::Evidence;
 use gastown_api::labels;
 use gastown_api::pod::pod_name;
 use gastown_api::polecat::Polecat;
+use gastown_api::text::chain;
 use jiff::Timestamp;
 use kube::Resource as _;
 
@@ -137,7 +138,7 @@ pub(super) async fn clear_orphan(polecats: &Polecats, key: &Key, writes: &Writes
         }
         Ok(None) => {}
         Err(error) => {
-            tracing::warn!(error = ?error, "cannot clear the pod of a polecat that is gone");
+            tracing::warn!(error = %chain(&error), "cannot clear the pod of a polecat that is gone");
         }
     }
 }
