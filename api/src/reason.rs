@@ -129,7 +129,7 @@ reasons! {
         Idle => "",
         /// The polecat has neither a task nor a bead.
         NothingToDo => "set spec.task.description or spec.beadID",
-        /// The polecat was terminated; unpushed changes are on the ref in status.wip.
+        /// The polecat was terminated; unpushed changes, if there are any, are on the ref in status.wip.
         Terminated => "",
 
         // It waits for a slot.

@@ -1,6 +1,7 @@
 //! `kubectl gt auth status`.
 
 use gastown_api::git_secret::{HOSTS, SSH_KEYS, TOKEN_KEYS, hosts_of, read_ssh_key};
+use gastown_api::text::counted;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -173,9 +174,9 @@ fn detail(report: &Report, now: Timestamp) -> Detail {
         .section("Keys");
     for key in value["keys"].as_array().into_iter().flatten() {
         detail.text(format!(
-            "{:<24} {} bytes",
+            "{:<24} {}",
             key["key"].as_str().unwrap_or_default(),
-            key["bytes"]
+            counted(key["bytes"].as_u64().unwrap_or_default(), "byte")
         ));
     }
     detail

@@ -1,5 +1,6 @@
 //! `kubectl gt polecat status`.
 
+use gastown_api::text::counted;
 use jiff::Timestamp;
 
 use super::named::{Found, Named};
@@ -79,9 +80,9 @@ pub fn detail(polecat: &Polecat, now: Timestamp) -> Detail {
     }
     if status.usage.requests > 0 {
         let used = format!(
-            "{} tokens in {} calls",
-            tokens(status.usage.tokens()),
-            status.usage.requests
+            "{} in {}",
+            of_tokens(status.usage.tokens()),
+            counted(status.usage.requests, "call")
         );
         detail.field("Used", used);
     }

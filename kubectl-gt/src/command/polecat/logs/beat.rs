@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, Resource};
 use crate::talk::Talk;
-use crate::view::{Polecat, tokens};
+use crate::view::{Polecat, of_tokens};
 use crate::wait::describe;
 
 /// How often the polecat is looked at while its agent talks.
@@ -67,9 +67,9 @@ fn so_far(polecat: &Polecat) -> String {
             format!(", {cost}")
         };
         format!(
-            "{}: {} tokens{cost} so far",
+            "{}: {}{cost} so far",
             polecat.metadata.name,
-            tokens(usage.tokens())
+            of_tokens(usage.tokens())
         )
     }
 }

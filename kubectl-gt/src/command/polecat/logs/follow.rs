@@ -12,7 +12,7 @@ use crate::cluster::{Call, Cluster, Resource};
 use crate::error::Error;
 use crate::logs::Reader;
 use crate::session::Session;
-use crate::view::{Polecat, tokens};
+use crate::view::{Polecat, of_tokens};
 use crate::wait::{Wait, describe};
 
 /// How often a pod is looked at that has nothing to say yet.
@@ -171,7 +171,7 @@ pub fn summary(polecat: &Polecat) -> String {
         parts.push(format!("{}: {}", polecat.reason(), polecat.message()));
     }
     if polecat.status.usage.requests > 0 {
-        parts.push(format!("{} tokens", tokens(polecat.status.usage.tokens())));
+        parts.push(of_tokens(polecat.status.usage.tokens()));
     }
     if !polecat.status.cost.is_empty() {
         parts.push(polecat.status.cost.clone());

@@ -1,5 +1,6 @@
 //! Claude Code's stream of events as readable lines.
 
+use gastown_api::text::counted;
 use serde_json::Value;
 
 use crate::run::show::{
@@ -85,13 +86,13 @@ impl Session {
         let seconds = number("duration_ms") / 1000;
         let totals = Tokens::read(&event["usage"]).show();
         let mut lines = vec![format!(
-            "[end] {}: {} turns, {seconds} s, {totals}",
+            "[end] {}: {}, {seconds} s, {totals}",
             if failed {
                 "the agent failed"
             } else {
                 "the agent is done"
             },
-            number("num_turns"),
+            counted(number("num_turns"), "turn"),
         )];
         if failed {
             let errors = event["errors"].as_array().map_or(&[][..], Vec::as_slice);
