@@ -295,12 +295,13 @@ impl Polecat {
         self.phase() == "Done" || (self.has_ended() && seen && !self.retry_is_open())
     }
 
-    /// Whether another attempt was asked for that the operator has not begun. It begins one only after an attempt that failed:
-    /// a manifest that it refuses is not retried, and waits for its repair.
+    /// Whether another attempt was asked for that the operator has not begun. It begins one only after an attempt that failed, of
+    /// a polecat that is to work: a manifest that it refuses is not retried, and waits for its repair.
     pub fn retry_is_open(&self) -> bool {
         let asked = self.metadata.annotations.get(RETRY_REQUESTED_AT);
         let failed = self.status.attempts.last();
         self.phase() == "Stuck"
+            && !matches!(self.spec.desired_state.as_str(), "Idle" | "Terminated")
             && asked.is_some()
             && asked != self.status.retry_handled.as_ref()
             && failed.is_some_and(|attempt| attempt.reason == self.reason())

@@ -411,6 +411,9 @@ mod tests {
         let refused = retried("EndpointNotAllowed");
         assert!(refused.is_settled());
         assert_eq!(standing(&refused, Goal::Done), Standing::Missed);
+        let mut nuked = retried("AgentFailed");
+        "Terminated".clone_into(&mut nuked.spec.desired_state);
+        assert_eq!(describe(&nuked), "a: Stuck, AgentFailed: m");
         let mut changed = polecat("Stuck", "AgentFailed", false);
         changed.metadata.generation = 2;
         assert!(!changed.is_settled());

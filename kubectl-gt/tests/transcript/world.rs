@@ -57,7 +57,7 @@ impl World {
                 world.remove(&object);
             }
         }
-        for secret in ["git-creds", "git-creds-beside", "claude-creds"] {
+        for secret in ["git-creds", "git-creds-beside", "claude-creds", "other"] {
             let _was_there = world.send(
                 "DELETE",
                 &format!("/api/v1/namespaces/town/secrets/{secret}"),
