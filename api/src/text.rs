@@ -32,7 +32,7 @@ pub fn is_harmful(character: char) -> bool {
 
 /// `1 call`, `2 calls`: a number with its noun, whose plural ends in s.
 #[must_use]
-pub fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+pub fn counted<N: Copy + fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
     let s = if count == N::from(1) { "" } else { "s" };
     format!("{count} {noun}{s}")
 }

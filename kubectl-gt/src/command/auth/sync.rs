@@ -72,7 +72,7 @@ impl Args {
             &collected,
             &data,
         );
-        for (key, name, value) in keys {
+        for FromVariable { key, name, value } in keys {
             let one = Data::from([(key.to_owned(), value)]);
             let title = format!("to upload from the environment variable {name}:");
             preview(session.talk, &title, &Collected::default(), &one);
@@ -142,8 +142,8 @@ impl Args {
         })
     }
 
-    /// Key, variable and value of what comes from the environment.
-    fn keys(&self) -> Result<Vec<(&'static str, &str, Vec<u8>)>, CommandError> {
+    /// What comes from the environment.
+    fn keys(&self) -> Result<Vec<FromVariable<'_>>, CommandError> {
         let mut keys = Vec::new();
         for (key, name) in [
             (API_KEY, &self.api_key_from_env),
@@ -157,10 +157,23 @@ impl Args {
                     "the environment variable {name:?} {flaw}"
                 )));
             }
-            keys.push((key, name.as_str(), value.into_bytes()));
+            keys.push(FromVariable {
+                key,
+                name,
+                value: value.into_bytes(),
+            });
         }
         Ok(keys)
     }
+}
+
+/// A credential out of an environment variable.
+struct FromVariable<'a> {
+    /// Its key in the secret.
+    key: &'static str,
+    /// The variable's name.
+    name: &'a str,
+    value: Vec<u8>,
 }
 
 /// The folder itself, if it is one.

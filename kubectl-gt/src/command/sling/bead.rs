@@ -52,9 +52,10 @@ async fn prefixes(cluster: &Cluster) -> Result<String, Call> {
         .map(|rig| format!("{}- ({})", rig.spec.beads_prefix, rig.metadata.name))
         .take(MOST_NAMED)
         .collect();
-    Ok(match known.is_empty() {
-        true => ": there is no rig".to_owned(),
-        false => format!(": known are {}", known.join(", ")),
+    Ok(if known.is_empty() {
+        ": there is no rig".to_owned()
+    } else {
+        format!(": known are {}", known.join(", "))
     })
 }
 

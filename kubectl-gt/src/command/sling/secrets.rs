@@ -159,8 +159,11 @@ mod tests {
     use super::*;
     use crate::cluster::testing::{answering, refusal};
 
+    /// Namespaces and names of secrets.
+    type Secrets = &'static [(&'static str, &'static str)];
+
     /// The warnings of a sling into `town`, where each namespace has these secrets.
-    async fn warned(all: &'static [(&'static str, &'static str)], flag: &str, may_look: bool) -> Vec<String> {
+    async fn warned(all: Secrets, flag: &str, may_look: bool) -> Vec<String> {
         let cluster = answering(move |request| {
             let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
             if let Some(name) = path.strip_prefix("/api/v1/namespaces/town/secrets/") {
@@ -227,7 +230,7 @@ mod tests {
 
     #[tokio::test]
     async fn secrets_that_no_namespace_has_are_to_be_made_here() {
-        let cases: [(&'static [(&'static str, &'static str)], &str, bool); 4] = [
+        let cases: [(Secrets, &str, bool); 4] = [
             (&[], "", true),
             // Neither has both.
             (&[("a", "git-creds"), ("b", "claude-creds")], "", true),
