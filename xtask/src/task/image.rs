@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use xtask_image::{BuiltImage, Name, Profile};
 
-use super::cluster;
+use super::cluster::{self, Cluster};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -47,9 +47,9 @@ pub fn run(args: Args) -> Result<()> {
     match args.command {
         Command::Build { names, dev } => build(&names, dev).map(drop),
         Command::Load { names, kind, dev } => {
-            let deliver = delivery(kind)?;
+            let destination = Destination::choose(kind)?;
             build(&names, dev)?.iter().try_for_each(|image| {
-                println!("the cluster has {}", deliver(image)?);
+                println!("the cluster has {}", destination.load(image)?);
                 Ok(())
             })
         }
@@ -57,20 +57,36 @@ pub fn run(args: Args) -> Result<()> {
     }
 }
 
-/// How an image gets into the cluster, and what it is called there.
-fn delivery(kind: Option<String>) -> Result<Box<dyn Fn(&BuiltImage) -> Result<String>>> {
-    if let Some(name) = kind {
-        return Ok(Box::new(move |image| {
-            cluster::load_into(&name, &image.archive)?;
-            Ok(image.reference())
-        }));
+/// The cluster that images are loaded into.
+enum Destination {
+    /// That of `cargo xtask cluster up`.
+    Ours(Cluster),
+    /// The one of kind with this name.
+    Kind(String),
+}
+
+impl Destination {
+    fn choose(kind: Option<String>) -> Result<Self> {
+        if let Some(name) = kind {
+            return Ok(Self::Kind(name));
+        }
+        let cluster = cluster::remembered()?;
+        let cluster = cluster.context(
+            "this checkout has no cluster; run `cargo xtask cluster up`, or name a cluster of kind with --kind",
+        )?;
+        Ok(Self::Ours(cluster))
     }
-    let cluster = cluster::remembered()?.context(
-        "this checkout has no cluster; run `cargo xtask cluster up`, or name a cluster of kind with --kind",
-    )?;
-    Ok(Box::new(move |image| {
-        cluster.deliver_image(&image.archive, &image.name, &image.digest)
-    }))
+
+    /// Loads the image, and answers what it is called there.
+    fn load(&self, image: &BuiltImage) -> Result<String> {
+        match self {
+            Self::Ours(cluster) => cluster.deliver_image(&image.archive, &image.name, &image.digest),
+            Self::Kind(name) => {
+                cluster::load_into(name, &image.archive)?;
+                Ok(image.reference())
+            }
+        }
+    }
 }
 
 /// Compiles the programs of all in one build, so that no crate is compiled twice with different features.
