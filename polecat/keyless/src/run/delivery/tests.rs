@@ -27,14 +27,26 @@ impl Pod {
     }
 
     fn deliver(&self, well: bool) -> Delivery {
+        self.deliver_within(Duration::from_secs(30), well)
+    }
+
+    fn deliver_within(&self, within: Duration, well: bool) -> Delivery {
         let context = Context {
             order: &self.order,
             repository: &self.clone(),
             url: &self.url,
-            within: Duration::from_secs(30),
+            within,
             reread: &|| (),
         };
         context.deliver(well)
+    }
+
+    /// The files of the work branch upstream.
+    fn delivered_files(&self) -> String {
+        let work = self.order.role.git.work_branch.full();
+        Git::at(self.url.as_str())
+            .text(&["ls-tree", "-r", "--name-only", &work])
+            .unwrap()
     }
 
     fn upstream_tip(&self) -> Option<String> {
@@ -233,14 +245,7 @@ fn a_push_that_does_not_end_in_time_counts_if_the_remote_has_moved() {
     fs::write(&hook, "#!/bin/sh\nsleep 60\n").unwrap();
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
     commit_file(&pod.clone(), "a", b"1", "Work");
-    let context = Context {
-        order: &pod.order,
-        repository: &pod.clone(),
-        url: &pod.url,
-        within: Duration::from_secs(6),
-        reread: &|| (),
-    };
-    let delivery = context.deliver(false);
+    let delivery = pod.deliver_within(Duration::from_secs(6), false);
     assert!(delivery.pushed && !delivery.failed, "{delivery:?}");
 }
 
@@ -254,14 +259,7 @@ fn an_index_that_is_a_pipe_holds_nothing_up() {
     let made = std::process::Command::new("mkfifo").arg(&index).status().unwrap();
     assert!(made.success());
     let started = Instant::now();
-    let context = Context {
-        order: &pod.order,
-        repository: &pod.clone(),
-        url: &pod.url,
-        within: Duration::from_secs(6),
-        reread: &|| (),
-    };
-    let delivery = context.deliver(true);
+    let delivery = pod.deliver_within(Duration::from_secs(6), true);
     assert!(delivery.pushed && !delivery.left.is_empty(), "{delivery:?}");
     assert!(started.elapsed() < Duration::from_secs(30));
 }

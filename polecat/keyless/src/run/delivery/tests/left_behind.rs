@@ -96,14 +96,7 @@ fn a_filter_that_hangs_ends_with_the_time() {
         .run(&["config", "filter.slow.clean", "sleep 60"])
         .unwrap();
     let started = Instant::now();
-    let context = Context {
-        order: &pod.order,
-        repository: &pod.clone(),
-        url: &pod.url,
-        within: Duration::from_secs(6),
-        reread: &|| (),
-    };
-    let delivery = context.deliver(true);
+    let delivery = pod.deliver_within(Duration::from_secs(6), true);
     assert!(delivery.left[0].contains("was killed"), "{delivery:?}");
     assert!(started.elapsed() < Duration::from_secs(30));
 }
@@ -124,15 +117,7 @@ fn repositories_inside_of_the_clone_are_no_leftovers_and_keep_none_back() {
     assert!(delivery.pushed, "{delivery:?}");
     let left = delivery.left.join("; ");
     assert!(left.contains("folder/empty") && left.contains("linked"), "{left}");
-    let files = Git::at(pod.url.as_str())
-        .text(&[
-            "ls-tree",
-            "-r",
-            "--name-only",
-            &pod.order.role.git.work_branch.full(),
-        ])
-        .unwrap();
-    assert_eq!(files, "README\ncalculator.py\nfolder/new");
+    assert_eq!(pod.delivered_files(), "README\ncalculator.py\nfolder/new");
 }
 
 #[test]
@@ -148,15 +133,10 @@ fn leftovers_outside_of_a_sparse_checkout_are_delivered_and_nothing_there_is_del
     }
     let delivery = pod.deliver(true);
     assert!(delivery.pushed && delivery.left.is_empty(), "{delivery:?}");
-    let files = Git::at(pod.url.as_str())
-        .text(&[
-            "ls-tree",
-            "-r",
-            "--name-only",
-            &pod.order.role.git.work_branch.full(),
-        ])
-        .unwrap();
-    assert_eq!(files, "README\ncalculator.py\ndocs/guide\ndocs/new\nsrc/new");
+    assert_eq!(
+        pod.delivered_files(),
+        "README\ncalculator.py\ndocs/guide\ndocs/new\nsrc/new"
+    );
 }
 
 #[test]
