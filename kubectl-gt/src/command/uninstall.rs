@@ -170,14 +170,15 @@ impl Args {
                 if clear && next.is_empty() {
                     out.line("nothing is left to uninstall")?;
                 } else if clear {
+                    for name in namespaces.iter().filter(|_| namespace.is_none()) {
+                        out.line(&format!(
+                            "namespace {name:?} stays; if nothing else is in it, `kubectl delete namespace {name}` deletes it"
+                        ))?;
+                    }
+                    // Last, so that whoever reads it can type the rest of the output.
                     out.line("nothing is in the way; type:")?;
                     for line in &next {
                         out.line(&format!("  {line}"))?;
-                    }
-                    for name in namespaces.iter().filter(|_| namespace.is_none()) {
-                        out.line(&format!(
-                            "the namespace stays; if nothing else is in it: kubectl delete namespace {name}"
-                        ))?;
                     }
                 }
                 Ok(())
