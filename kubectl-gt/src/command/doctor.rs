@@ -54,7 +54,7 @@ impl Args {
             operators::left_behind(&rigs, &operators.places, &mut findings);
         }
         of_the_namespace(&cluster, &rigs, &flag, &mut findings).await;
-        pods::check(&cluster, &operators, &mut findings).await;
+        pods::check(&cluster, &operators.places, &operators.images, &mut findings).await;
         if installed {
             waiting::check(&cluster, &mut findings).await;
         }

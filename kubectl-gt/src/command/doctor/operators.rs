@@ -314,7 +314,7 @@ mod tests {
         });
         let mut findings = Findings::default();
         let operators = check(&cluster, &mut findings).await;
-        pods::check(&cluster, &operators, &mut findings).await;
+        pods::check(&cluster, &operators.places, &operators.images, &mut findings).await;
         let words = findings.words().join("\n");
         (findings.levels(), words)
     }

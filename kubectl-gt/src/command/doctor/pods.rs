@@ -1,11 +1,10 @@
 //! Pods that cannot begin, since their image cannot be had: of polecats in the namespace, and of the operators.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use super::findings::Findings;
-use super::operators::Operators;
 use crate::cluster::{Call, Cluster};
 use crate::install;
 
@@ -28,15 +27,21 @@ pub struct Pods {
     pub crash: bool,
 }
 
-/// Looks at them; each image is one finding, except those that were told with the operator.
-pub async fn check(cluster: &Cluster, operators: &Operators, findings: &mut Findings) {
+/// Looks at them, in the polecats' namespace and those of `operators`; each image is one finding, except those that were told
+/// with the operator.
+pub async fn check(
+    cluster: &Cluster,
+    operators: &[String],
+    told: &BTreeSet<String>,
+    findings: &mut Findings,
+) {
     let polecats = format!(
         "/api/v1/namespaces/{}/pods?labelSelector={}",
         cluster.namespace(),
         gastown_api::labels::POLECAT.replace('/', "%2F")
     );
     let mut places = vec![polecats];
-    places.extend(operators.places.iter().map(|place| pods_of_the_operator(place)));
+    places.extend(operators.iter().map(|place| pods_of_the_operator(place)));
     let mut pods = Pods::default();
     for place in places {
         match cluster.read(&place, "pods").await {
@@ -46,7 +51,7 @@ pub async fn check(cluster: &Cluster, operators: &Operators, findings: &mut Find
         }
     }
     for (image, missing) in &pods.missing {
-        if !operators.images.contains(image) {
+        if !told.contains(image) {
             findings.bad("images", &missing.what(image), &missing.remedy());
         }
     }
@@ -182,11 +187,8 @@ mod tests {
             (200, json!({"items": pods}))
         });
         let mut findings = Findings::default();
-        let operators = |images: &[&str]| Operators {
-            places: vec!["system".to_owned()],
-            images: images.iter().map(|&image| image.to_owned()).collect(),
-        };
-        check(&cluster, &operators(&[]), &mut findings).await;
+        let operators = ["system".to_owned()];
+        check(&cluster, &operators, &BTreeSet::new(), &mut findings).await;
         assert_eq!(findings.levels(), ["problem"; 3]);
         let words = findings.words();
         assert!(words[0].contains("polecat-c: InvalidImageName"), "{words:?}");
@@ -194,7 +196,8 @@ mod tests {
         assert_eq!(words[1], shared);
         assert!(words[2].contains("operator: ErrImageNeverPull"), "{words:?}");
         let mut rest = Findings::default();
-        check(&cluster, &operators(&["operator:1"]), &mut rest).await;
+        let told = BTreeSet::from(["operator:1".to_owned()]);
+        check(&cluster, &operators, &told, &mut rest).await;
         assert_eq!(
             rest.words(),
             words[..2],
@@ -206,7 +209,7 @@ mod tests {
     async fn pods_that_may_not_be_seen_are_no_pods_without_images() {
         let cluster = answering(|_| refusal(403, "Forbidden", ""));
         let mut findings = Findings::default();
-        check(&cluster, &Operators::default(), &mut findings).await;
+        check(&cluster, &[], &BTreeSet::new(), &mut findings).await;
         assert_eq!(findings.levels(), ["unknown"]);
     }
 }
