@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> Result<()> {
 /// The git host needs no operator, so both are set up at the same time.
 fn set_up<'a>(deployed: &'a Deployed, model: &'a Model) -> Result<Scene<'a>> {
     thread::scope(|scope| {
-        let chart = scope.spawn(|| deployed.install_chart("tests/testbed/values.yaml"));
+        let chart = scope.spawn(|| deployed.install_chart("tests/testbed/values.yaml", model.flags()));
         let scene = Scene::set(deployed, model);
         chart
             .join()
@@ -72,6 +72,14 @@ fn play(deployed: &Deployed, scene: &Scene<'_>, keep: bool) -> Result<()> {
 }
 
 impl Model {
+    /// What helm is told, so that polecats slung later ask the same model without naming it.
+    fn flags(&self) -> &'static [&'static str] {
+        match self {
+            Self::Scripted => &["--set", "modelEndpoints={http://testbed:8080}"],
+            Self::Real { .. } => &[],
+        }
+    }
+
     fn choose(variable: Option<&str>) -> Result<Self> {
         let Some(variable) = variable else {
             return Ok(Self::Scripted);

@@ -146,13 +146,13 @@ impl Deployed {
         ])
     }
 
-    /// Installs the chart with `values`, a file below the root.
-    pub fn install_chart(&self, values: &str) -> Result<()> {
-        progress::step("install the chart", || self.install(values))
+    /// Installs the chart with `values`, a file below the root, and further `flags` of helm.
+    pub fn install_chart(&self, values: &str, flags: &[&str]) -> Result<()> {
+        progress::step("install the chart", || self.install(values, flags))
     }
 
     /// Helm installs CRDs but never changes them, so they are applied before it.
-    fn install(&self, values: &str) -> Result<()> {
+    fn install(&self, values: &str, flags: &[&str]) -> Result<()> {
         let chart = workspace::root().join(CHART);
         let apply = ["apply", "--server-side", "--force-conflicts", "--filename"];
         self.cluster
@@ -160,10 +160,10 @@ impl Deployed {
             .args(apply)
             .arg(chart.join("crds"))
             .output()?;
-        self.helm(&chart, values)
+        self.helm(&chart, values, flags)
     }
 
-    fn helm(&self, chart: &Path, values: &str) -> Result<()> {
+    fn helm(&self, chart: &Path, values: &str, flags: &[&str]) -> Result<()> {
         let helm = self
             .cluster
             .helm()?
@@ -180,6 +180,7 @@ impl Deployed {
         ])
         .arg("--values")
         .arg(workspace::root().join(values))
+        .args(flags)
         .args(set_image("image", &self.operator_image)?)
         .args(set_image("agentImage", &self.agent_image)?)
         .output()?;

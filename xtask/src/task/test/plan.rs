@@ -225,7 +225,7 @@ impl<'a> Plan<'a> {
 
     fn e2e(&self) -> Result<()> {
         let deployed = deploy::deliver_all(self.cluster.take()?, self.built.take()?)?;
-        deployed.install_chart("tests/testbed/values.yaml")?;
+        deployed.install_chart("tests/testbed/values.yaml", &[])?;
         for test in compiled(&self.e2e)?.named("e2e") {
             let command = test.command().env(slowest::VARIABLE, self.slowest.file());
             self.run_suite(on_cluster(command, &deployed)?)?;
