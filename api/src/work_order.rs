@@ -30,11 +30,11 @@ pub struct WorkOrder<R = PolecatOrder> {
     /// The proxy through which the broker reaches hosts by HTTPS; none: it reaches them itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxyOrder>,
-    /// What only the role of the pod is told.
+    /// The part for the pod's role.
     pub role: R,
 }
 
-/// What a pod is for, and what it is told for that.
+/// The role of a pod, with the part of the order that only this role needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Role {

@@ -26,7 +26,7 @@ pub struct PolecatOrder {
     pub task: Option<String>,
     /// Who works.
     pub agent: AgentOrder,
-    /// Where the work is cloned from and delivered to.
+    /// The repository and the branches: cloned from, and delivered to.
     pub git: GitOrder,
     /// How the agent reaches its model, and what it may spend.
     pub model: ModelOrder,

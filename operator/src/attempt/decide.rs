@@ -1,4 +1,4 @@
-//! What the attempt that is under way needs next: its pod is created, followed and stopped.
+//! Decides the next step of the attempt that is under way: its pod is created, followed and stopped.
 
 use gastown_api::budget::Share;
 use gastown_api::reason::Reason;

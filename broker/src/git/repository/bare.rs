@@ -5,8 +5,7 @@ use std::path::Path;
 use crate::git::child::{Git, RunGit};
 use crate::git::policy::Names;
 
-/// What the repository is configured with besides what `git init` writes (pod.md, "Git, in the broker"). Fetches of the agent are
-/// served by one thread with small windows, so that the broker stays small.
+/// The configuration of the repository, added to that of `git init`. Fetches of the agent are served by one thread with small windows, so that the broker stays small.
 const CONFIG: &str = "
 [http]
 	receivepack = false

@@ -25,7 +25,7 @@ pub fn value(
     Ok(value.to_owned())
 }
 
-/// What the process was given.
+/// The value of a variable in the environment of this process.
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

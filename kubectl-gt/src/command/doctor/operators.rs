@@ -57,7 +57,7 @@ pub async fn none_runs(cluster: &Cluster) -> Option<&'static str> {
     }
 }
 
-/// Says beside what was asked for that nothing comes of it for now.
+/// Warns if no operator runs, since a request then has no effect until one does.
 pub async fn warn_if_none_runs(talk: Talk, cluster: &Cluster) {
     if let Some(why) = none_runs(cluster).await {
         talk.warn(&format!(
