@@ -154,6 +154,12 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
+    /// The chart that ships.
+    pub fn chart(&self) -> Result<&Shipped> {
+        let mut shipped = self.shipped.iter();
+        shipped.find(|one| one.name == "chart").context("no chart ships")
+    }
+
     /// The repository of something that ships, in a registry.
     pub fn at(registry: &Registry, shipped: &Shipped) -> String {
         pushed_name(&format!("{}/{TEAM}", registry.host), &shipped.repository)

@@ -142,11 +142,7 @@ fn pulled(repository: &str, tag: &str) -> Result<(Layout, tempfile::TempDir)> {
 /// helm pulls the chart's bytes from each registry, and renders them.
 pub fn helm(bench: &Bench) -> Result<Vec<String>> {
     let [helm] = tools::ensure([Tool::Helm])?;
-    let chart = bench
-        .shipped
-        .iter()
-        .find(|one| one.name == "chart")
-        .context("no chart ships")?;
+    let chart = bench.chart()?;
     let version = chart.tags.first().context("the chart has a version")?;
     let mut said = Vec::new();
     for registry in &bench.registries {

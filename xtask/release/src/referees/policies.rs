@@ -20,11 +20,7 @@ pub fn kyverno(bench: &Bench) -> Result<Vec<String>> {
         .iter()
         .find(|one| one.edition.is_some())
         .context("no image ships")?;
-    let chart = bench
-        .shipped
-        .iter()
-        .find(|one| one.name == "chart")
-        .context("no chart ships")?;
+    let chart = bench.chart()?;
     let version = chart.tags.first().context("the chart has a version")?;
     let render = Command::new(helm)
         .args(["template", "gastown"])

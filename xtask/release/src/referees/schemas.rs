@@ -42,11 +42,7 @@ pub fn kubeconform(bench: &Bench) -> Result<Vec<String>> {
     let [helm, kubeconform] = tools::ensure([Tool::Helm, Tool::Kubeconform])?;
     let schemas = bench.place.path().join("schemas");
     write_schemas(&schemas)?;
-    let chart = bench
-        .shipped
-        .iter()
-        .find(|one| one.name == "chart")
-        .context("no chart ships")?;
+    let chart = bench.chart()?;
     let version = chart.tags.first().context("the chart has a version")?;
     let template = || {
         let command = Command::new(&helm).args(["template", "gastown", "--include-crds"]);
