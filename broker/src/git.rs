@@ -22,7 +22,7 @@ mod reread;
 mod secret;
 mod ssh;
 #[cfg(test)]
-mod trial;
+mod tests;
 mod upstream;
 
 use std::path::Path;
@@ -34,7 +34,7 @@ pub use classify::Failure;
 pub use host::Host;
 pub use policy::Names;
 pub use repository::Repository;
-pub use upstream::{Places, Upstream};
+pub use upstream::{Paths, Upstream};
 
 /// Why the mounted git secret is of no use for `remote` yet; none: it is.
 #[must_use]

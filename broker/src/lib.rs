@@ -2,11 +2,11 @@
 
 mod clock;
 mod control;
+mod egress;
 #[cfg(test)]
 mod fixture;
 mod git;
 pub mod model;
-mod outward;
 #[doc(hidden)]
 pub mod parsers;
 mod ready;
@@ -32,7 +32,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use control::Storage;
-use git::{Git, Host, Names, Places, Repository, Upstream};
+use git::{Git, Host, Names, Paths, Repository, Upstream};
 use record::{OpenRecord, Record};
 
 /// How often a mounted secret is looked for: the kubelet fills an optional volume later.
@@ -53,7 +53,7 @@ pub struct Setup {
     /// The mounted git secret.
     pub git_secret: PathBuf,
     /// The mounted secrets of the model.
-    pub model_secrets: model::Places,
+    pub model_secrets: model::Paths,
     /// The mounted ConfigMap with `known_hosts`.
     pub known_hosts: PathBuf,
     /// The system's trusted certificates.
@@ -113,7 +113,7 @@ pub fn main() -> Result<ExitCode, Box<dyn Error>> {
         pod_uid,
         dir: pod::BROKER_DIR.into(),
         git_secret: pod::GIT_SECRET_DIR.into(),
-        model_secrets: model::Places {
+        model_secrets: model::Paths {
             secret: pod::MODEL_SECRET_DIR.into(),
             api_key: pod::API_KEY_DIR.into(),
             control: pod::CONTROL_FILE.into(),
@@ -219,7 +219,7 @@ async fn serve_model(setup: &Setup, record: &Record, listener: TcpListener) {
     let context = model::Context {
         order: setup.order.role.model.clone(),
         record: record.clone(),
-        places: setup.model_secrets.clone(),
+        paths: setup.model_secrets.clone(),
         proxy: setup.order.proxy.clone(),
         system_roots: setup.system_roots.clone(),
         listener,
@@ -265,14 +265,14 @@ fn missing(setup: &Setup) -> Option<git::Failure> {
 
 async fn open_repository(setup: &Setup, record: &Record) -> Result<Repository, git::Failure> {
     let order = &setup.order;
-    let places = Places {
+    let paths = Paths {
         secret: setup.git_secret.clone(),
         known_hosts: setup.known_hosts.clone(),
         private: setup.dir.join("upstream"),
         system_roots: setup.system_roots.clone(),
         proxy: order.proxy.clone(),
     };
-    let upstream = Upstream::new(order.role.git.remote.clone(), places).await;
+    let upstream = Upstream::new(order.role.git.remote.clone(), paths).await;
     let upstream =
         upstream.map_err(|error| git::Failure::new(Reason::GitHostUnreachable, error.to_string()))?;
     let local = Git {
@@ -317,7 +317,7 @@ mod tests {
             pod_uid: "01234567".to_owned(),
             dir: dir.to_owned(),
             git_secret: dir.join("git"),
-            model_secrets: model::Places {
+            model_secrets: model::Paths {
                 secret: dir.join("model"),
                 api_key: dir.join("api-key"),
                 control: dir.join("control"),

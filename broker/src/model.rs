@@ -4,11 +4,11 @@
 mod bill;
 mod body;
 mod budget;
+mod classify;
 mod credential;
 mod endpoint;
 mod error;
 mod headers;
-mod judge;
 mod opening;
 mod parking;
 pub(crate) mod parsers;
@@ -17,9 +17,9 @@ mod refused;
 mod shorten;
 mod sse;
 mod stream;
-mod strict;
 #[cfg(test)]
-mod trial;
+mod tests;
+mod unique_keys;
 mod upstream;
 
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ use super::record::Record;
 use super::serve::serve as serve_http;
 use super::settings;
 
-pub use credential::Places;
+pub use credential::Paths;
 pub use upstream::OpenUpstream;
 
 /// Connections of the agent at a time; calls are capped further by [`proxy::CALLS`].
@@ -54,7 +54,7 @@ pub struct Context {
     /// Where usage is settled, and states are entered.
     pub record: Record,
     /// The mounted secrets.
-    pub places: Places,
+    pub paths: Paths,
     /// The proxy to the outside.
     pub proxy: Option<ProxyOrder>,
     /// The system's trusted certificates.
@@ -65,8 +65,8 @@ pub struct Context {
 
 /// What is missing of the credentials, if anything: why the attempt cannot begin.
 #[must_use]
-pub fn missing(order: &ModelOrder, places: &Places) -> Option<(Reason, String)> {
-    match credential::read(order, places, None, Timestamp::now()) {
+pub fn missing(order: &ModelOrder, paths: &Paths) -> Option<(Reason, String)> {
+    match credential::read(order, paths, None, Timestamp::now()) {
         Err(absent) if absent.reason != Reason::CredentialExpired => Some((absent.reason, absent.message)),
         // One that has expired is waited for at the first call: the clone may go on.
         Ok(_) | Err(_) => None,
@@ -97,14 +97,14 @@ pub async fn serve(context: Context) -> Result<(), OpenUpstream> {
     let Context {
         order,
         record,
-        places,
+        paths,
         proxy,
         system_roots,
         listener,
     } = context;
-    let upstream = upstream::Upstream::open(&order, &places, proxy.as_ref(), &system_roots)?;
-    let secret = places.secret.clone();
-    let proxy = Arc::new(proxy::Proxy::new(order, record, upstream, places));
+    let upstream = upstream::Upstream::open(&order, &paths, proxy.as_ref(), &system_roots)?;
+    let secret = paths.secret.clone();
+    let proxy = Arc::new(proxy::Proxy::new(order, record, upstream, paths));
     let answer = move |request| {
         let proxy = Arc::clone(&proxy);
         async move { proxy.answer(request).await }

@@ -9,7 +9,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
 
-use super::outward::{OpenProxy, Outward};
+use super::egress::{Egress, OpenProxy};
 
 /// Why a client cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -31,10 +31,10 @@ pub(super) fn roots(system: &[u8], extra: Option<&[u8]>) -> Result<RootCertStore
 }
 
 /// A client that speaks HTTP/1.1, over TLS where the URL says so.
-pub(super) type Outbound<B> = Client<HttpsConnector<Outward>, B>;
+pub(super) type Outbound<B> = Client<HttpsConnector<Egress>, B>;
 
-/// A client that trusts `roots` and connects by `outward`.
-pub(super) fn client<B>(roots: RootCertStore, outward: Outward) -> Result<Outbound<B>, OpenClient>
+/// A client that trusts `roots` and connects by `egress`.
+pub(super) fn client<B>(roots: RootCertStore, egress: Egress) -> Result<Outbound<B>, OpenClient>
 where
     B: Body + Send,
     B::Data: Send,
@@ -44,7 +44,7 @@ where
         .with_tls_config(tls)
         .https_or_http()
         .enable_http1()
-        .wrap_connector(outward);
+        .wrap_connector(egress);
     Ok(Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_secs(10))

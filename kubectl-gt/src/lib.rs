@@ -1,6 +1,6 @@
 //! The kubectl plugin of gastown-operator: `kubectl gt …`.
 //!
-//! Standard output is data, standard error is talk. Every error says what to do next, and its exit code says what
+//! Standard output is data, standard error is for the user's eyes. Every error says what to do next, and its exit code says what
 //! kind it is ([`exit::Exit`]). A new command is a new file in `command/<noun>/`.
 
 mod age;
@@ -20,9 +20,9 @@ mod logs;
 mod model_secret;
 mod names;
 mod output;
+mod reporter;
 mod secret;
 mod session;
-mod talk;
 pub mod validate;
 mod view;
 mod wait;
@@ -66,7 +66,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             if let Some(answer) = habits::answer(&error) {
-                talk::Talk::stderr().fail(&answer);
+                reporter::Reporter::stderr().fail(&answer);
                 return Exit::Usage.into();
             }
             // A closed pipe is no reason for another message.

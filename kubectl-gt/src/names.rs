@@ -74,7 +74,7 @@ pub fn first_free(theme: Theme, used: &BTreeSet<String>) -> String {
 }
 
 /// `RIG-xxxxxx`, six characters of chance. Who finds it taken asks again.
-pub fn of_chance(rig: &str) -> String {
+pub fn random_name(rig: &str) -> String {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     // Seeded by the operating system anew in every process: names need no more.
     let state = RandomState::new();
@@ -134,10 +134,10 @@ mod tests {
     #[test]
     fn names_of_chance_fit_a_pod_whatever_the_rig_is_called() {
         for rig in ["my-project", "My.Rig_1", &"a".repeat(253), "_"] {
-            let name = of_chance(rig);
+            let name = random_name(rig);
             let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             assert!(name.len() <= MAX_NAME && name.chars().all(fits), "{name}");
         }
-        assert_ne!(of_chance("a"), of_chance("a"));
+        assert_ne!(random_name("a"), random_name("a"));
     }
 }

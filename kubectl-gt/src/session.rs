@@ -12,14 +12,14 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::flags::ClusterFlags;
 use crate::output::Out;
-use crate::talk::Talk;
+use crate::reporter::Reporter;
 
 /// One run.
 pub struct Session {
     /// Standard output: data.
     pub out: Out,
-    /// Standard error: talk.
-    pub talk: Talk,
+    /// Standard error.
+    pub reporter: Reporter,
     /// Which cluster, as whom.
     pub flags: ClusterFlags,
 }
@@ -31,7 +31,7 @@ impl Session {
         flags.server = flags.server.filter(|server| !server.is_empty());
         Self {
             out: Out::stdout(),
-            talk: Talk::stderr(),
+            reporter: Reporter::stderr(),
             flags,
         }
     }
@@ -52,7 +52,7 @@ pub fn report(error: &Error) {
     if let Error::Several(failures) = error {
         failures.iter().for_each(report);
     } else if error.exit() != Exit::BrokenPipe {
-        Talk::stderr().fail(&error.to_string());
+        Reporter::stderr().fail(&error.to_string());
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::cluster::{Call, Cluster, Resource};
 use crate::exit::Exit;
-use crate::talk::Talk;
+use crate::reporter::Reporter;
 use crate::view::{Polecat, facts, remedy};
 
 /// The state to wait for.
@@ -105,7 +105,7 @@ impl Wait {
 
 /// How far a polecat is from a goal.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Progress {
     /// The polecat has reached it.
     Reached,
     /// It can still reach it without a person.
@@ -115,19 +115,19 @@ pub enum Standing {
 }
 
 /// How far `polecat` is from `goal`. A retry counts once the operator has acted on it.
-pub fn standing(polecat: &Polecat, goal: Goal) -> Standing {
+pub fn progress_to(polecat: &Polecat, goal: Goal) -> Progress {
     if polecat.retry_is_open() {
-        return Standing::OnItsWay;
+        return Progress::OnItsWay;
     }
     if polecat.status.observed_generation < polecat.metadata.generation && polecat.phase() != "Done" {
-        return Standing::OnItsWay;
+        return Progress::OnItsWay;
     }
     match (polecat.phase(), goal) {
-        ("Done", _) | ("Working", Goal::Working) => Standing::Reached,
-        ("Working", Goal::Ready) if polecat.status.pod_active => Standing::Reached,
-        ("Stuck" | "Terminated", _) => Standing::Missed,
-        _ if polecat.has_nothing_to_do() => Standing::Missed,
-        _ => Standing::OnItsWay,
+        ("Done", _) | ("Working", Goal::Working) => Progress::Reached,
+        ("Working", Goal::Ready) if polecat.status.pod_active => Progress::Reached,
+        ("Stuck" | "Terminated", _) => Progress::Missed,
+        _ if polecat.has_nothing_to_do() => Progress::Missed,
+        _ => Progress::OnItsWay,
     }
 }
 
@@ -143,26 +143,26 @@ pub struct Waited {
 /// Waits until the polecat reaches `goal`, and reports progress on standard error.
 pub async fn wait_for(
     cluster: &Cluster,
-    talk: Talk,
+    reporter: Reporter,
     address: &str,
     goal: Goal,
     timeout: Option<Duration>,
 ) -> Waited {
     let mut object = None;
-    let outcome = wait_until(cluster, talk, address, goal, timeout, &mut object).await;
+    let outcome = wait_until(cluster, reporter, address, goal, timeout, &mut object).await;
     Waited { object, outcome }
 }
 
 async fn wait_until(
     cluster: &Cluster,
-    talk: Talk,
+    reporter: Reporter,
     address: &str,
     goal: Goal,
     timeout: Option<Duration>,
     seen: &mut Option<Value>,
 ) -> Result<(), Wait> {
     let name = address.rsplit('/').next().unwrap_or(address);
-    let watching = watch_until(cluster, talk, name, goal, seen);
+    let watching = watch_until(cluster, reporter, name, goal, seen);
     let limit = async {
         match timeout.filter(|timeout| !timeout.is_zero()) {
             Some(timeout) => tokio::time::sleep(timeout).await,
@@ -198,7 +198,7 @@ async fn wait_until(
 
 async fn watch_until(
     cluster: &Cluster,
-    talk: Talk,
+    reporter: Reporter,
     name: &str,
     goal: Goal,
     seen: &mut Option<Value>,
@@ -220,13 +220,13 @@ async fn watch_until(
         *seen = Some(object);
         let progress = describe(&polecat);
         if progress != said {
-            talk.note(&talk.style.faint(&progress));
+            reporter.note(&reporter.style.faint(&progress));
             said = progress;
         }
-        match standing(&polecat, goal) {
-            Standing::Reached => return Ok(()),
-            Standing::Missed => return Err(ended(cluster, &polecat)),
-            Standing::OnItsWay => {}
+        match progress_to(&polecat, goal) {
+            Progress::Reached => return Ok(()),
+            Progress::Missed => return Err(ended(cluster, &polecat)),
+            Progress::OnItsWay => {}
         }
     }
     Err(Wait::Deleted {
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn every_phase_stands_somewhere_to_every_goal() {
-        use Standing::{Missed, OnItsWay, Reached};
+        use Progress::{Missed, OnItsWay, Reached};
         let table = [
             ("Idle", "Idle", false, [OnItsWay, OnItsWay, OnItsWay]),
             ("Idle", "NothingToDo", false, [Missed, Missed, Missed]),
@@ -374,7 +374,7 @@ mod tests {
         ];
         for (phase, reason, active, wanted) in table {
             let polecat = polecat(phase, reason, active);
-            let found = [Goal::Working, Goal::Ready, Goal::Done].map(|goal| standing(&polecat, goal));
+            let found = [Goal::Working, Goal::Ready, Goal::Done].map(|goal| progress_to(&polecat, goal));
             assert_eq!(found, wanted, "{phase} {reason}");
         }
     }
@@ -382,13 +382,13 @@ mod tests {
     #[test]
     fn a_retry_that_the_operator_has_not_seen_is_on_its_way() {
         let mut polecat = retried("AgentFailed");
-        assert_eq!(standing(&polecat, Goal::Done), Standing::OnItsWay);
+        assert_eq!(progress_to(&polecat, Goal::Done), Progress::OnItsWay);
         assert!(!polecat.is_settled());
         assert_eq!(describe(&polecat), "a: Stuck, another attempt was requested");
         polecat.status.retry_handled = Some("before".to_owned());
-        assert_eq!(standing(&polecat, Goal::Done), Standing::OnItsWay);
+        assert_eq!(progress_to(&polecat, Goal::Done), Progress::OnItsWay);
         polecat.status.retry_handled = Some("now".to_owned());
-        assert_eq!(standing(&polecat, Goal::Done), Standing::Missed);
+        assert_eq!(progress_to(&polecat, Goal::Done), Progress::Missed);
         assert!(polecat.is_settled());
     }
 
@@ -410,7 +410,7 @@ mod tests {
         // The operator does not retry what it refuses: nothing more comes of its own.
         let refused = retried("EndpointNotAllowed");
         assert!(refused.is_settled());
-        assert_eq!(standing(&refused, Goal::Done), Standing::Missed);
+        assert_eq!(progress_to(&refused, Goal::Done), Progress::Missed);
         let mut nuked = retried("AgentFailed");
         "Terminated".clone_into(&mut nuked.spec.desired_state);
         assert_eq!(describe(&nuked), "a: Stuck, AgentFailed: m");

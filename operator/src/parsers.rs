@@ -10,7 +10,7 @@ pub use crate::pod_view::PodView;
 
 use crate::attempt::{self, Wanted, listen};
 use crate::controller::polecat::build::pod::SHAPE;
-use crate::controller::polecat::judge::{Question, judge};
+use crate::controller::polecat::classify::{AttemptContext, classify};
 
 /// The broker's evidence in a pod, if it is of this attempt.
 #[must_use]
@@ -40,9 +40,9 @@ pub struct Judged {
 pub fn judged(pod: &PodView, attempt: i32, base: Option<&str>) -> Judged {
     let _ending = pod.ending(SHAPE, 120);
     let _signal = listen::<Evidence>(pod, SHAPE, attempt, None, Timestamp::UNIX_EPOCH);
-    let verdict = judge(
+    let verdict = classify(
         pod,
-        &Question {
+        &AttemptContext {
             attempt,
             base,
             wanted: Wanted::Work,

@@ -16,7 +16,7 @@ use crate::config::{Config, LoadConfig};
 use crate::controller;
 use crate::driver::Roster;
 use crate::metrics::Metrics;
-use crate::server::{self, Facts, Serve};
+use crate::server::{self, Serve, ServerState};
 use crate::types::{OperatorIdentity, Settings};
 
 /// Why the operator ended.
@@ -82,7 +82,7 @@ pub async fn run_until(
     let metrics = Arc::new(Metrics::new());
     let mut roster = Roster::new(cluster.clone(), metrics.clone(), &args.namespaces);
     controller::register(&mut roster, &settings);
-    let facts = Arc::new(Facts {
+    let state = Arc::new(ServerState {
         metrics: metrics.clone(),
         synced: AtomicBool::new(false),
     });
@@ -94,10 +94,10 @@ pub async fn run_until(
     for watch in roster.watches() {
         parts.spawn(ending(watch));
     }
-    let serving = server::serve(args.listen, facts.clone());
+    let serving = server::serve(args.listen, state.clone());
     parts.spawn(async move { serving.await.map_err(Run::from) });
     let mut controllers = JoinSet::new();
-    let synced = move || facts.synced.store(true, Ordering::Relaxed);
+    let synced = move || state.synced.store(true, Ordering::Relaxed);
     controllers.spawn(roster.run(metrics, synced, leads, stops));
     let mut election = JoinSet::new();
     election.spawn(elector.run(told_to_step_down));

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use crate::metrics::Metrics;
 
 /// The data behind the endpoints.
-pub struct Facts {
+pub struct ServerState {
     /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Whether the caches are synced: this replica leads, or could lead at once.
@@ -42,33 +42,33 @@ pub enum Serve {
 }
 
 /// Serves until the process ends.
-pub async fn serve(address: SocketAddr, facts: Arc<Facts>) -> Result<(), Serve> {
+pub async fn serve(address: SocketAddr, state: Arc<ServerState>) -> Result<(), Serve> {
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| Serve::Listen { address, source })?;
-    axum::serve(listener, routes(facts))
+    axum::serve(listener, routes(state))
         .await
         .map_err(|source| Serve::Accept { source })
 }
 
-fn routes(facts: Arc<Facts>) -> Router {
+fn routes(state: Arc<ServerState>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(facts)
+        .with_state(state)
 }
 
-async fn ready(State(facts): State<Arc<Facts>>) -> (StatusCode, &'static str) {
-    if facts.synced.load(Ordering::Relaxed) {
+async fn ready(State(state): State<Arc<ServerState>>) -> (StatusCode, &'static str) {
+    if state.synced.load(Ordering::Relaxed) {
         (StatusCode::OK, "ok\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "caches are filling\n")
     }
 }
 
-async fn metrics(State(facts): State<Arc<Facts>>) -> Response {
-    match facts.metrics.encode() {
+async fn metrics(State(state): State<Arc<ServerState>>) -> Response {
+    match state.metrics.encode() {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(CONTENT_TYPE, kind)], text).into_response()

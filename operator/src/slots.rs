@@ -201,7 +201,7 @@ impl Slots {
     pub fn limit(&mut self, group: &str, limits: Limits) {
         let group: Arc<str> = group.into();
         self.groups.entry(group.clone()).or_default().limits = limits;
-        self.settle(&group);
+        self.relist(&group);
         self.give();
     }
 
@@ -298,14 +298,14 @@ impl Slots {
         };
         self.uncount(key, &member);
         self.given.retain(|given| given != key);
-        self.settle(&member.group);
+        self.relist(&member.group);
     }
 
     fn put(&mut self, key: &Key, group: &str, state: State, lent_from: Option<Timestamp>) {
         if let Some(before) = self.members.remove(key) {
             self.uncount(key, &before);
             if *before.group != *group {
-                self.settle(&before.group);
+                self.relist(&before.group);
             }
         }
         let name: Arc<str> = group.into();
@@ -327,7 +327,7 @@ impl Slots {
             lent_from,
         };
         self.members.insert(key.clone(), member);
-        self.settle(&name);
+        self.relist(&name);
     }
 
     fn uncount(&mut self, key: &Key, member: &Member) {
@@ -348,7 +348,7 @@ impl Slots {
     }
 
     /// Lists a group among those that may start one, or not; forgets one of which nothing is to be known.
-    fn settle(&mut self, name: &Arc<str>) {
+    fn relist(&mut self, name: &Arc<str>) {
         let Some(group) = self.groups.get_mut(name) else {
             return;
         };

@@ -68,7 +68,7 @@ impl Failure {
 }
 
 /// Parts of ssh's, git's and hosts' messages, in lower case, in the order in which they decide. ssh writes its own line first
-/// and git a general one after it, so the particular must come before the general. Each is provoked in `trial/signs.rs`.
+/// and git a general one after it, so the particular must come before the general. Each is provoked in `tests/signs.rs`.
 pub(super) const SIGNS: [(&str, Reason); 25] = [
     ("host key verification failed", Reason::HostKeyUnknown),
     ("unable to negotiate with", Reason::GitHostUnreachable),

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 
 use super::classify::GatewayFailure;
 use super::secret::{Credential, GitSecret};
-use crate::outward::{Outward, Tunnelled};
+use crate::egress::{Egress, Tunnelled};
 use crate::serve::serve;
 use crate::tls;
 use polecat_common::limits::HOST_ANSWER;
@@ -125,9 +125,9 @@ impl Gateway {
         system: &[u8],
         proxy: Option<&ProxyOrder>,
     ) -> Result<Armed<'_>, OpenGateway> {
-        let outward = Outward::new(proxy, secret.proxy.as_deref()).map_err(tls::OpenClient::from)?;
+        let egress = Egress::new(proxy, secret.proxy.as_deref()).map_err(tls::OpenClient::from)?;
         let operation = Arc::new(Operation {
-            client: tls::client(tls::roots(system, secret.roots.as_deref())?, outward)?,
+            client: tls::client(tls::roots(system, secret.roots.as_deref())?, egress)?,
             authorization: authorization(&secret.credential)?,
             failure: Mutex::new(None),
         });

@@ -36,7 +36,7 @@ const PUSH: Bounds = Bounds {
 
 /// Where the broker finds what it needs to reach the remote.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub struct Paths {
     /// The mounted git secret.
     pub secret: PathBuf,
     /// The mounted ConfigMap with `known_hosts`.
@@ -52,7 +52,7 @@ pub struct Places {
 /// The remote repository of a work order.
 pub struct Upstream {
     remote: RemoteOrder,
-    places: Places,
+    paths: Paths,
     push: Bounds,
     /// One operation at a time, through the gateway where the remote is reached by HTTP(S).
     turn: tokio::sync::Mutex<Option<Gateway>>,
@@ -67,14 +67,14 @@ struct Route<'a> {
 
 impl Upstream {
     /// Connects to nothing yet.
-    pub async fn new(remote: RemoteOrder, places: Places) -> Result<Self, OpenGateway> {
+    pub async fn new(remote: RemoteOrder, paths: Paths) -> Result<Self, OpenGateway> {
         let gateway = match remote.repository.transport() {
             Transport::Ssh => None,
             Transport::Https | Transport::Http => Some(Gateway::open(&remote.repository).await?),
         };
         Ok(Self {
             remote,
-            places,
+            paths,
             push: PUSH,
             turn: tokio::sync::Mutex::new(gateway),
         })
@@ -89,11 +89,11 @@ impl Upstream {
 
     /// All that the credential and the host's keys are read from.
     pub fn secret_files(&self) -> BTreeMap<String, Vec<u8>> {
-        let map = secret::read_dir(&self.places.known_hosts);
+        let map = secret::read_dir(&self.paths.known_hosts);
         let map = map
             .into_iter()
             .map(|(name, bytes)| (format!("map/{name}"), bytes));
-        map.chain(secret::read_dir(&self.places.secret)).collect()
+        map.chain(secret::read_dir(&self.paths.secret)).collect()
     }
 
     /// The remote's refs of these exact names.
@@ -203,7 +203,7 @@ impl Upstream {
     }
 
     fn route<'a>(&self, git: &Git, gateway: Option<&'a mut Gateway>) -> Result<Route<'a>, Failure> {
-        let files = secret::read_dir(&self.places.secret);
+        let files = secret::read_dir(&self.paths.secret);
         let secret = secret::parse(&files, &self.remote.repository, &self.remote.secret)
             .map_err(|error| Failure::new(error.reason(), error.to_string()))?;
         match gateway {
@@ -225,9 +225,9 @@ impl Upstream {
                 ),
             ));
         }
-        let system = std::fs::read(&self.places.system_roots).unwrap_or_default();
+        let system = std::fs::read(&self.paths.system_roots).unwrap_or_default();
         let armed = gateway
-            .arm(secret, &system, self.places.proxy.as_ref())
+            .arm(secret, &system, self.paths.proxy.as_ref())
             .map_err(|error| Failure::new(Reason::GitHostUnreachable, chain(&error)))?;
         // The gate stands in the environment, which no other container can read, and not in an argument.
         let config = [
@@ -264,7 +264,7 @@ impl Upstream {
                 "the git secret has no SSH key",
             ));
         };
-        let map = secret::read_dir(&self.places.known_hosts);
+        let map = secret::read_dir(&self.paths.known_hosts);
         let map = map.get("known_hosts").map(|bytes| String::from_utf8_lossy(bytes));
         let sources = [
             secret.known_hosts.as_deref(),
@@ -272,7 +272,7 @@ impl Upstream {
             Some(&self.remote.known_hosts),
         ];
         let known = known_hosts::choose(&self.remote.repository, sources.into_iter().flatten());
-        let command = ssh::prepare(&self.places.private, &git.home, key, &known)
+        let command = ssh::prepare(&self.paths.private, &git.home, key, &known)
             .map_err(|error| Failure::new(Reason::GitHostUnreachable, chain(&error)))?;
         Ok(Route {
             url: self.remote.repository.as_str().to_owned(),
@@ -307,14 +307,14 @@ mod tests {
         for (key, value) in [("username", "u"), ("password", "p")] {
             std::fs::write(secret.join(key), value).unwrap();
         }
-        let places = Places {
+        let paths = Paths {
             secret,
             known_hosts: dir.path().join("known-hosts"),
             private: dir.path().join("private"),
             system_roots: dir.path().join("roots"),
             proxy: None,
         };
-        let upstream = Upstream::new(remote, places).await.unwrap();
+        let upstream = Upstream::new(remote, paths).await.unwrap();
         let git = Git {
             repo: dir.path().to_owned(),
             home: dir.path().to_owned(),

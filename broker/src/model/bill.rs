@@ -6,7 +6,7 @@ use gastown_api::usage::{Price, Surcharge, Usage};
 
 use super::body::{self, Call};
 use super::budget::Reservation;
-use super::sse::Told;
+use super::sse::ReportedUsage;
 use crate::record::Record;
 
 /// An open bill. Dropped without a word it charges all that was reserved: whoever makes a call vanish must not get it
@@ -42,34 +42,34 @@ impl Bill {
     }
 
     /// Charges what an answer cost; nothing, if no provider wrote it.
-    pub(super) fn settle(mut self, told: &Told, ending: Ending) {
+    pub(super) fn settle(mut self, reported: &ReportedUsage, ending: Ending) {
         let Some(reservation) = self.reservation.take() else {
             return;
         };
-        if told.foreign && told.usage.is_none() && ending == Ending::Provider {
+        if reported.foreign && reported.usage.is_none() && ending == Ending::Provider {
             return;
         }
-        let usage = charge(told, ending, &reservation.usage);
-        let price = match told.usage {
+        let usage = charge(reported, ending, &reservation.usage);
+        let price = match reported.usage {
             Some(_) => self.price,
             None => self.price.map(Price::dearest),
         };
         self.charge(
             usage,
-            price.map(|price| price.micros(&usage, self.surcharge(told, &usage))),
+            price.map(|price| price.micros(&usage, self.surcharge(reported, &usage))),
         );
     }
 
     /// A gateway may tell what was written to the cache, and not for how long.
-    fn surcharge(&self, told: &Told, usage: &Usage) -> Surcharge {
-        let unknown = self.one_hour && !told.tells_cache_times;
+    fn surcharge(&self, reported: &ReportedUsage, usage: &Usage) -> Surcharge {
+        let unknown = self.one_hour && !reported.tells_cache_times;
         Surcharge {
             one_hour_tokens: if unknown {
                 usage.cache_write_tokens
             } else {
-                told.surcharge.one_hour_tokens
+                reported.surcharge.one_hour_tokens
             },
-            ..told.surcharge
+            ..reported.surcharge
         }
     }
 
@@ -103,17 +103,17 @@ impl Drop for Bill {
 
 /// The provider's figures where it told them all; else those it told, and for the words it wrote either an estimate of
 /// what was seen, or, where the agent kept us from seeing the end, the most it can have been.
-fn charge(told: &Told, ending: Ending, reserved: &Usage) -> Usage {
-    match told.usage {
-        Some(usage) if told.whole => return usage,
+fn charge(reported: &ReportedUsage, ending: Ending, reserved: &Usage) -> Usage {
+    match reported.usage {
+        Some(usage) if reported.whole => return usage,
         _ => {}
     }
-    let known = told.usage.unwrap_or(Usage {
+    let known = reported.usage.unwrap_or(Usage {
         output_tokens: 0,
         ..*reserved
     });
     let output = match ending {
-        Ending::Provider => body::estimate(told.bytes).min(reserved.output_tokens),
+        Ending::Provider => body::estimate(reported.bytes).min(reserved.output_tokens),
         Ending::Agent => reserved.output_tokens,
     };
     Usage {
@@ -138,13 +138,13 @@ mod tests {
         requests: 1,
     };
 
-    fn told(usage: Option<(u64, u64)>, whole: bool) -> Told {
+    fn reported(usage: Option<(u64, u64)>, whole: bool) -> ReportedUsage {
         let usage = usage.map(|(input_tokens, output_tokens)| Usage {
             input_tokens,
             output_tokens,
             ..RESERVED
         });
-        Told {
+        ReportedUsage {
             usage,
             surcharge: Surcharge::default(),
             tells_cache_times: false,
@@ -154,26 +154,26 @@ mod tests {
         }
     }
 
-    fn charged(told: &Told, ending: Ending) -> (u64, u64) {
-        let usage = charge(told, ending, &RESERVED);
+    fn charged(reported: &ReportedUsage, ending: Ending) -> (u64, u64) {
+        let usage = charge(reported, ending, &RESERVED);
         (usage.input_tokens, usage.output_tokens)
     }
 
     #[test]
     fn a_whole_answer_costs_what_it_says() {
-        assert_eq!(charged(&told(Some((7, 5)), true), Ending::Agent), (7, 5));
+        assert_eq!(charged(&reported(Some((7, 5)), true), Ending::Agent), (7, 5));
     }
 
     #[test]
     fn an_answer_that_the_provider_broke_off_costs_what_was_seen_of_it() {
-        assert_eq!(charged(&told(Some((7, 1)), false), Ending::Provider), (7, 30));
-        assert_eq!(charged(&told(None, false), Ending::Provider), (10, 30));
+        assert_eq!(charged(&reported(Some((7, 1)), false), Ending::Provider), (7, 30));
+        assert_eq!(charged(&reported(None, false), Ending::Provider), (10, 30));
     }
 
     #[test]
     fn an_answer_that_the_agent_left_costs_the_most_it_can() {
-        assert_eq!(charged(&told(Some((7, 1)), false), Ending::Agent), (7, 100));
-        assert_eq!(charged(&told(None, false), Ending::Agent), (10, 100));
+        assert_eq!(charged(&reported(Some((7, 1)), false), Ending::Agent), (7, 100));
+        assert_eq!(charged(&reported(None, false), Ending::Agent), (10, 100));
     }
 
     #[tokio::test]

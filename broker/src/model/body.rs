@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::endpoint::Endpoint;
 use super::error::Refusal;
-use super::strict::Strict;
+use super::unique_keys::UniqueKeys;
 
 /// The most bytes of a request: what the Messages API takes.
 pub(super) const MAX_BYTES: usize = 32 * 1024 * 1024;
@@ -32,7 +32,7 @@ pub(super) struct Call {
 
 /// Reads and checks the body of a request.
 pub(super) fn check(bytes: &[u8], endpoint: Endpoint, order: &ModelOrder) -> Result<Call, Refusal> {
-    let Strict(body) = Strict::read(bytes)
+    let UniqueKeys(body) = UniqueKeys::read(bytes)
         .map_err(|error| Refusal::bad_request(format!("the body cannot be read as JSON: {error}")))?;
     let Value::Object(body) = body else {
         return Err(Refusal::bad_request("the body is no JSON object"));

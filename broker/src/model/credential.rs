@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 /// Where the secrets are mounted.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub struct Paths {
     /// Credentials, `ca.crt` and the agent's settings.
     pub secret: PathBuf,
     /// The API key that stands alone.
@@ -32,11 +32,11 @@ pub(super) struct Absent {
 /// The credential that holds now. `refused` is one that the provider no longer takes: it is as good as none.
 pub(super) fn read(
     order: &ModelOrder,
-    places: &Places,
+    paths: &Paths,
     refused: Option<&Credential>,
     now: Timestamp,
 ) -> Result<Credential, Absent> {
-    let Some(found) = find(order, places) else {
+    let Some(found) = find(order, paths) else {
         return if order.keyless {
             Ok(Credential::None)
         } else {
@@ -69,16 +69,16 @@ struct Found<'a> {
 }
 
 /// A key that stands alone is the only one; else the first of the provider's that holds anything.
-fn find<'a>(order: &'a ModelOrder, places: &Places) -> Option<Found<'a>> {
+fn find<'a>(order: &'a ModelOrder, paths: &Paths) -> Option<Found<'a>> {
     if let Some(alone) = &order.api_key {
-        let text = text_of(&places.api_key.join(&alone.key))?;
+        let text = text_of(&paths.api_key.join(&alone.key))?;
         let (secret, key) = (alone.secret.as_str(), alone.key.as_str());
         return Some(Found { secret, key, text });
     }
     let secret = order.secret.as_deref()?;
     let mut keys = order.provider.credential_keys().iter();
     keys.find_map(|key| {
-        let text = text_of(&places.secret.join(key))?;
+        let text = text_of(&paths.secret.join(key))?;
         Some(Found { secret, key, text })
     })
 }
@@ -156,14 +156,14 @@ mod tests {
         }
 
         fn read(&self, refused: Option<&Credential>) -> Result<Credential, Absent> {
-            let places = Places {
+            let paths = Paths {
                 secret: self.folder.path().join("secret"),
                 api_key: self.folder.path().join("api-key"),
                 control: self.folder.path().join("control"),
             };
             read(
                 &self.order,
-                &places,
+                &paths,
                 refused,
                 Timestamp::from_millisecond(NOW).unwrap(),
             )

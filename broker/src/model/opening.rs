@@ -105,7 +105,7 @@ impl Opening {
         while let Some(length) = self.seen[self.judged..].iter().position(|byte| *byte == b'\n') {
             let line = &self.seen[self.judged..self.judged + length];
             self.judged += length + 1;
-            match line.strip_prefix(b"data:").map(judge) {
+            match line.strip_prefix(b"data:").map(classify) {
                 None | Some(Said::Nothing) => {}
                 Some(said) => return said,
             }
@@ -115,7 +115,7 @@ impl Opening {
 }
 
 /// What one event says.
-fn judge(json: &[u8]) -> Said {
+fn classify(json: &[u8]) -> Said {
     let event: Value = serde_json::from_slice(json).unwrap_or_default();
     if event["type"].as_str().is_some_and(|kind| EMPTY.contains(&kind)) {
         return Said::Nothing;

@@ -7,8 +7,8 @@ use gastown_api::evidence::BrokerState;
 use gastown_api::reason::Reason;
 use jiff::{SignedDuration, Timestamp};
 
+use super::classify::Wait;
 use super::credential::Absent;
-use super::judge::Wait;
 use crate::record::{Hold, Record};
 
 /// A shorter wait is only a slow answer: nobody needs to hear of it.

@@ -5,13 +5,13 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 
-pub use super::sse::Told;
+pub use super::sse::ReportedUsage;
 
 use super::body;
+use super::classify::{self, Handling};
 use super::credential::Credential;
 use super::endpoint::Endpoint;
 use super::headers;
-use super::judge::{self, Verdict};
 use super::sse::UsageReader;
 
 /// A call that may leave.
@@ -47,7 +47,7 @@ pub fn request(head: &Parts, body: &[u8], order: &ModelOrder) -> Result<Passed, 
 }
 
 /// The usage that an answer tells, read part by part.
-pub fn usage<'a>(stream: bool, parts: impl Iterator<Item = &'a [u8]>) -> Told {
+pub fn usage<'a>(stream: bool, parts: impl Iterator<Item = &'a [u8]>) -> ReportedUsage {
     let mut reader = UsageReader::new(stream);
     parts.for_each(|part| reader.feed(part));
     reader.finish()
@@ -57,9 +57,9 @@ pub fn usage<'a>(stream: bool, parts: impl Iterator<Item = &'a [u8]>) -> Told {
 #[must_use]
 pub fn answer(status: StatusCode, headers: &HeaderMap, body: &[u8], key: &str) -> Option<String> {
     let credential = Credential::ApiKey(key.to_owned());
-    match judge::judge(status, headers, &credential, 0, Timestamp::UNIX_EPOCH) {
-        Verdict::Pass | Verdict::Wait { .. } | Verdict::Renew => None,
-        Verdict::Stop { message } => Some(message),
-        Verdict::Fail(_) => Some(judge::redact(status, body, key).message),
+    match classify::classify(status, headers, &credential, 0, Timestamp::UNIX_EPOCH) {
+        Handling::Pass | Handling::Wait { .. } | Handling::Renew => None,
+        Handling::Stop { message } => Some(message),
+        Handling::Fail(_) => Some(classify::redact(status, body, key).message),
     }
 }

@@ -18,11 +18,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::bill::Bill;
 use super::body::{self, Call};
 use super::budget::{Budget, Refused};
-use super::credential::{self, Credential, Places};
+use super::classify::{self, Handling, Wait};
+use super::credential::{self, Credential, Paths};
 use super::endpoint::Endpoint;
 use super::error::Refusal;
 use super::headers;
-use super::judge::{self, Verdict, Wait};
 use super::opening::{Answer, Outage};
 use super::parking;
 use super::refused::{explain, refine};
@@ -48,7 +48,7 @@ pub(super) struct Proxy {
     order: ModelOrder,
     record: Record,
     upstream: Upstream,
-    places: Places,
+    paths: Paths,
     budget: Arc<Budget>,
     calls: Arc<Semaphore>,
     room: Arc<Semaphore>,
@@ -91,7 +91,7 @@ impl Outcome {
             Self::Broken(message) if failures >= RETRIES => Self::Wait {
                 reason: Reason::ModelUnreachable,
                 message,
-                wait: judge::guess(waits),
+                wait: classify::guess(waits),
             },
             other => other,
         }
@@ -99,8 +99,8 @@ impl Outcome {
 }
 
 impl Proxy {
-    pub(super) fn new(order: ModelOrder, record: Record, upstream: Upstream, places: Places) -> Self {
-        let budget = Arc::new(Budget::new(&order, &places.control));
+    pub(super) fn new(order: ModelOrder, record: Record, upstream: Upstream, paths: Paths) -> Self {
+        let budget = Arc::new(Budget::new(&order, &paths.control));
         if let Some(granted) = budget.granted() {
             record.account_for(granted);
         }
@@ -109,7 +109,7 @@ impl Proxy {
             order,
             record,
             upstream,
-            places,
+            paths,
             budget,
             calls,
             room: Arc::new(Semaphore::new(ROOM)),
@@ -254,16 +254,16 @@ impl Proxy {
             }
         };
         let status = response.status();
-        let verdict = judge::judge(status, response.headers(), &credential, waits, Timestamp::now());
-        if verdict == Verdict::Pass {
+        let handling = classify::classify(status, response.headers(), &credential, waits, Timestamp::now());
+        if handling == Handling::Pass {
             return pass(checked.call.stream, response, bill, slot, waits).await;
         }
         // What a provider answered is charged, whatever is wrong with it; a page in its place it did not answer.
-        if !status.is_success() || matches!(verdict, Verdict::Wait { .. }) {
+        if !status.is_success() || matches!(handling, Handling::Wait { .. }) {
             waive(bill);
         }
-        match verdict {
-            Verdict::Wait {
+        match handling {
+            Handling::Wait {
                 reason,
                 message,
                 wait,
@@ -275,10 +275,10 @@ impl Proxy {
                     wait,
                 }
             }
-            Verdict::Renew => Outcome::Renew,
-            Verdict::Stop { message } => Outcome::Stop(self.credential_words(&message)),
-            Verdict::Fail(refusal) => Outcome::Fail(explain(refusal, response, &credential).await),
-            Verdict::Pass => Outcome::Fail(Refusal::upstream("the answer was lost")),
+            Handling::Renew => Outcome::Renew,
+            Handling::Stop { message } => Outcome::Stop(self.credential_words(&message)),
+            Handling::Fail(refusal) => Outcome::Fail(explain(refusal, response, &credential).await),
+            Handling::Pass => Outcome::Fail(Refusal::upstream("the answer was lost")),
         }
     }
 
@@ -290,7 +290,7 @@ impl Proxy {
     }
 
     fn current(&self, refused: Option<&Credential>) -> Result<Credential, credential::Absent> {
-        credential::read(&self.order, &self.places, refused, Timestamp::now())
+        credential::read(&self.order, &self.paths, refused, Timestamp::now())
     }
 
     fn credential_words(&self, message: &str) -> String {
@@ -355,14 +355,14 @@ async fn pass(
     waits: u32,
 ) -> Outcome {
     let (parts, answer) = response.into_parts();
-    let stream = judge::is_stream(&parts.headers).unwrap_or(stream);
+    let stream = classify::is_stream(&parts.headers).unwrap_or(stream);
     let mut answer = Answer::unread(answer);
     if stream {
         answer = match answer.begin().await {
             Ok(answer) => answer,
             Err(Outage { reason, message }) => {
                 waive(bill);
-                let wait = judge::guess(waits);
+                let wait = classify::guess(waits);
                 return Outcome::Wait {
                     reason,
                     message,
@@ -384,7 +384,7 @@ fn unreached_outcome(unreached: Unreached, waits: u32) -> Outcome {
         Outcome::Wait {
             reason: Reason::ModelUnreachable,
             message,
-            wait: judge::guess(waits),
+            wait: classify::guess(waits),
         }
     } else {
         Outcome::Broken(message)

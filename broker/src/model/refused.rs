@@ -7,9 +7,9 @@ use gastown_api::reason::Reason;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 
+use super::classify;
 use super::credential::Credential;
 use super::error::Refusal;
-use super::judge;
 
 /// The most of an upstream's error that is read, and how long.
 const MAX_ERROR: usize = 64 * 1024;
@@ -27,7 +27,7 @@ pub(super) async fn refine(
     }
     match reason {
         Reason::RateLimited => {
-            let used_up = judge::is_used_up(&error_body(response).await);
+            let used_up = classify::is_used_up(&error_body(response).await);
             let reason = if used_up {
                 Reason::UsageLimitReached
             } else {
@@ -36,7 +36,7 @@ pub(super) async fn refine(
             (reason, message)
         }
         Reason::ModelUnreachable => {
-            let words = judge::words(&error_body(response).await, credential.reveal());
+            let words = classify::words(&error_body(response).await, credential.reveal());
             let shown = words.map(|words| format!("{message}: {words}"));
             (reason, shown.unwrap_or(message))
         }
@@ -54,7 +54,7 @@ pub(super) async fn explain(
     if status.is_success() || status.is_redirection() {
         return refusal;
     }
-    judge::redact(status, &error_body(response).await, credential.reveal())
+    classify::redact(status, &error_body(response).await, credential.reveal())
 }
 
 /// What came of an error's body within a bound; nothing where it is longer or slower.

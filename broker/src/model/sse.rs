@@ -24,7 +24,7 @@ const MOST_TOKENS: u64 = 1 << 40;
 
 /// What an answer told of its usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct ReportedUsage {
     /// The figures it told.
     pub usage: Option<Usage>,
     /// What makes them dearer than the price table has them.
@@ -196,7 +196,7 @@ impl UsageReader {
     }
 
     /// What the answer told.
-    pub(super) fn finish(&self) -> Told {
+    pub(super) fn finish(&self) -> ReportedUsage {
         let (figures, whole, foreign) = match &self.kind {
             Kind::Events(events) => (events.found, events.ended, events.is_foreign()),
             Kind::Document(Some(kept)) => match serde_json::from_slice::<Event>(kept) {
@@ -205,7 +205,7 @@ impl UsageReader {
             },
             Kind::Document(None) => (None, true, false),
         };
-        Told {
+        ReportedUsage {
             usage: figures.map(Figures::usage),
             surcharge: figures.map(Figures::surcharge).unwrap_or_default(),
             tells_cache_times: figures.is_some_and(|figures| figures.cache_creation.is_some()),
@@ -320,8 +320,8 @@ fn is_of_events(line: &[u8]) -> bool {
     line.trim_ascii().is_empty() || line.starts_with(b":") || fields.into_iter().any(begins)
 }
 
-fn tokens(told: Option<u64>) -> u64 {
-    told.unwrap_or_default().min(MOST_TOKENS)
+fn tokens(reported: Option<u64>) -> u64 {
+    reported.unwrap_or_default().min(MOST_TOKENS)
 }
 
 #[cfg(test)]
@@ -348,7 +348,7 @@ mod tests {
         }
     }
 
-    fn read(parts: &[&[u8]]) -> Told {
+    fn read(parts: &[&[u8]]) -> ReportedUsage {
         let mut reader = UsageReader::new(true);
         for part in parts {
             reader.feed(part);
@@ -360,8 +360,8 @@ mod tests {
     fn usage_is_the_same_wherever_the_stream_is_cut() {
         let bytes = STREAM.as_bytes();
         for cut in 0..=bytes.len() {
-            let told = read(&[&bytes[..cut], &bytes[cut..]]);
-            let expected = Told {
+            let reported = read(&[&bytes[..cut], &bytes[cut..]]);
+            let expected = ReportedUsage {
                 usage: Some(expected()),
                 surcharge: Surcharge::default(),
                 tells_cache_times: false,
@@ -369,7 +369,7 @@ mod tests {
                 foreign: false,
                 bytes: bytes.len(),
             };
-            assert_eq!(told, expected, "cut at {cut}");
+            assert_eq!(reported, expected, "cut at {cut}");
         }
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
         assert_eq!(read(&single).usage, Some(expected()));
@@ -378,10 +378,12 @@ mod tests {
     #[test]
     fn a_stream_that_broke_off_is_not_whole_and_tells_its_input() {
         let begin = STREAM.find("event: message_delta").unwrap();
-        let told = read(&[&STREAM.as_bytes()[..begin]]);
-        assert!(!told.whole);
+        let reported = read(&[&STREAM.as_bytes()[..begin]]);
+        assert!(!reported.whole);
         assert_eq!(
-            told.usage.map(|usage| (usage.input_tokens, usage.output_tokens)),
+            reported
+                .usage
+                .map(|usage| (usage.input_tokens, usage.output_tokens)),
             Some((10, 1))
         );
     }
@@ -397,8 +399,8 @@ mod tests {
 
     #[test]
     fn figures_that_no_status_can_hold_are_not_believed() {
-        let told = read(&[b"data: {\"usage\":{\"input_tokens\":18446744073709551615,\"output_tokens\":9223372036854775808}}\n"]);
-        let usage = told.usage.unwrap();
+        let reported = read(&[b"data: {\"usage\":{\"input_tokens\":18446744073709551615,\"output_tokens\":9223372036854775808}}\n"]);
+        let usage = reported.usage.unwrap();
         assert!(i64::try_from(usage.tokens()).is_ok(), "{usage:?}");
     }
 
@@ -432,8 +434,8 @@ mod tests {
             b"data: {\"type\":\"x\",\"y\":\"message_stop\"}\n",
             &[0xff; 99],
         ] {
-            let told = read(&[bytes]);
-            assert_eq!((told.usage, told.whole), (None, false), "{bytes:?}");
+            let reported = read(&[bytes]);
+            assert_eq!((reported.usage, reported.whole), (None, false), "{bytes:?}");
         }
     }
 
@@ -444,7 +446,7 @@ mod tests {
             "service_tier":"standard","inference_geo":"us","speed":"fast"}"#;
         let mut reader = UsageReader::new(false);
         reader.feed(format!("{{\"usage\":{usage}}}").as_bytes());
-        let told = reader.finish();
+        let reported = reader.finish();
         let expected = Surcharge {
             one_hour_tokens: 7,
             web_searches: 3,
@@ -452,16 +454,16 @@ mod tests {
             fast: true,
             priority: false,
         };
-        assert_eq!((told.surcharge, told.tells_cache_times), (expected, true));
+        assert_eq!((reported.surcharge, reported.tells_cache_times), (expected, true));
         let start = format!(
             "data: {{\"message\":{{\"usage\":{}}}}}\n",
             usage.replace('\n', " ")
         );
-        let told = read(&[
+        let reported = read(&[
             start.as_bytes(),
             b"data: {\"usage\":{\"output_tokens\":5,\"speed\":null}}\n",
         ]);
-        assert_eq!(told.surcharge, expected, "an earlier event told it");
+        assert_eq!(reported.surcharge, expected, "an earlier event reported it");
         let priority = br#"data: {"type":"response.completed","response":{"service_tier":"priority","usage":{"input_tokens":1}}}
 "#;
         assert!(read(&[priority]).surcharge.priority);
@@ -493,9 +495,9 @@ mod tests {
         let mut reader = UsageReader::new(false);
         reader.feed(br#"{"id":"m","usage":{"input_tokens":3,"out"#);
         reader.feed(br#"put_tokens":4}}"#);
-        let told = reader.finish();
+        let reported = reader.finish();
         assert_eq!(
-            (told.usage.map(|usage| usage.tokens()), told.whole),
+            (reported.usage.map(|usage| usage.tokens()), reported.whole),
             (Some(7), true)
         );
     }

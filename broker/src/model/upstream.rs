@@ -9,10 +9,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, h
 use http_body_util::Full;
 use hyper::body::Incoming;
 
-use super::credential::{Credential, Places};
+use super::credential::{Credential, Paths};
 use super::endpoint::Endpoint;
 use super::headers;
-use crate::outward::Outward;
+use crate::egress::Egress;
 use crate::tls;
 
 /// Why the endpoint cannot be used at all.
@@ -47,7 +47,7 @@ pub(super) struct Unreached {
 impl Upstream {
     pub(super) fn open(
         order: &ModelOrder,
-        places: &Places,
+        paths: &Paths,
         proxy: Option<&ProxyOrder>,
         system_roots: &Path,
     ) -> Result<Self, OpenUpstream> {
@@ -59,12 +59,12 @@ impl Upstream {
             return Err(OpenUpstream::ReadEndpoint { endpoint });
         }
         let system = std::fs::read(system_roots).unwrap_or_default();
-        let extra = std::fs::read(places.secret.join("ca.crt")).ok();
-        let shown = std::fs::read_to_string(places.secret.join("proxy")).ok();
+        let extra = std::fs::read(paths.secret.join("ca.crt")).ok();
+        let shown = std::fs::read_to_string(paths.secret.join("proxy")).ok();
         let shown = shown.as_deref().map(str::trim).filter(|shown| !shown.is_empty());
-        let outward = Outward::new(proxy, shown).map_err(tls::OpenClient::from)?;
+        let egress = Egress::new(proxy, shown).map_err(tls::OpenClient::from)?;
         Ok(Self {
-            client: tls::client(tls::roots(&system, extra.as_deref())?, outward)?,
+            client: tls::client(tls::roots(&system, extra.as_deref())?, egress)?,
             endpoint,
         })
     }

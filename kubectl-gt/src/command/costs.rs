@@ -90,7 +90,7 @@ impl Args {
             .await?;
         if rows.is_empty() && self.output.output.is_for_people() {
             session
-                .talk
+                .reporter
                 .note(&no_polecats(cluster.namespace(), &selection, self.rig.as_deref()));
             return Ok(());
         }
@@ -122,7 +122,7 @@ impl Args {
                 TablePrinter::start(out, &titles).rows(&lines)
             })?;
         if total.unpriced > 0 {
-            session.talk.warn(&format!(
+            session.reporter.warn(&format!(
                 "polecats whose model has no price, and which are not in the cost: {}; add the price to the chart's value prices",
                 total.unpriced
             ));

@@ -115,7 +115,7 @@ async fn table(
         })
         .await?;
     if printer.is_none_or(|printer| printer.is_empty()) {
-        session.talk.note(nothing);
+        session.reporter.note(nothing);
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ use crate::command::polecat::{self, Shown, Target, follow};
 use crate::complete;
 use crate::error::{CommandError, Error};
 use crate::flags::duration;
-use crate::names::{Theme, first_free, of_chance};
+use crate::names::{Theme, first_free, random_name};
 use crate::output::{Format, OutputArgs, name_of};
 use crate::session::Session;
 use crate::view::Rig;
@@ -117,7 +117,7 @@ impl Args {
             .as_ref()
             .is_some_and(|task| key_like::found_in(task.as_bytes()))
         {
-            session.talk.warn(
+            session.reporter.warn(
                 "the task holds what looks like a key, and the model will read it: name the secret's place instead, and revoke the key",
             );
         }
@@ -148,7 +148,7 @@ impl Args {
         if self.dry_run.is_on() {
             return self.print(session, &created, &address);
         }
-        warn_if_none_runs(session.talk, &cluster).await;
+        warn_if_none_runs(session.reporter, &cluster).await;
         if let (Some(goal), false) = (self.goal(), self.follow) {
             return self.wait(session, &cluster, created, &address, goal).await;
         }
@@ -262,7 +262,7 @@ impl Args {
             let name = match naming {
                 Naming::Fixed(name) => name.clone(),
                 Naming::Theme(theme) => first_free(*theme, &used),
-                Naming::Chance => of_chance(&manifest.rig),
+                Naming::Chance => random_name(&manifest.rig),
             };
             let object = manifest.object(&name, cluster.namespace());
             if self.dry_run.is_client() {
@@ -280,7 +280,7 @@ impl Args {
             {
                 Err(Call::Exists { .. }) if left > 0 && !matches!(naming, Naming::Fixed(_)) => {
                     session
-                        .talk
+                        .reporter
                         .note(&format!("the name {name:?} was taken meanwhile; chooses another"));
                     used.insert(name);
                 }
@@ -306,7 +306,7 @@ impl Args {
                 "next: kubectl gt polecat logs {address} -f{}",
                 session.namespace_flag()
             );
-            session.talk.note(&session.talk.style.faint(&next));
+            session.reporter.note(&session.reporter.style.faint(&next));
         }
         Ok(())
     }
@@ -325,7 +325,7 @@ impl Args {
             self.print(session, &created, address)?;
         }
         let limit = timeout(goal, self.timeout);
-        let waited = wait_for(cluster, session.talk, address, goal, limit).await;
+        let waited = wait_for(cluster, session.reporter, address, goal, limit).await;
         let object = waited.object.unwrap_or(created);
         if !people {
             self.print(session, &object, address)?;
@@ -333,8 +333,8 @@ impl Args {
         waited.outcome?;
         let polecat = crate::view::Polecat::read(&object);
         session
-            .talk
-            .note(&session.talk.style.good(&polecat::summary(&polecat)));
+            .reporter
+            .note(&session.reporter.style.good(&polecat::summary(&polecat)));
         Ok(())
     }
 }

@@ -17,8 +17,8 @@ use crate::error::Error;
 use crate::flags::duration;
 use crate::output::table::TablePrinter;
 use crate::output::{Format, Out, Output, OutputArgs};
+use crate::reporter::Reporter;
 use crate::session::Session;
-use crate::talk::Talk;
 use crate::view::{Polecat, Rig, escape};
 use crate::wait::Wait;
 
@@ -141,18 +141,18 @@ impl Args {
                 return Ok(());
             }
             town = tokio::select! {
-                town = self.look_again(session.talk, &cluster) => town?,
+                town = self.look_again(session.reporter, &cluster) => town?,
                 pressed = tokio::signal::ctrl_c() => return pressed.map_err(|error| Wait::Listen(error).into()),
             };
         }
     }
 
     /// The town after the interval. What another try may cure is told and tried again.
-    async fn look_again(&self, talk: Talk, cluster: &Cluster) -> Result<Town, Error> {
+    async fn look_again(&self, reporter: Reporter, cluster: &Cluster) -> Result<Town, Error> {
         loop {
             tokio::time::sleep(self.interval).await;
             match self.look(cluster).await {
-                Err(Error::Call(error)) if error.is_passing() => talk.tries_again(&error),
+                Err(Error::Call(error)) if error.is_passing() => reporter.tries_again(&error),
                 result => return result,
             }
         }
@@ -508,9 +508,9 @@ mod tests {
                 output: Format::Table,
             },
         };
-        let talk = Session::new(ClusterFlags::default()).talk;
+        let reporter = Session::new(ClusterFlags::default()).reporter;
         (
-            args.look_again(talk, &cluster).await,
+            args.look_again(reporter, &cluster).await,
             asked.load(Ordering::Relaxed),
         )
     }

@@ -18,8 +18,8 @@ use crate::command::polecat::until_gone;
 use crate::error::{CommandError, Error};
 use crate::flags::duration;
 use crate::output::OutputArgs;
+use crate::reporter::Reporter;
 use crate::session::Session;
-use crate::talk::Talk;
 
 /// Flags of `uninstall`.
 #[derive(Debug, clap::Args)]
@@ -49,11 +49,11 @@ struct Found {
 
 impl Found {
     /// With a namespace only what is held there: the operator stays for others.
-    async fn look(cluster: &Cluster, namespace: Option<&str>, talk: Talk) -> Result<Self, Error> {
+    async fn look(cluster: &Cluster, namespace: Option<&str>, reporter: Reporter) -> Result<Self, Error> {
         let operators = deployments(cluster).await?;
         let left = match namespace {
             Some(_) => Left::default(),
-            None => Left::look(cluster, &operators, talk).await?,
+            None => Left::look(cluster, &operators, reporter).await?,
         };
         Ok(Self {
             held: held(cluster, namespace).await?,
@@ -72,7 +72,7 @@ impl Args {
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
         let cluster = session.cluster().await?;
         let namespace = session.flags.namespace().map(str::to_owned);
-        let mut found = Found::look(&cluster, namespace.as_deref(), session.talk).await?;
+        let mut found = Found::look(&cluster, namespace.as_deref(), session.reporter).await?;
         if self.end || self.orphan {
             self.agree(&found)?;
             if self.end {
@@ -80,7 +80,7 @@ impl Args {
             } else {
                 orphan(session, &cluster, &found).await?;
             }
-            found = Found::look(&cluster, namespace.as_deref(), session.talk).await?;
+            found = Found::look(&cluster, namespace.as_deref(), session.reporter).await?;
         }
         self.print(session, &found, namespace.as_deref())?;
         match refusal(&found.held, found.runs()) {
@@ -141,7 +141,7 @@ impl Args {
         }
         let waits = places
             .iter()
-            .map(|(place, name)| until_gone(place, session.talk, name, self.timeout));
+            .map(|(place, name)| until_gone(place, session.reporter, name, self.timeout));
         let waited = futures::future::join_all(waits).await;
         failures.extend(waited.into_iter().filter_map(Result::err));
         Error::of_all(failures)
@@ -253,7 +253,7 @@ async fn orphan(session: &mut Session, cluster: &Cluster, found: &Found) -> Resu
             let patch = without_ours(object);
             match place.merge(resource, &object.name, &patch, DryRun::No).await {
                 Ok(_) | Err(crate::cluster::Call::NotFound { .. }) => {
-                    session.talk.note(&format!("let go: {}", object.line()));
+                    session.reporter.note(&format!("let go: {}", object.line()));
                 }
                 Err(error) => failures.push(error.into()),
             }

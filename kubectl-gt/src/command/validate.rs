@@ -94,7 +94,7 @@ impl Args {
             let title = escape(&checked.title());
             match &checked.problems {
                 None => session
-                    .talk
+                    .reporter
                     .note(&format!("{title}: not checked: it is no kind of this operator")),
                 Some(problems) if problems.is_empty() => {
                     session.out.line(&format!("{title}: {}", style.good("valid")))?;

@@ -15,7 +15,7 @@ use super::{Prune, Stored, Unreadable};
 
 /// What polecats and their pods look like: what an object has in common with it costs a few bytes. It need not be like any
 /// of them; nothing that is packed outlives the process.
-const LIKENESS: &[u8] = include_bytes!("packed/likeness.jsonl");
+const DICTIONARY: &[u8] = include_bytes!("packed/dictionary.jsonl");
 
 /// An object of the kind `K`. Only name and namespace can be read without a look inside.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Packed<K> {
     metadata: ObjectMeta,
     /// How many bytes the JSON has.
     length: usize,
-    /// The JSON as an LZ4 block, with [`LIKENESS`] as its dictionary.
+    /// The JSON as an LZ4 block, packed with [`DICTIONARY`].
     block: Box<[u8]>,
     kind: PhantomData<fn() -> K>,
 }
@@ -42,14 +42,14 @@ impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Packed<K> {
         Ok(Self {
             metadata,
             length: json.len(),
-            block: compress_with_dict(&json, LIKENESS).into_boxed_slice(),
+            block: compress_with_dict(&json, DICTIONARY).into_boxed_slice(),
             kind: PhantomData,
         })
     }
 
     /// The whole object.
     pub fn unpack(&self) -> Result<K, Unreadable> {
-        let json = decompress_with_dict(&self.block, self.length, LIKENESS)
+        let json = decompress_with_dict(&self.block, self.length, DICTIONARY)
             .map_err(|source| Unreadable::new::<K>("unpack", &self.metadata, source))?;
         serde_json::from_slice(&json).map_err(|source| Unreadable::new::<K>("unpack", &self.metadata, source))
     }

@@ -2,10 +2,10 @@
 
 pub mod build;
 mod carry_out;
+pub mod classify;
 mod dispatch;
 #[cfg(test)]
 mod fixture;
-pub mod judge;
 mod object;
 mod observe;
 pub mod plan;

@@ -75,12 +75,12 @@ pub async fn for_broker(port: u16, patience: Duration) -> Result<(), AwaitBroker
 /// Asks once: ready, not yet, or never.
 pub async fn ask(port: u16) -> Result<Result<(), NotYet>, AwaitBroker> {
     match loopback::call(port, Method::GET, REFS, Vec::new()).await {
-        Ok((status, body)) => judge(status, &body),
+        Ok((status, body)) => classify(status, &body),
         Err(error) => Ok(Err(explain(&error))),
     }
 }
 
-fn judge(status: StatusCode, body: &str) -> Result<Result<(), NotYet>, AwaitBroker> {
+fn classify(status: StatusCode, body: &str) -> Result<Result<(), NotYet>, AwaitBroker> {
     match status {
         StatusCode::OK => Ok(Ok(())),
         StatusCode::GONE => Err(stopped(body)),
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_stopped_broker_gives_its_reason() {
-        let refused = judge(StatusCode::GONE, "GitCredentialRefused: the host said no\n");
+        let refused = classify(StatusCode::GONE, "GitCredentialRefused: the host said no\n");
         assert_eq!(
             refused,
             Err(AwaitBroker::Stopped {
@@ -123,7 +123,7 @@ mod tests {
             })
         );
         assert_eq!(
-            judge(StatusCode::GONE, "Nonsense: \u{1b}x"),
+            classify(StatusCode::GONE, "Nonsense: \u{1b}x"),
             Err(AwaitBroker::Stopped {
                 reason: Reason::CloneFailed,
                 message: "Nonsense: \\u{1b}x".to_owned()
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_stranger_on_the_port_is_not_waited_for() {
         assert_eq!(
-            judge(StatusCode::NOT_FOUND, ""),
+            classify(StatusCode::NOT_FOUND, ""),
             Err(AwaitBroker::Misunderstand { status: 404 })
         );
     }

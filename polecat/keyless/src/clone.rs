@@ -142,7 +142,7 @@ async fn prepare(order: WorkOrder, home: PathBuf) -> Result<(), Prepare> {
         ));
     }
     let mut work =
-        tokio::task::spawn_blocking(move || furnish(&order, &url, Path::new(WORKSPACE_DIR), &home));
+        tokio::task::spawn_blocking(move || prepare_workspace(&order, &url, Path::new(WORKSPACE_DIR), &home));
     // A large repository takes its time, and the agent must not count as hung before it runs.
     let cloned = loop {
         tokio::select! {
@@ -181,7 +181,7 @@ async fn prepare(order: WorkOrder, home: PathBuf) -> Result<(), Prepare> {
 
 /// Prepares the rest once the broker serves: repository, task, prompt, and the settings without which Claude Code would
 /// stop and ask.
-fn furnish(order: &WorkOrder, url: &str, workspace: &Path, home: &Path) -> Result<(), Prepare> {
+fn prepare_workspace(order: &WorkOrder, url: &str, workspace: &Path, home: &Path) -> Result<(), Prepare> {
     let repository = repository::prepare(order, url, workspace)?;
     say(&format!(
         "polecat clone: {} is at {} on branch {}",

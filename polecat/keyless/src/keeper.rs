@@ -2,25 +2,25 @@
 //! makes it read or run gains nothing.
 
 mod bundle;
+mod change_detection;
 mod checkpoint;
 mod context;
 mod end;
 mod import;
 mod index;
-mod known;
 mod large;
 mod left_out;
 mod open;
 mod others;
 mod read;
 mod reflog;
+mod remote_state;
 mod requests;
 mod rules;
 mod save;
 mod schedule;
 mod serve;
 mod store;
-mod survey;
 mod take;
 mod trees;
 mod unread;

@@ -4,9 +4,9 @@
 
 mod agent;
 pub(crate) mod delivery;
+mod heartbeat;
 mod lines;
 pub(crate) mod parsers;
-mod pulse;
 mod show;
 mod supervise;
 
@@ -23,11 +23,11 @@ use gastown_api::work_order::{GitOrder, WorkOrder};
 use crate::report;
 use crate::workspace::PROMPT_FILE;
 use delivery::Delivery;
+use heartbeat::Heartbeat;
 use polecat_common::console::{explain, say};
 use polecat_common::git::Git;
 use polecat_common::limits::{DELIVER, DELIVER_WHILE_STOPPING};
 use polecat_common::{control, order};
-use pulse::Pulse;
 use supervise::{Ended, Stop};
 
 /// The exit code after a push that failed: `EX_TEMPFAIL` of `sysexits.h`.
@@ -72,13 +72,13 @@ fn attempt() -> Result<ExitCode, Box<dyn Error>> {
         .build()?;
     let (ended, delivery) = runtime.block_on(async {
         let mut stop = Stop::listen()?;
-        let pulse = Pulse::start(GIT_PORT);
+        let heartbeat = Heartbeat::start(GIT_PORT);
         let ended = if is_done_before(&order.role.git, Path::new(REPO_DIR)) {
             say("polecat run: the work branch holds what an earlier attempt had pushed, so no agent is started");
             Ended::not_needed()
         } else {
             let calls_the_model = async || control::calls_the_model().await;
-            let ended = supervise::supervise(agent, &mut stop, || pulse.beat(), calls_the_model).await?;
+            let ended = supervise::supervise(agent, &mut stop, || heartbeat.send(), calls_the_model).await?;
             say(&format!("polecat run: the agent ended with {}", ended.exit));
             ended
         };

@@ -1,7 +1,7 @@
 //! The format of a snapshot, which the keeper writes and the clone of a later attempt reads: a commit whose tree has held
 //! files in a folder of their own, and whose message says what the tree does not.
 
-pub mod hold;
+pub mod denied_paths;
 pub mod message;
 pub mod name;
 pub mod quoted;

@@ -216,7 +216,7 @@ async fn arrive(
     Ok(arrived)
 }
 
-struct Sight {
+struct Observation {
     created_to_pod: Vec<Duration>,
     created_to_seen: Vec<Duration>,
     due_to_pod: Vec<Duration>,
@@ -224,7 +224,7 @@ struct Sight {
     last_working: Instant,
 }
 
-fn see(world: &World, names: &[String], arrived: &HashMap<String, Arrived>) -> Result<Sight> {
+fn see(world: &World, names: &[String], arrived: &HashMap<String, Arrived>) -> Result<Observation> {
     world.eyes.look(|seen| {
         let mut pods = Vec::new();
         let mut working = Vec::new();
@@ -247,7 +247,7 @@ fn see(world: &World, names: &[String], arrived: &HashMap<String, Arrived>) -> R
             pods.push(pod);
             working.extend(seen.phase(name, PolecatPhase::Working));
         }
-        Ok(Sight {
+        Ok(Observation {
             created_to_pod: sight.0,
             created_to_seen: sight.2,
             due_to_pod: sight.1,

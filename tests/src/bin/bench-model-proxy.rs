@@ -53,7 +53,7 @@ async fn run(args: Args) -> Result<()> {
     let context = model::Context {
         order: order.role.model,
         record,
-        places: model::Places {
+        paths: model::Paths {
             api_key: args.folder.join("api-key"),
             control: args.folder.join("control"),
             secret: args.folder,

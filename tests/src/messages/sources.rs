@@ -38,13 +38,10 @@ impl Crates {
     pub fn read<'a>(folders: impl Iterator<Item = &'a std::path::PathBuf>) -> Self {
         let mut crates = Self::default();
         for file in folders.flat_map(|folder| files(folder)) {
-            let is_test = |path: &Path| {
-                path.iter()
-                    .any(|part| part == "tests" || part == "trial" || part == "testing")
-            };
+            let is_test = |path: &Path| path.iter().any(|part| part == "tests" || part == "testing");
             let named = file
                 .file_stem()
-                .is_some_and(|name| name == "tests" || name == "testing" || name == "trial");
+                .is_some_and(|name| name == "tests" || name == "testing");
             if !named && !is_test(&file) {
                 crates.add(
                     &file.display().to_string(),

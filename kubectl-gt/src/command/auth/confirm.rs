@@ -28,9 +28,9 @@ impl Question<'_> {
 }
 
 fn ask(question: &str) -> std::io::Result<bool> {
-    let mut talk = stderr();
-    write!(talk, "{question} [y/N] ")?;
-    talk.flush()?;
+    let mut reporter = stderr();
+    write!(reporter, "{question} [y/N] ")?;
+    reporter.flush()?;
     let mut answer = String::new();
     stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))

@@ -141,7 +141,7 @@ impl Args {
             let own = rig.map(|rig| format!("{GIT_SECRET}-{}", rig.metadata.name));
             match own.filter(|own| self.name.is_none() && *own != name) {
                 Some(own) => {
-                    session.talk.note(&format!(
+                    session.reporter.note(&format!(
                         "secret {name:?} holds another credential, needed by {needed}: this one goes into secret {own:?}"
                     ));
                     name = own;
@@ -191,7 +191,7 @@ impl Args {
         }
         let patch = json!({"spec": {"gitSecretRef": {"name": secret}}});
         if self.name.is_some() {
-            session.talk.note(&format!(
+            session.reporter.note(&format!(
                 "rig {name:?} uses another secret; to change that: kubectl patch rig {name} --type=merge -p '{patch}'"
             ));
             return Ok(());
@@ -207,7 +207,7 @@ impl Args {
             "now uses"
         };
         session
-            .talk
+            .reporter
             .note(&format!("rig {name:?} {verb} secret {secret:?}"));
         Ok(())
     }

@@ -121,7 +121,7 @@ impl WriteArgs {
             Ok(secret) => Ok(Existing::read(secret.as_ref())),
             Err(error) if self.dry_run.is_client() => {
                 session
-                    .talk
+                    .reporter
                     .note(&format!("what secret {name:?} holds is not known: {error}"));
                 Ok(Existing::default())
             }

@@ -19,9 +19,9 @@ use crate::cluster::Cluster;
 use crate::command::MODEL_SECRET;
 use crate::error::{CommandError, Error};
 use crate::model_secret::{credential, expiry, flaw};
+use crate::reporter::Reporter;
 use crate::secret::{Data, MAX_BYTES};
 use crate::session::Session;
-use crate::talk::Talk;
 
 /// When the secret was last synced.
 pub const LAST_SYNC: &str = "gastown.io/last-sync";
@@ -67,7 +67,7 @@ impl Args {
         let mut data = collected.data()?;
         let keys = self.keys()?;
         preview(
-            session.talk,
+            session.reporter,
             &format!("to upload from {}:", folder.to_string_lossy()),
             &collected,
             &data,
@@ -75,7 +75,7 @@ impl Args {
         for FromVariable { key, name, value } in keys {
             let one = Data::from([(key.to_owned(), value)]);
             let title = format!("to upload from the environment variable {name}:");
-            preview(session.talk, &title, &Collected::default(), &one);
+            preview(session.reporter, &title, &Collected::default(), &one);
             data.extend(one);
         }
         if data.is_empty() && self.remove.is_empty() {
@@ -94,9 +94,9 @@ impl Args {
             remove: &self.remove,
         };
         let kept = keep(&existing, &found, now);
-        after(session.talk, &self.secret, &kept);
+        after(session.reporter, &self.secret, &kept);
         fits(&collected, &kept.data)?;
-        no_credential(session.talk, &kept.data, now);
+        no_credential(session.reporter, &kept.data, now);
         self.agree(&cluster)?;
         let now = now.round(jiff::Unit::Second).unwrap_or(now);
         let draft = Draft {
@@ -190,39 +190,39 @@ fn is_folder(folder: &Path) -> Result<&Path, CommandError> {
 }
 
 /// What would be uploaded and what not, before it is.
-fn preview(talk: Talk, title: &str, collected: &Collected, data: &Data) {
+fn preview(reporter: Reporter, title: &str, collected: &Collected, data: &Data) {
     if !data.is_empty() {
-        talk.note(&talk.style.strong(title));
+        reporter.note(&reporter.style.strong(title));
     }
     for (key, value) in data {
-        talk.note(&format!("  {key:<24} {}", size(value.len())));
+        reporter.note(&format!("  {key:<24} {}", size(value.len())));
         if key == HOME {
             for file in collected.files.iter().take(20) {
                 let link = if file.linked { " (through a link)" } else { "" };
-                talk.note(&format!("    {:<40} {}{link}", file.path, size(file.bytes.len())));
+                reporter.note(&format!("    {:<40} {}{link}", file.path, size(file.bytes.len())));
             }
             if collected.files.len() > 20 {
-                talk.note(&format!("    … and {} more files", collected.files.len() - 20));
+                reporter.note(&format!("    … and {} more files", collected.files.len() - 20));
             }
         }
     }
     if !collected.left_out.is_empty() {
-        talk.note(&talk.style.strong("left out:"));
+        reporter.note(&reporter.style.strong("left out:"));
         for left in &collected.left_out {
-            talk.note(&format!("  {:<24} {}", left.path, left.why));
+            reporter.note(&format!("  {:<24} {}", left.path, left.why));
         }
     }
 }
 
 /// What happens to the rest of the secret.
-fn after(talk: Talk, secret: &str, kept: &Kept) {
+fn after(reporter: Reporter, secret: &str, kept: &Kept) {
     for (act, keys) in [("keeps", &kept.stay), ("loses", &kept.removed)] {
         if !keys.is_empty() {
-            talk.note(&format!("secret {secret:?} {act}: {}", keys.join(", ")));
+            reporter.note(&format!("secret {secret:?} {act}: {}", keys.join(", ")));
         }
     }
     for warning in &kept.warnings {
-        talk.warn(warning);
+        reporter.warn(warning);
     }
 }
 
@@ -247,25 +247,25 @@ fn fits(collected: &Collected, data: &Data) -> Result<(), CommandError> {
 }
 
 /// What is to be said of the credential that pods will use. On a Mac it is in the Keychain, which has no file to upload.
-fn no_credential(talk: Talk, data: &Data, now: Timestamp) {
+fn no_credential(reporter: Reporter, data: &Data, now: Timestamp) {
     let Some(key) = credential(data) else {
         return if cfg!(target_os = "macos") {
-            talk.warn(
+            reporter.warn(
                 "no credential is uploaded: on macOS Claude Code keeps it in the Keychain; run `claude setup-token`, put what it prints into an environment variable, and repeat with --oauth-token-from-env VARIABLE",
             );
         } else {
-            talk.warn(&format!(
+            reporter.warn(&format!(
                 "no credential is uploaded: there is no {CREDENTIALS}; run `claude` and log in, or repeat with --api-key-from-env or --oauth-token-from-env"
             ));
         };
     };
     let value = &data[key];
     if let Some(flaw) = flaw(key, value, now) {
-        talk.warn(&format!(
+        reporter.warn(&format!(
             "the credential {key} {flaw}; run `claude` once, and sync again, or use --oauth-token-from-env (`claude setup-token`)"
         ));
     } else if let Some(at) = expiry(key, value) {
-        talk.note(&format!(
+        reporter.note(&format!(
             "the credentials expire at {at}; no pod refreshes them: for longer work use --oauth-token-from-env (`claude setup-token`)"
         ));
     }

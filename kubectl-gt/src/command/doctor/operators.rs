@@ -9,7 +9,7 @@ use super::findings::Findings;
 use super::pods::{self, Pods};
 use crate::cluster::{Call, Cluster};
 use crate::install;
-use crate::talk::Talk;
+use crate::reporter::Reporter;
 use crate::view::Rig;
 
 /// The version of the operator that runs, by the label of its deployment.
@@ -58,9 +58,9 @@ pub async fn none_runs(cluster: &Cluster) -> Option<&'static str> {
 }
 
 /// Warns if no operator runs, since a request then has no effect until one does.
-pub async fn warn_if_none_runs(talk: Talk, cluster: &Cluster) {
+pub async fn warn_if_none_runs(reporter: Reporter, cluster: &Cluster) {
     if let Some(why) = none_runs(cluster).await {
-        talk.warn(&format!(
+        reporter.warn(&format!(
             "{why}: nothing goes on until one does; `kubectl gt doctor` says what to do"
         ));
     }

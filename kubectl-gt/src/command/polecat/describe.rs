@@ -36,7 +36,7 @@ impl Args {
             polecat,
         } = self.polecat.find(session).await?;
         if self.output.output.is_for_people() && !polecat.is_settled() {
-            warn_if_none_runs(session.talk, &cluster).await;
+            warn_if_none_runs(session.reporter, &cluster).await;
         }
         let now = Timestamp::now();
         let name = name_of(Resource::POLECATS, &object);
@@ -58,7 +58,7 @@ impl Args {
         conditions(&mut detail, &polecat.status.conditions, now, &mut told);
         match &events {
             Ok(events) => show_events(&mut detail, events, now),
-            Err(error) => session.talk.warn(&format!("no events: {error}")),
+            Err(error) => session.reporter.warn(&format!("no events: {error}")),
         }
         let format = &self.output.output;
         Ok(session

@@ -1,7 +1,7 @@
 //! `kubectl gt polecat logs`.
 
-mod beat;
 mod follow;
+mod heartbeat;
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use kube::api::LogParams;
 use serde_json::Value;
 
-use self::beat::Beat;
 pub use self::follow::{follow, summary};
+use self::heartbeat::Heartbeat;
 use super::named::{Found, Named};
 use crate::cluster::{Cluster, Resource};
 use crate::command::doctor::warn_if_none_runs;
@@ -99,7 +99,7 @@ impl Args {
         };
         if self.follow {
             if !polecat.is_settled() {
-                warn_if_none_runs(session.talk, &cluster).await;
+                warn_if_none_runs(session.reporter, &cluster).await;
             }
             let polecat = follow(session, &cluster, &polecat.address(), &shown).await?;
             return if polecat.phase() == "Done" {
@@ -149,7 +149,7 @@ async fn copy(
     shown: &Shown,
     reader: &mut Reader,
     stream: impl AsyncBufRead,
-    mut beat: Option<&mut Beat<'_>>,
+    mut heartbeat: Option<&mut Heartbeat<'_>>,
 ) -> Result<bool, Error> {
     let mut stream = std::pin::pin!(stream);
     let mut bytes = Vec::new();
@@ -157,9 +157,9 @@ async fn copy(
         // A read that is dropped for the beat leaves what it has read in `bytes`.
         let read = tokio::select! {
             read = stream.read_until(b'\n', &mut bytes) => read,
-            () = Beat::next(beat.as_deref_mut()) => {
-                if let Some(beat) = beat.as_deref_mut() {
-                    beat.look(session.talk).await;
+            () = Heartbeat::next(heartbeat.as_deref_mut()) => {
+                if let Some(heartbeat) = heartbeat.as_deref_mut() {
+                    heartbeat.look(session.reporter).await;
                 }
                 continue;
             }

@@ -57,7 +57,7 @@ impl Args {
         }
         if targets.is_empty() {
             session
-                .talk
+                .reporter
                 .note(&format!("no polecats of {} to nuke", self.polecats.join(", ")));
         }
         let format = &self.output.output;
@@ -83,7 +83,7 @@ impl Args {
             // All at once, so that the time is that of the command and not of each.
             let waits = changed
                 .iter()
-                .map(|(name, _)| until_gone(cluster, session.talk, name, self.timeout));
+                .map(|(name, _)| until_gone(cluster, session.reporter, name, self.timeout));
             let waited = futures::future::join_all(waits).await;
             failures.extend(waited.into_iter().filter_map(Result::err));
             if !format.is_for_people() {
@@ -152,7 +152,7 @@ impl Args {
 
 async fn warn(session: &Session, cluster: &Cluster) {
     if let Some(why) = none_runs(cluster).await {
-        session.talk.warn(&format!(
+        session.reporter.warn(&format!(
             "{why}: nothing ends until one does; `kubectl gt doctor` says what to do, and `kubectl gt uninstall --orphan` lets polecats go without one"
         ));
     }

@@ -66,11 +66,11 @@ impl Args {
                 crate::cluster::DryRun::No,
             )
             .await?;
-        warn_if_none_runs(session.talk, &cluster).await;
+        warn_if_none_runs(session.reporter, &cluster).await;
         let mut outcome = Ok(());
         if let Some(goal) = self.wait {
             let timeout = crate::command::sling::timeout(goal, self.timeout);
-            let waited = wait_for(&cluster, session.talk, &address, goal, timeout).await;
+            let waited = wait_for(&cluster, session.reporter, &address, goal, timeout).await;
             object = waited.object.unwrap_or(object);
             outcome = waited.outcome;
         }

@@ -109,7 +109,7 @@ impl Flags {
         }
         self.print(session, &changed, verb)?;
         if !self.dry_run.is_on() {
-            warn_if_none_runs(session.talk, &cluster).await;
+            warn_if_none_runs(session.reporter, &cluster).await;
         }
         Error::of_all(failures)
     }

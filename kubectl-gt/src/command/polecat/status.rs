@@ -31,7 +31,7 @@ impl Args {
             polecat,
         } = self.polecat.find(session).await?;
         if self.output.output.is_for_people() && !polecat.is_settled() {
-            warn_if_none_runs(session.talk, &cluster).await;
+            warn_if_none_runs(session.reporter, &cluster).await;
         }
         let name = name_of(Resource::POLECATS, &object);
         let format = &self.output.output;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::cluster::{Cluster, Resource};
 use crate::error::{CommandError, Error};
-use crate::talk::Talk;
+use crate::reporter::Reporter;
 use crate::view::Polecat;
 use crate::wait::{Wait, describe, watch};
 
@@ -66,7 +66,12 @@ impl Target {
 }
 
 /// Waits until the polecat is Terminated or deleted.
-pub async fn until_gone(cluster: &Cluster, talk: Talk, name: &str, timeout: Duration) -> Result<(), Error> {
+pub async fn until_gone(
+    cluster: &Cluster,
+    reporter: Reporter,
+    name: &str,
+    timeout: Duration,
+) -> Result<(), Error> {
     let mut last = Polecat::default();
     name.clone_into(&mut last.metadata.name);
     let gone = async {
@@ -80,7 +85,7 @@ pub async fn until_gone(cluster: &Cluster, talk: Talk, name: &str, timeout: Dura
                 return Ok(());
             }
             if describe(&polecat) != describe(&last) {
-                talk.note(&talk.style.faint(&describe(&polecat)));
+                reporter.note(&reporter.style.faint(&describe(&polecat)));
             }
             last = polecat;
         }
@@ -134,7 +139,7 @@ mod tests {
     async fn a_polecat_that_was_never_seen_is_named_when_the_time_is_over() {
         let session = crate::session::Session::new(crate::flags::ClusterFlags::default());
         let cluster = crate::cluster::testing::nowhere();
-        let waited = until_gone(&cluster, session.talk, "furiosa", Duration::from_millis(10)).await;
+        let waited = until_gone(&cluster, session.reporter, "furiosa", Duration::from_millis(10)).await;
         let error = waited.unwrap_err().to_string();
         assert!(error.starts_with("polecat \"furiosa\" is still"), "{error}");
         assert!(error.contains("polecat status furiosa`"), "{error}");

@@ -68,14 +68,14 @@ impl Args {
     pub async fn run(self, session: &mut Session) -> Result<(), Error> {
         if self.local_path.is_some() {
             session
-                .talk
+                .reporter
                 .warn("--local-path has no effect: polecats are pods and clone the repository");
         }
         self.repository()
             .parse::<gastown_api::repository::RepositoryUrl>()
             .map_err(|error| CommandError::Invalid(error.to_string()))?;
         if self.prefix.is_none() {
-            session.talk.note(&format!(
+            session.reporter.note(&format!(
                 "the prefix of its beads is {:?}; --prefix sets another, and it cannot be changed later",
                 self.bead_prefix()
             ));
@@ -104,7 +104,7 @@ impl Args {
             })?;
         if self.output.output.is_for_people() {
             let next = self.next(&session.namespace_flag());
-            session.talk.note(&session.talk.style.faint(&next));
+            session.reporter.note(&session.reporter.style.faint(&next));
         }
         Ok(())
     }

@@ -74,7 +74,7 @@ impl Flags {
             out.line(&format!("{name} {verb}{dry}"))
         })?;
         if !self.dry_run.is_on() {
-            warn_if_none_runs(session.talk, &cluster).await;
+            warn_if_none_runs(session.reporter, &cluster).await;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::view::Rig;
 /// is no reason to stop: the broker looks again.
 pub async fn check(session: &Session, cluster: &Cluster, rig: &Rig, manifest: &Manifest) {
     for warning in warnings(cluster, &session.namespace_flag(), rig, manifest).await {
-        session.talk.warn(&warning);
+        session.reporter.warn(&warning);
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::cluster::{Call, Cluster, FIELD_MANAGER, Resource, Selection};
-use crate::talk::Talk;
+use crate::reporter::Reporter;
 
 /// Leases of operators, those of nodes aside, of which a cluster has one each.
 const LEASES: &str =
@@ -27,7 +27,7 @@ pub struct Left {
 
 impl Left {
     /// Looks in every namespace. Of secrets no value is read.
-    pub async fn look(cluster: &Cluster, operators: &[Value], talk: Talk) -> Result<Self, Call> {
+    pub async fn look(cluster: &Cluster, operators: &[Value], reporter: Reporter) -> Result<Self, Call> {
         let mut left = Self::default();
         match cluster.read(LEASES, "leases").await {
             Ok(list) => list["items"]
@@ -36,7 +36,7 @@ impl Left {
                 .flatten()
                 .filter(|lease| is_of_an_operator(lease, operators))
                 .for_each(|lease| add(&mut left.leases, &lease["metadata"])),
-            Err(Call::Forbidden { .. }) => talk.warn("you may not list leases, and the operator's stays"),
+            Err(Call::Forbidden { .. }) => reporter.warn("you may not list leases, and the operator's stays"),
             Err(error) => return Err(error),
         }
         let everywhere = Selection {
@@ -52,7 +52,7 @@ impl Left {
         match read.await {
             Ok(()) => {}
             Err(Call::Forbidden { .. }) => {
-                talk.warn("you may not list secrets, and those that `kubectl gt auth` made stay");
+                reporter.warn("you may not list secrets, and those that `kubectl gt auth` made stay");
             }
             Err(error) => return Err(error),
         }
@@ -116,8 +116,8 @@ mod tests {
     use crate::cluster::testing::{answering, refusal};
     use crate::session::Session;
 
-    fn talk() -> Talk {
-        Session::new(crate::flags::ClusterFlags::default()).talk
+    fn reporter() -> Reporter {
+        Session::new(crate::flags::ClusterFlags::default()).reporter
     }
 
     fn secret(namespace: &str, name: &str, managers: &[&str]) -> Value {
@@ -154,7 +154,7 @@ mod tests {
         let operators = [json!({
             "metadata": {"namespace": "odd"}, "spec": {"template": {"spec": {"containers": containers}}},
         })];
-        let left = Left::look(&cluster, &operators, talk()).await.unwrap();
+        let left = Left::look(&cluster, &operators, reporter()).await.unwrap();
         let wanted = [
             "kubectl delete lease mine -n odd",
             "kubectl delete lease a-gastown-operator -n other",
@@ -170,7 +170,7 @@ mod tests {
     #[tokio::test]
     async fn who_may_not_list_secrets_still_learns_the_rest() {
         let cluster = answering(|_| refusal(403, "Forbidden", ""));
-        let left = Left::look(&cluster, &[], talk()).await.unwrap();
+        let left = Left::look(&cluster, &[], reporter()).await.unwrap();
         assert!(left.commands().is_empty());
     }
 }

@@ -6,9 +6,9 @@
 mod close;
 mod image;
 mod marks;
+mod no_attempt;
+mod open_attempt;
 mod owner;
-mod pursue;
-mod rest;
 mod step;
 mod stop;
 
@@ -19,9 +19,9 @@ use kube::Resource as _;
 
 pub use self::step::{Act, Observed, PlanPod, StatusUpdate, Step};
 use super::build::pod::SHAPE;
-use super::judge::Verdict;
+use super::classify::Classification;
 use super::retry::backoff_limit;
-use super::status::Canvas;
+use super::status::StatusBuilder;
 use crate::attempt::{Open, Owner as _, PodAct, clear};
 use crate::pod_view::PodView;
 use crate::types::{self, Refusal, Settings, Transition, earlier, whole_seconds};
@@ -33,7 +33,7 @@ pub fn next(observed: &Observed, settings: &Settings, now: Timestamp) -> Result<
         observed,
         settings,
         now,
-        canvas: Canvas {
+        builder: StatusBuilder {
             polecat: &observed.polecat,
             rig_found: observed.rig.is_some(),
             backoff_limit: backoff_limit(&observed.polecat, observed.rig.as_deref(), &settings.config),
@@ -41,8 +41,8 @@ pub fn next(observed: &Observed, settings: &Settings, now: Timestamp) -> Result<
         },
     };
     let step = match plan.open_attempt() {
-        Some(attempt) => plan.pursue(&attempt)?,
-        None => plan.rest()?,
+        Some(attempt) => plan.reconcile_attempt(&attempt)?,
+        None => plan.reconcile_without_attempt()?,
     };
     Ok(match step {
         Step::Wait(wake) => Step::Wait(earlier(wake, observed.lends_at)),
@@ -61,7 +61,7 @@ struct Plan<'a> {
     observed: &'a Observed,
     settings: &'a Settings,
     now: Timestamp,
-    canvas: Canvas<'a>,
+    builder: StatusBuilder<'a>,
 }
 
 impl Plan<'_> {
@@ -108,7 +108,12 @@ impl Plan<'_> {
     }
 
     /// Writes the status if it differs from the current one, else waits.
-    fn settle(&self, status: PolecatStatus, transition: Option<Transition>, wake: Option<Timestamp>) -> Step {
+    fn write_or_wait(
+        &self,
+        status: PolecatStatus,
+        transition: Option<Transition>,
+        wake: Option<Timestamp>,
+    ) -> Step {
         if self.status() == Some(&status) {
             Step::Wait(wake)
         } else {
@@ -117,12 +122,12 @@ impl Plan<'_> {
     }
 }
 
-fn failed(refusal: &Refusal) -> Verdict {
+fn failed(refusal: &Refusal) -> Classification {
     without_evidence(AttemptOutcome::Failed, refusal.reason, &refusal.message)
 }
 
-fn without_evidence(outcome: AttemptOutcome, reason: Reason, message: &str) -> Verdict {
-    Verdict {
+fn without_evidence(outcome: AttemptOutcome, reason: Reason, message: &str) -> Classification {
+    Classification {
         outcome,
         reason,
         message: message.to_owned(),

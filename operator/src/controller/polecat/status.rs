@@ -19,7 +19,7 @@ use self::attempts::{
 };
 pub use self::conditions::announcement;
 use self::conditions::with_remedy;
-use super::judge::Verdict;
+use super::classify::Classification;
 use super::retry::{coming, reason_of};
 use super::validate::Work;
 use crate::attempt::retry::{self, Coming, Retry};
@@ -27,7 +27,7 @@ use crate::types::Refusal;
 
 /// What every status is drawn from.
 #[derive(Clone, Copy)]
-pub struct Canvas<'a> {
+pub struct StatusBuilder<'a> {
     /// The polecat with the status before.
     pub polecat: &'a Polecat,
     /// Whether its Rig exists.
@@ -84,7 +84,7 @@ impl Progress {
     }
 }
 
-impl Canvas<'_> {
+impl StatusBuilder<'_> {
     fn before(&self) -> PolecatStatus {
         self.polecat.status.clone().unwrap_or_default()
     }
@@ -278,7 +278,7 @@ impl Canvas<'_> {
     pub fn closed(
         &self,
         number: i32,
-        verdict: &Verdict,
+        classification: &Classification,
         stopped_as: PolecatPhase,
         charged: Amount,
     ) -> PolecatStatus {
@@ -288,37 +288,38 @@ impl Canvas<'_> {
             keep_last(&mut status.attempts);
             status.retry_handled = self.retry_requested().or(status.retry_handled);
         }
-        match &verdict.evidence {
+        match &classification.evidence {
             Some(evidence) => take_evidence(&mut status, evidence),
             None => take_last_report(&mut status, number),
         }
         take_charge(&mut status, charged);
-        if verdict.outcome != AttemptOutcome::Delivered {
-            forget_superseded(&mut status, verdict);
+        if classification.outcome != AttemptOutcome::Delivered {
+            forget_superseded(&mut status, classification);
         }
         if let Some(attempt) = status.attempts.iter_mut().find(|a| a.number == number) {
-            close_attempt(attempt, verdict, self.now);
+            close_attempt(attempt, classification, self.now);
         }
-        status.phase = Some(match verdict.outcome {
+        status.phase = Some(match classification.outcome {
             AttemptOutcome::Delivered => PolecatPhase::Done,
             AttemptOutcome::Failed => PolecatPhase::Stuck,
             AttemptOutcome::Stopped => stopped_as,
         });
         status.pod_active = false;
-        let lost = verdict.may_be_lost.as_ref();
-        let lost = lost.map(|what| Assertion::new(condition::WORK_MAY_BE_LOST, true, verdict.reason, what));
-        let holds = verdict.outcome != AttemptOutcome::Failed;
+        let lost = classification.may_be_lost.as_ref();
+        let lost =
+            lost.map(|what| Assertion::new(condition::WORK_MAY_BE_LOST, true, classification.reason, what));
+        let holds = classification.outcome != AttemptOutcome::Failed;
         // What was stopped on request says the same as what was never started, and what failed the same as a look at
         // it later: the status then settles in one write.
-        let message = match verdict.outcome {
-            AttemptOutcome::Stopped => verdict.reason.sentence().to_owned(),
-            AttemptOutcome::Delivered => verdict.message.clone(),
-            AttemptOutcome::Failed => self.with_outlook(&status, &shortened(&verdict.message)),
+        let message = match classification.outcome {
+            AttemptOutcome::Stopped => classification.reason.sentence().to_owned(),
+            AttemptOutcome::Delivered => classification.message.clone(),
+            AttemptOutcome::Failed => self.with_outlook(&status, &shortened(&classification.message)),
         };
         self.finish(
             status,
             holds,
-            verdict.reason,
+            classification.reason,
             &message,
             lost.into_iter().collect(),
         )

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use gastown_api::git::Sha;
 
 use super::resume::{RESUMED_REF, Snapshot};
-use crate::snapshot::hold::entry;
-use crate::snapshot::hold::{Blob, Change, ancestors};
+use crate::snapshot::denied_paths::entry;
+use crate::snapshot::denied_paths::{Blob, Change, ancestors};
 use crate::snapshot::message::Record;
 use crate::snapshot::quoted::unquote;
 use polecat_common::git::RunGit;

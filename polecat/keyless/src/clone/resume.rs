@@ -12,8 +12,8 @@ use gastown_api::pod::RESUME_REF;
 use gastown_api::work_order::WorkOrder;
 use serde::{Deserialize, Serialize};
 
-use crate::snapshot::hold::entry;
-use crate::snapshot::hold::{Blob, Change, Diff, Edit, index_info, origin};
+use crate::snapshot::denied_paths::entry;
+use crate::snapshot::denied_paths::{Blob, Change, Diff, Edit, index_info, origin};
 use crate::snapshot::message::{self, Recorded};
 use crate::snapshot::{BUNDLE, HELD_FOLDER};
 use polecat_common::console::escape;

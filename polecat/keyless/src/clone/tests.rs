@@ -19,9 +19,9 @@ fn pod() -> Pod {
 }
 
 impl Pod {
-    fn furnish(&self, order: &WorkOrder) -> Result<(), Prepare> {
+    fn prepare_workspace(&self, order: &WorkOrder) -> Result<(), Prepare> {
         let at = |name: &str| self.folder.path().join(name);
-        furnish(order, &self.url, &at("workspace"), &at("home"))
+        prepare_workspace(order, &self.url, &at("workspace"), &at("home"))
     }
 
     fn clone(&self) -> PathBuf {
@@ -36,7 +36,7 @@ impl Pod {
 #[test]
 fn a_new_work_branch_starts_at_the_base_with_full_history() {
     let pod = pod();
-    pod.furnish(&order()).unwrap();
+    pod.prepare_workspace(&order()).unwrap();
     let git = Git::at(pod.clone());
     assert_eq!(
         git.text(&["symbolic-ref", "HEAD"]).unwrap(),
@@ -64,7 +64,7 @@ fn author_and_committer_are_those_of_the_manifest() {
     };
     order.role.git.author = person("jane").unwrap();
     order.role.git.committer = person("bot").unwrap();
-    pod.furnish(&order).unwrap();
+    pod.prepare_workspace(&order).unwrap();
     let git = Git::at(pod.clone());
     git.run(&["commit", "--quiet", "--allow-empty", "--message=x"])
         .unwrap();
@@ -75,7 +75,7 @@ fn author_and_committer_are_those_of_the_manifest() {
 #[test]
 fn only_local_state_of_agents_is_ignored_by_name() {
     let pod = pod();
-    pod.furnish(&order()).unwrap();
+    pod.prepare_workspace(&order()).unwrap();
     let git = Git::at(pod.clone());
     let added = |name: &str| {
         let path = pod.clone().join(name);
@@ -110,7 +110,7 @@ fn a_work_branch_that_exists_is_gone_on_with() {
     upstream
         .run(&["branch", "polecat/furiosa/gt-1@m1", "main~1"])
         .unwrap();
-    pod.furnish(&order()).unwrap();
+    pod.prepare_workspace(&order()).unwrap();
     let git = Git::at(pod.clone());
     assert_eq!(git.text(&["rev-list", "--count", "HEAD"]).unwrap(), "1");
     let tracked = git.text(&["rev-parse", "--abbrev-ref", "@{upstream}"]).unwrap();
@@ -123,11 +123,11 @@ fn a_later_attempt_starts_at_the_first_ones_base() {
     let first = Git::at(pod.url.as_str()).text(&["rev-parse", "main~1"]).unwrap();
     let mut order = order();
     order.role.git.base = Some(first.parse().unwrap());
-    pod.furnish(&order).unwrap();
+    pod.prepare_workspace(&order).unwrap();
     assert_eq!(Git::at(pod.clone()).text(&["rev-parse", "HEAD"]).unwrap(), first);
     order.role.git.base = Some("a".repeat(40).parse().unwrap());
     std::fs::remove_dir_all(pod.clone()).unwrap();
-    let error = pod.furnish(&order).unwrap_err();
+    let error = pod.prepare_workspace(&order).unwrap_err();
     assert!(error.to_string().contains("no longer on branch"), "{error}");
 }
 
@@ -137,11 +137,11 @@ fn a_run_after_an_interrupted_one_starts_over_and_a_run_after_a_good_one_keeps_a
     let partial = pod.folder.path().join("workspace/.clone");
     std::fs::create_dir(&partial).unwrap();
     std::fs::write(partial.join("half"), "x").unwrap();
-    pod.furnish(&order()).unwrap();
+    pod.prepare_workspace(&order()).unwrap();
     assert!(!partial.exists() && !pod.clone().join("half").exists());
     std::fs::write(pod.clone().join("work"), "x").unwrap();
     commit_file(&pod.clone(), "mine.txt", b"mine", "Work");
-    pod.furnish(&order()).unwrap();
+    pod.prepare_workspace(&order()).unwrap();
     assert!(pod.clone().join("work").exists() && pod.clone().join("mine.txt").exists());
 }
 
@@ -150,7 +150,7 @@ fn a_base_branch_that_is_missing_is_named() {
     let pod = pod();
     let mut order = order();
     order.role.git.base_branch = "trunk".parse().unwrap();
-    let error = pod.furnish(&order).unwrap_err();
+    let error = pod.prepare_workspace(&order).unwrap_err();
     assert_eq!(error.reason(), Reason::BranchNotFound);
     assert!(error.to_string().contains("trunk"), "{error}");
 }
@@ -161,7 +161,7 @@ fn a_bead_gives_the_task() {
     let mut order = order();
     order.role.task = None;
     order.role.bead = Some("gt-1".to_owned());
-    let error = pod.furnish(&order).unwrap_err();
+    let error = pod.prepare_workspace(&order).unwrap_err();
     assert_eq!(error.reason(), Reason::BeadTextMissing);
     assert!(
         error.to_string().contains("\"gt-1\"") && error.to_string().contains("spec.task.description"),
@@ -169,7 +169,7 @@ fn a_bead_gives_the_task() {
     );
     let line = br#"{"id":"gt-1","title":"Fix add","description":"It subtracts."}"#;
     commit_file(&pod.clone(), ".beads/issues.jsonl", line, "Add bead");
-    pod.furnish(&order).unwrap();
+    pod.prepare_workspace(&order).unwrap();
     let prompt = pod.prompt();
     for part in [
         "Bead gt-1: Fix add",
@@ -187,9 +187,12 @@ fn a_task_with_a_bead_names_both() {
     let pod = pod();
     let mut order = order();
     order.role.bead = Some("gt-1".to_owned());
-    pod.furnish(&order).unwrap();
+    pod.prepare_workspace(&order).unwrap();
     assert!(pod.prompt().contains("Make add add.") && pod.prompt().contains("Bead gt-1"));
     order.role.task = None;
     order.role.bead = None;
-    assert_eq!(pod.furnish(&order).unwrap_err().reason(), Reason::BeadTextMissing);
+    assert_eq!(
+        pod.prepare_workspace(&order).unwrap_err().reason(),
+        Reason::BeadTextMissing
+    );
 }

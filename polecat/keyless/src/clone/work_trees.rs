@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::resume::{RESUMED_REF, Resumed, Snapshot};
-use crate::snapshot::hold::entry;
-use crate::snapshot::hold::{Edit, origin};
+use crate::snapshot::denied_paths::entry;
+use crate::snapshot::denied_paths::{Edit, origin};
 use crate::snapshot::message::SavedTree;
 use crate::snapshot::quoted::unquote;
 use polecat_common::console::{escape, explain};

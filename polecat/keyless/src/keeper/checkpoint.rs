@@ -7,10 +7,10 @@ use std::time::Instant;
 use gastown_api::control_api::{Checkpoint, ModelActivity};
 use gastown_api::work_order::PaceOrder;
 
+use super::change_detection::{self, Fingerprint};
 use super::context::Purpose;
 use super::schedule::Schedule;
 use super::serve::Keeper;
-use super::survey::{self, Fingerprint};
 use super::work_trees::Search;
 use crate::await_broker;
 use polecat_common::console::{escape, explain, say};
@@ -81,7 +81,7 @@ impl Keeper {
         let seen = {
             let keeper = Arc::clone(self);
             let deadline = started + (self.deadline(Purpose::Checkpoint, started) - started) / SHARE_OF_LOOK;
-            let survey = move || keeper.survey(deadline);
+            let survey = move || keeper.detect_changes(deadline);
             tokio::task::spawn_blocking(survey).await.unwrap_or_default()
         };
         let unchanged = seen.is_some() && seen == watch.saved;
@@ -102,7 +102,7 @@ impl Keeper {
     }
 
     /// Looks at every repository near the volumes' roots, whether or not it is a copy of the clone.
-    fn survey(&self, deadline: Instant) -> Option<Fingerprint> {
+    fn detect_changes(&self, deadline: Instant) -> Option<Fingerprint> {
         let search = Search {
             clone: &self.work_tree,
             volumes: &self.volumes,
@@ -110,7 +110,7 @@ impl Keeper {
         };
         let trees = search.run(|_| true);
         let roots = trees.clone.iter().chain(&trees.others);
-        survey::fingerprint(roots.map(|tree| tree.path.as_path()), deadline)
+        change_detection::fingerprint(roots.map(|tree| tree.path.as_path()), deadline)
     }
 
     /// None: the broker is away, or too busy.

@@ -10,7 +10,7 @@ use polecat_common::git::RunGit;
 use super::bundle::AgentRepository;
 use super::end::End;
 use super::import::ImportTree;
-use super::known::Known;
+use super::remote_state::RemoteState;
 use super::rules::ApplyRules;
 use super::store::{Store, UseStore};
 use super::walk::WalkTree;
@@ -80,7 +80,7 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// A repository of the agent; commits that are known need not be saved.
-    pub(super) fn repository(&self, git_dir: &Path, known: &Known) -> AgentRepository {
+    pub(super) fn repository(&self, git_dir: &Path, known: &RemoteState) -> AgentRepository {
         AgentRepository::open(git_dir, self.store.folder(), &known.all(), self.deadline)
     }
 }

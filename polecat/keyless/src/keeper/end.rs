@@ -9,8 +9,8 @@ use gastown_api::evidence::SnapshotReport;
 use parking_lot::Mutex;
 use rustix::fs::Stat;
 
-use super::survey::FRESH_SECONDS;
-use crate::snapshot::hold::Blob;
+use super::change_detection::FRESH_SECONDS;
+use crate::snapshot::denied_paths::Blob;
 use polecat_common::console::say;
 
 /// A file in a state that can be told from any later one.

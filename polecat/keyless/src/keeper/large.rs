@@ -9,7 +9,7 @@ use super::context::{Context, TakeSnapshot};
 use super::open::version;
 use super::save::{Outcome, Work};
 use super::store::UseStore;
-use crate::snapshot::hold::{Change, Diff, Edit};
+use crate::snapshot::denied_paths::{Change, Diff, Edit};
 use polecat_common::console::{cut, explain, say};
 use polecat_common::git::RunGit;
 

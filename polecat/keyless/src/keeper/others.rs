@@ -9,11 +9,11 @@ use gastown_api::git::Sha;
 
 use super::bundle::{AgentRepository, Bundle};
 use super::context::{Context, TakeSnapshot};
-use super::known::Known;
 use super::read::{Read, Source, apart};
+use super::remote_state::RemoteState;
 use super::rules::Rules;
 use super::work_trees::{Search, WorkTree, WorkTrees};
-use crate::snapshot::hold::{Change, Diff, Edit, held_path};
+use crate::snapshot::denied_paths::{Change, Diff, Edit, held_path};
 use crate::snapshot::message::SavedTree;
 use crate::snapshot::quoted::quote;
 use polecat_common::console::{escape, explain};
@@ -94,7 +94,7 @@ impl Others {
 
 impl Context<'_> {
     /// The clone, and all others that the agent may have changed.
-    pub(super) fn find(&self, known: &Known) -> WorkTrees {
+    pub(super) fn find(&self, known: &RemoteState) -> WorkTrees {
         let search = Search {
             clone: self.work_tree,
             volumes: self.volumes,
@@ -105,7 +105,7 @@ impl Context<'_> {
 
     /// Whether the objects of a work tree's repository have a commit that the remote has: then it is a copy of the clone,
     /// even where git takes it for no repository, since the agent broke its HEAD or configuration.
-    fn is_copy(&self, tree: &WorkTree, known: &Known) -> bool {
+    fn is_copy(&self, tree: &WorkTree, known: &RemoteState) -> bool {
         let git = self
             .store
             .git(self.deadline)
@@ -118,7 +118,11 @@ impl Context<'_> {
     }
 
     /// The submodules of the clone that are filled.
-    pub(super) fn modules(&self, clone: &WorkTree, known: &Known) -> Result<Vec<WorkTree>, TakeSnapshot> {
+    pub(super) fn modules(
+        &self,
+        clone: &WorkTree,
+        known: &RemoteState,
+    ) -> Result<Vec<WorkTree>, TakeSnapshot> {
         let search = Search {
             clone: self.work_tree,
             volumes: self.volumes,
@@ -136,7 +140,7 @@ impl Context<'_> {
         &self,
         trees: &WorkTrees,
         clone: &WorkTree,
-        known: &Known,
+        known: &RemoteState,
         rules: &mut Rules,
         notes: &mut Vec<String>,
     ) -> Others {
@@ -169,7 +173,7 @@ impl Context<'_> {
         &self,
         tree: &WorkTree,
         trees: &WorkTrees,
-        known: &Known,
+        known: &RemoteState,
         rules: &mut Rules,
         skipped: &mut Vec<(Vec<u8>, String)>,
     ) -> Result<(Other, bool), TakeSnapshot> {

@@ -14,7 +14,7 @@ use super::rules::Rules;
 use super::unread::Unread;
 use super::walk::{Seen, Walk};
 use super::work_trees::{WorkTree, below};
-use crate::snapshot::hold::{Blob, Change, Diff, Edit, GITLINK, entry, put_back, stands_in_place_of};
+use crate::snapshot::denied_paths::{Blob, Change, Diff, Edit, GITLINK, entry, put_back, stands_in_place_of};
 
 /// Larger files are skipped; hosts refuse them as well.
 const MAX_FILE: u64 = 100 * 1024 * 1024;

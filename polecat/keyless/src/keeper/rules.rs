@@ -57,13 +57,13 @@ pub enum ApplyRules {
 #[derive(Debug)]
 pub struct Rules {
     git: Git,
-    judge: Judge,
+    check_ignore: CheckIgnore,
     tracked: BTreeSet<Vec<u8>>,
 }
 
 /// A `git check-ignore` that is asked batch by batch.
 #[derive(Debug)]
-struct Judge {
+struct CheckIgnore {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
@@ -75,7 +75,7 @@ impl Rules {
         let folder = private_folder(store, base, deadline)?;
         let git = store.git(deadline).env("GIT_WORK_TREE", &folder).within(&folder);
         let mut rules = Self {
-            judge: Judge::start(&git)?,
+            check_ignore: CheckIgnore::start(&git)?,
             git,
             tracked: BTreeSet::new(),
         };
@@ -142,21 +142,21 @@ impl Rules {
     /// A git that dies must not cost the snapshot: 2.39 was seen to crash over what it had been asked before, so a new
     /// one is asked for each path.
     fn ask(&mut self, paths: &[Vec<u8>]) -> Result<Vec<bool>, ApplyRules> {
-        let error = match self.judge.ask(paths) {
+        let error = match self.check_ignore.ask(paths) {
             Ok(answers) => return Ok(answers),
             Err(error) => error,
         };
         say(&format!("polecat keeper: asks again: {}", explain(&error)));
         let mut answers = Vec::with_capacity(paths.len());
         for path in paths {
-            self.judge = Judge::start(&self.git)?;
-            answers.extend(self.judge.ask(std::slice::from_ref(path))?);
+            self.check_ignore = CheckIgnore::start(&self.git)?;
+            answers.extend(self.check_ignore.ask(std::slice::from_ref(path))?);
         }
         Ok(answers)
     }
 }
 
-impl Judge {
+impl CheckIgnore {
     fn start(git: &Git) -> Result<Self, ApplyRules> {
         let ask = [
             "check-ignore",
@@ -277,7 +277,7 @@ mod tests {
         let paths = [b"README".to_vec()];
         assert_eq!(rules.leaves_out(&paths).unwrap(), [false]);
         let mut other = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
-        rules.judge.stdin = other.stdin.take().unwrap();
+        rules.check_ignore.stdin = other.stdin.take().unwrap();
         assert!(other.wait().unwrap().success());
         assert_eq!(rules.leaves_out(&paths).unwrap(), [false]);
     }

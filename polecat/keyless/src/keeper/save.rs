@@ -7,14 +7,14 @@ use polecat_common::console::{escape, explain, say};
 
 use super::bundle::{AgentRepository, Bundle, list};
 use super::context::{Context, Purpose, TakeSnapshot};
-use super::known::Known;
 use super::left_out::LeftOut;
 use super::others::Others;
 use super::read::Read;
+use super::remote_state::RemoteState;
 use super::store::Last;
 use super::walk::Seen;
 use super::work_trees::WorkTree;
-use crate::snapshot::hold::{Diff, hold, is_held};
+use crate::snapshot::denied_paths::{Diff, hold, is_held};
 use crate::snapshot::message::{self, Facts, Record};
 use crate::snapshot::quoted::quote;
 
@@ -66,7 +66,7 @@ impl Outcome {
 
 /// All that was read of the agent's work, and what it is compared with.
 pub(super) struct Work<'a> {
-    pub(super) known: &'a Known,
+    pub(super) known: &'a RemoteState,
     pub(super) clone: &'a WorkTree,
     pub(super) repository: &'a AgentRepository,
     pub(super) read: Read,
@@ -205,7 +205,7 @@ impl Context<'_> {
 
     /// Everything was delivered, but an earlier checkpoint may hold what was not at the time, such as commits that have
     /// been pushed since. A last snapshot without them lets the broker see that nothing is held any more.
-    fn conclude(&self, known: &Known, read: &Read) -> Result<(), TakeSnapshot> {
+    fn conclude(&self, known: &RemoteState, read: &Read) -> Result<(), TakeSnapshot> {
         let Some(wip) = &known.tips.wip else {
             return Ok(());
         };

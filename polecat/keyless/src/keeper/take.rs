@@ -5,8 +5,8 @@ use std::time::Instant;
 use polecat_common::console::{explain, say};
 
 use super::context::{Context, TakeSnapshot};
-use super::known::Known;
 use super::read::{Source, apart};
+use super::remote_state::RemoteState;
 use super::rules::Rules;
 use super::save::{Outcome, Work};
 use super::store::{Tips, UseStore};
@@ -17,7 +17,7 @@ const REFRESH_SHARE: u32 = 4;
 impl Context<'_> {
     /// Takes a snapshot and pushes it, unless everything is saved already. Large files follow in pushes of their own.
     pub fn take(&self) -> Result<Outcome, TakeSnapshot> {
-        let known = match self.known() {
+        let known = match self.remote_state() {
             Ok(known) => known,
             Err(UseStore::FindBase { .. }) if !self.work_tree.exists() => return Ok(Outcome::NoClone),
             Err(error) => return Err(error.into()),
@@ -58,7 +58,7 @@ impl Context<'_> {
         self.save_in_rounds(&mut work)
     }
 
-    fn known(&self) -> Result<Known, UseStore> {
+    fn remote_state(&self) -> Result<RemoteState, UseStore> {
         // A broker that stopped for good refuses fetches and still takes snapshots.
         let left = self.deadline.saturating_duration_since(Instant::now());
         let tips = match self.store.refresh(Instant::now() + left / REFRESH_SHARE) {
@@ -74,7 +74,7 @@ impl Context<'_> {
                 }
             }
         };
-        Ok(Known {
+        Ok(RemoteState {
             base: self.store.base(self.deadline)?,
             base_branch: self.store.base_branch(self.deadline)?,
             last: self.store.last()?,

@@ -7,7 +7,7 @@ use gastown_api::git::Sha;
 
 use super::bundle::Bundle;
 use super::context::{Context, TakeSnapshot};
-use crate::snapshot::hold::{Blob, Change, Diff, Edit, index_info};
+use crate::snapshot::denied_paths::{Blob, Change, Diff, Edit, index_info};
 use crate::snapshot::{BUNDLE, HELD_FOLDER};
 use polecat_common::console::explain;
 

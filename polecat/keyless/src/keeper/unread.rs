@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::index::NotCheckedOut;
 use super::walk::Seen;
-use crate::snapshot::hold::{Change, GITLINK, ancestors};
+use crate::snapshot::denied_paths::{Change, GITLINK, ancestors};
 
 /// Tells what only seems to be deleted: what was skipped, put off or is read on its own, submodules whose folder is
 /// empty, and files that were never checked out.
@@ -51,8 +51,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::snapshot::hold::fixture::{blob, change};
-    use crate::snapshot::hold::{Edit, put_back};
+    use crate::snapshot::denied_paths::fixture::{blob, change};
+    use crate::snapshot::denied_paths::{Edit, put_back};
 
     #[test]
     fn what_was_not_read_is_not_deleted() {

@@ -111,7 +111,7 @@ impl Stop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     /// The pod is to stop.
-    Told,
+    Asked,
     /// The agent has written its result and stays.
     AfterResult,
 }
@@ -147,8 +147,8 @@ pub async fn supervise(
         let stays_until = agent.stays_until().filter(|_| ending.is_none());
         tokio::select! {
             Some(()) = ends.recv() => agent.reap()?,
-            () = stop.told(), if ending != Some(Ending::Told) => {
-                ending = Some(Ending::Told);
+            () = stop.told(), if ending != Some(Ending::Asked) => {
+                ending = Some(Ending::Asked);
                 kill_at = Some(agent.stop());
             }
             () = sleep_until(stays_until.unwrap_or_else(Instant::now)), if stays_until.is_some() => {
@@ -165,7 +165,7 @@ pub async fn supervise(
                 kill_at = Some(Instant::now() + STOP_WITHIN);
             }
             // Without a process namespace of its own, others' processes would count.
-            _ = count.tick(), if is_init() => agent.disperse(processes(Path::new("/proc"))),
+            _ = count.tick(), if is_init() => agent.kill_excess(processes(Path::new("/proc"))),
             () = agent.show_next() => wrote(),
         }
     }
@@ -178,7 +178,7 @@ pub async fn supervise(
             Some(Ending::AfterResult) if agent.stopped_for.is_none() => 0,
             _ => agent.exit.unwrap_or(-1),
         },
-        stopped: ending == Some(Ending::Told),
+        stopped: ending == Some(Ending::Asked),
         complaint: agent.stopped_for.take().or_else(|| agent.transcript.complaint()),
     })
 }
@@ -229,7 +229,7 @@ impl Agent {
     }
 
     /// Kills an agent that has too many processes: its node, and the sidecars that save its work, need some too.
-    fn disperse(&mut self, count: usize) {
+    fn kill_excess(&mut self, count: usize) {
         if count > MOST_PROCESSES {
             let words =
                 format!("the agent had {count} processes; more than {MOST_PROCESSES} are not allowed");
@@ -465,9 +465,9 @@ mod tests {
     #[tokio::test]
     async fn an_agent_with_too_many_processes_is_killed_and_told_why() {
         let mut agent = Agent::start(prepared(shell("sleep 60"), STAY)).unwrap();
-        agent.disperse(MOST_PROCESSES);
+        agent.kill_excess(MOST_PROCESSES);
         assert_eq!(agent.stopped_for, None);
-        agent.disperse(MOST_PROCESSES + 1);
+        agent.kill_excess(MOST_PROCESSES + 1);
         let words = agent.stopped_for.clone().unwrap();
         assert!(
             words.contains("1001 processes") && words.contains("1000"),

@@ -7,7 +7,7 @@ use gastown_api::work_order::WorkOrder;
 use serde::{Deserialize, Serialize};
 
 use super::Refs;
-use super::hold::Held;
+use super::denied_paths::Held;
 use super::quoted::{quote, unquote};
 use polecat_common::console::escape;
 

@@ -2,15 +2,15 @@
 //!
 //! One per machine: two would fight over the default bridge and the packet filter.
 
-mod own;
+mod host_cleanup;
+mod own_engine;
 pub mod runtime_shim;
-mod traces;
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use self::own::OwnEngine;
+use self::own_engine::OwnEngine;
 use crate::machine;
 use crate::process::Command;
 use crate::tools::{self, Tool};
@@ -63,14 +63,14 @@ impl Engine {
 
     /// The lock that runs on this machine hold while they change the engine or a cluster in it.
     pub fn lock() -> Result<fs_err::File> {
-        workspace::lock(&own::run_folder()?.join("lock"))
+        workspace::lock(&own_engine::run_folder()?.join("lock"))
     }
 
     fn with(own: Option<OwnEngine>) -> Result<Self> {
         let [kind] = tools::ensure([Tool::Kind])?;
         let docker = match own {
             // The client that came with the engine: a newer one may refuse to speak with it.
-            Some(_) => own::client(),
+            Some(_) => own_engine::client(),
             None => machine::find("docker").context("docker is not on the PATH")?,
         };
         Ok(Self { docker, kind, own })

@@ -30,7 +30,7 @@ impl Args {
             return Ok(Some(text));
         }
         if PUBLISHED.contains(&url.host()) && self.fingerprint.is_none() {
-            session.talk.note(&format!(
+            session.reporter.note(&format!(
                 "host keys of {}: the published ones, which the operator ships",
                 url.host()
             ));
@@ -70,13 +70,13 @@ impl Args {
                 Ok(matching)
             };
         }
-        session.talk.note(&format!(
+        session.reporter.note(&format!(
             "host keys of {}, to compare with what its owner publishes:",
             url.host()
         ));
         for key in &keys {
             session
-                .talk
+                .reporter
                 .note(&format!("  {:<20} {}", key.kind, key.fingerprint));
         }
         if self.yes {

@@ -6,7 +6,7 @@ use gastown_api::labels::ATTEMPT;
 use gastown_api::pod::pod_name;
 use serde_json::Value;
 
-use super::beat::Beat;
+use super::heartbeat::Heartbeat;
 use super::{Shown, copy};
 use crate::cluster::{Call, Cluster, Resource};
 use crate::error::Error;
@@ -27,7 +27,7 @@ pub async fn follow(
     shown: &Shown,
 ) -> Result<Polecat, Error> {
     let name = address.rsplit('/').next().unwrap_or(address).to_owned();
-    let talk = session.talk;
+    let reporter = session.reporter;
     let polecat = tokio::select! {
         result = follow_attempts(session, cluster, &name, shown) => result?,
         pressed = tokio::signal::ctrl_c() => {
@@ -36,7 +36,7 @@ pub async fn follow(
         }
     };
     if polecat.phase() == "Done" {
-        talk.note(&talk.style.strong(&summary(&polecat)));
+        reporter.note(&reporter.style.strong(&summary(&polecat)));
     }
     Ok(polecat)
 }
@@ -51,7 +51,7 @@ async fn follow_attempts(
     let mut said = String::new();
     let mut read_to_end = String::new();
     let mut reading = (String::new(), Reader::default());
-    let mut beat = Beat::start(cluster, name);
+    let mut heartbeat = Heartbeat::start(cluster, name);
     loop {
         let polecat = match patiently(session, cluster.get(Resource::POLECATS, name).await)? {
             Some(object) => Polecat::read(&object),
@@ -73,7 +73,7 @@ async fn follow_attempts(
             let resume = reading.1.resume();
             let stream = cluster.log(&pod, &shown.parameters(true, resume)).await;
             if let Some(stream) = patiently(session, stream)? {
-                let whole = copy(session, shown, &mut reading.1, stream, Some(&mut beat)).await?;
+                let whole = copy(session, shown, &mut reading.1, stream, Some(&mut heartbeat)).await?;
                 if whole && state == State::Ended {
                     read_to_end = uid;
                 }
@@ -84,7 +84,7 @@ async fn follow_attempts(
             let read = found.as_ref().is_some_and(|pod| uid(pod) == read_to_end);
             let now = waits_for(&polecat, read);
             if now != said {
-                session.talk.note(&session.talk.style.faint(&now));
+                session.reporter.note(&session.reporter.style.faint(&now));
                 said = now;
             }
         }
@@ -116,7 +116,7 @@ fn patiently<T>(session: &Session, result: Result<T, Call>) -> Result<Option<T>,
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.is_passing() || is_starting(&error) => {
-            session.talk.tries_again(&error);
+            session.reporter.tries_again(&error);
             Ok(None)
         }
         Err(error) => Err(error.into()),

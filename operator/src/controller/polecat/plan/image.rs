@@ -54,7 +54,7 @@ impl Plan<'_> {
     pub(super) fn wait_for_the_registry(&self, refusal: &Refusal, again: Timestamp) -> Step {
         let is_new = self.reason_before() != Some(refusal.reason.as_str());
         let transition = is_new.then(|| Transition::warning(refusal.reason, refusal.message.clone()));
-        self.settle(self.canvas.parked(refusal), transition, Some(again))
+        self.write_or_wait(self.builder.parked(refusal), transition, Some(again))
     }
 
     /// The same of an attempt that is claimed.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::Plan;
 use super::step::{Act, Step};
 use crate::attempt::{Open, Owner as _, Wanted, delete_or_wait};
-use crate::controller::polecat::judge::Verdict;
+use crate::controller::polecat::classify::Classification;
 use crate::controller::polecat::status::Progress;
 use crate::pod_view::PodView;
 use crate::types::Refusal;
@@ -47,10 +47,10 @@ impl Plan<'_> {
     }
 
     /// Where an attempt leads that was stopped. Who wants it to work again does not want it Terminated, which is for good.
-    pub(super) fn stopped_as(&self, verdict: &Verdict) -> PolecatPhase {
+    pub(super) fn stopped_as(&self, classification: &Classification) -> PolecatPhase {
         let is_wanted = self.wanted() == Wanted::Stop(Reason::Terminated);
-        let is_stopped = verdict.outcome == AttemptOutcome::Stopped;
-        if is_stopped && verdict.reason == Reason::Terminated && is_wanted {
+        let is_stopped = classification.outcome == AttemptOutcome::Stopped;
+        if is_stopped && classification.reason == Reason::Terminated && is_wanted {
             PolecatPhase::Terminated
         } else {
             PolecatPhase::Idle

@@ -3,7 +3,6 @@
 mod budget;
 mod crash;
 mod delivery;
-mod doorbell;
 mod image;
 mod lifecycle;
 mod manifest;
@@ -11,6 +10,7 @@ mod marks;
 mod orders;
 mod others;
 mod queued;
+mod readiness;
 mod retry;
 mod stopped;
 mod trouble;

@@ -8,7 +8,7 @@ use gastown_api::usage::Usage;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::controller::polecat::judge::Verdict;
+use crate::controller::polecat::classify::Classification;
 use crate::types::whole_seconds;
 
 /// The attempts that are kept.
@@ -39,13 +39,16 @@ pub(super) fn keep_last(attempts: &mut Vec<Attempt>) {
     attempts.drain(..surplus);
 }
 
-pub(super) fn close_attempt(attempt: &mut Attempt, verdict: &Verdict, now: Timestamp) {
+pub(super) fn close_attempt(attempt: &mut Attempt, classification: &Classification, now: Timestamp) {
     attempt.finished_at = Some(Time(now));
-    attempt.outcome = Some(verdict.outcome);
-    attempt.reason = Some(verdict.reason.as_str().to_owned());
-    attempt.message = Some(shortened(&verdict.message));
-    attempt.unconfirmed = verdict.unconfirmed.as_ref().map(|sha| sha.as_str().to_owned());
-    if let Some(evidence) = &verdict.evidence {
+    attempt.outcome = Some(classification.outcome);
+    attempt.reason = Some(classification.reason.as_str().to_owned());
+    attempt.message = Some(shortened(&classification.message));
+    attempt.unconfirmed = classification
+        .unconfirmed
+        .as_ref()
+        .map(|sha| sha.as_str().to_owned());
+    if let Some(evidence) = &classification.evidence {
         attempt.usage = Some(evidence.usage);
         attempt.cost_micros = cost_of(evidence);
     }
@@ -53,9 +56,15 @@ pub(super) fn close_attempt(attempt: &mut Attempt, verdict: &Verdict, now: Times
 
 /// A later attempt must not start from a snapshot whose content the branch has got, or got past, since: it would undo
 /// that. What is Done starts no more, and goes on naming what was saved.
-pub(super) fn forget_superseded(status: &mut PolecatStatus, verdict: &Verdict) {
+pub(super) fn forget_superseded(status: &mut PolecatStatus, classification: &Classification) {
     let named = status.wip.as_ref().map(|wip| wip.sha.as_str());
-    if named.is_some() && named == verdict.supersedes.as_ref().map(gastown_api::git::Sha::as_str) {
+    if named.is_some()
+        && named
+            == classification
+                .supersedes
+                .as_ref()
+                .map(gastown_api::git::Sha::as_str)
+    {
         status.wip = None;
     }
 }

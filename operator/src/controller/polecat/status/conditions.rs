@@ -5,13 +5,13 @@ use gastown_api::polecat::{PolecatPhase, PolecatStatus};
 use gastown_api::reason::Reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::Canvas;
+use super::StatusBuilder;
 use crate::attempt::retry::Coming;
 use crate::controller::polecat::retry::reason_of;
 use crate::controller::polecat::validate::fields_ignored;
 use crate::types::ignored_fields;
 
-impl Canvas<'_> {
+impl StatusBuilder<'_> {
     pub(super) fn finish(
         &self,
         mut status: PolecatStatus,

@@ -7,12 +7,12 @@ use crate::output::style::Style;
 
 /// Standard error. That nobody reads it is no reason to stop.
 #[derive(Clone, Copy)]
-pub struct Talk {
+pub struct Reporter {
     /// How text is styled.
     pub style: Style,
 }
 
-impl Talk {
+impl Reporter {
     /// The process's own.
     pub fn stderr() -> Self {
         Self {
@@ -23,7 +23,7 @@ impl Talk {
     /// Something worth knowing.
     #[expect(
         clippy::unused_self,
-        reason = "who was given no Talk does not write to standard error"
+        reason = "who was given no Reporter does not write to standard error"
     )]
     pub fn note(self, text: &str) {
         let _nobody_reads = writeln!(io::stderr(), "{text}");

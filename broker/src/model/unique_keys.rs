@@ -20,9 +20,9 @@ const LARGE: usize = 4 * 1024 * 1024;
 
 /// A JSON value without duplicate keys, at any depth.
 #[derive(Debug)]
-pub(super) struct Strict(pub Value);
+pub(super) struct UniqueKeys(pub Value);
 
-impl Strict {
+impl UniqueKeys {
     /// Reads one whole value; of a large one, long strings are cut.
     pub(super) fn read(bytes: &[u8]) -> serde_json::Result<Self> {
         if bytes.len() > LARGE {
@@ -33,11 +33,11 @@ impl Strict {
     }
 }
 
-fn whole<'de>(mut deserializer: serde_json::Deserializer<impl Read<'de>>) -> serde_json::Result<Strict> {
+fn whole<'de>(mut deserializer: serde_json::Deserializer<impl Read<'de>>) -> serde_json::Result<UniqueKeys> {
     let left = Cell::new(MAX_VALUES);
     let value = Reader { left: &left }.deserialize(&mut deserializer)?;
     deserializer.end()?;
-    Ok(Strict(value))
+    Ok(UniqueKeys(value))
 }
 
 /// Reads one value, as long as some are left.
@@ -128,34 +128,34 @@ mod tests {
     #[test]
     fn a_key_that_stands_twice_is_refused_at_any_depth() {
         for json in [r#"{"a":1,"a":2}"#, r#"[{"b":{"a":1,"\u0061":2}}]"#] {
-            let error = Strict::read(json.as_bytes()).unwrap_err().to_string();
+            let error = UniqueKeys::read(json.as_bytes()).unwrap_err().to_string();
             assert!(error.contains("\"a\" stands twice"), "{error}");
         }
-        let same = Strict::read(br#"{"a":[1,-2,0.5,null,true,"x"]}"#).unwrap();
+        let same = UniqueKeys::read(br#"{"a":[1,-2,0.5,null,true,"x"]}"#).unwrap();
         assert_eq!(same.0, serde_json::json!({"a": [1, -2, 0.5, null, true, "x"]}));
-        assert!(Strict::read(b"{} {}").is_err());
+        assert!(UniqueKeys::read(b"{} {}").is_err());
     }
 
     #[test]
     fn a_body_of_nothing_but_values_is_refused() {
         let json = format!("[{}0]", "0,".repeat(1_000_000));
-        let error = Strict::read(json.as_bytes()).unwrap_err().to_string();
+        let error = UniqueKeys::read(json.as_bytes()).unwrap_err().to_string();
         assert!(error.contains("100000 values"), "{error}");
         let json = format!("[{}0]", r#"{"a":0},"#.repeat(30_000));
-        assert!(Strict::read(json.as_bytes()).is_err());
+        assert!(UniqueKeys::read(json.as_bytes()).is_err());
     }
 
     #[test]
     fn a_large_body_is_read_without_its_long_strings() {
         let text = "x".repeat(LARGE + 1);
         let json = format!(r#"{{"model":"claude-x","messages":["{text}"],"mcp_servers":[]}}"#);
-        let Strict(value) = Strict::read(json.as_bytes()).unwrap();
+        let UniqueKeys(value) = UniqueKeys::read(json.as_bytes()).unwrap();
         assert_eq!(value["model"], "claude-x");
         assert!(value["messages"][0].as_str().unwrap().len() < 1000);
         assert!(value.get("mcp_servers").is_some());
         let twice = format!(r#"{{"a":"{text}","a":1}}"#);
         assert!(
-            Strict::read(twice.as_bytes())
+            UniqueKeys::read(twice.as_bytes())
                 .unwrap_err()
                 .to_string()
                 .contains("stands twice")

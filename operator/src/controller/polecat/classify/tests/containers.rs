@@ -26,9 +26,9 @@ fn out_of_memory_is_seen_with_exit_0_too() {
         &mut status["initContainerStatuses"][0]["state"]["terminated"],
         json!({"reason": "OOMKilled"}),
     );
-    let verdict = of(&status);
+    let classification = of(&status);
     assert_eq!(
-        (verdict.reason, verdict.message.as_str()),
+        (classification.reason, classification.message.as_str()),
         (
             Reason::SidecarOutOfMemory,
             "a process that container broker had started was killed"
@@ -48,15 +48,19 @@ fn a_clone_that_failed_is_believed() {
             "containerStatuses": [{"name": "claude", "state": {"waiting": {"reason": "PodInitializing"}}}],
         })
     };
-    let verdict = of(&status(r#"{"reason":"BeadTextMissing","message":"bead mp-1"}"#));
+    let classification = of(&status(r#"{"reason":"BeadTextMissing","message":"bead mp-1"}"#));
     assert_eq!(
-        (verdict.reason, verdict.message.as_str()),
+        (classification.reason, classification.message.as_str()),
         (Reason::BeadTextMissing, "bead mp-1")
     );
-    assert_eq!(verdict.may_be_lost, None, "no agent ran");
-    let verdict = of(&status("fatal: no space"));
-    assert_eq!(verdict.reason, Reason::CloneFailed);
-    assert!(verdict.message.contains("fatal: no space"), "{}", verdict.message);
+    assert_eq!(classification.may_be_lost, None, "no agent ran");
+    let classification = of(&status("fatal: no space"));
+    assert_eq!(classification.reason, Reason::CloneFailed);
+    assert!(
+        classification.message.contains("fatal: no space"),
+        "{}",
+        classification.message
+    );
 
     let deleted = |message| {
         let object =

@@ -12,12 +12,12 @@ const EVERY: Duration = Duration::from_secs(30);
 
 /// Sends a beat to the broker once per period in which the agent wrote something.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct Heartbeat {
     wrote: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Pulse {
+impl Heartbeat {
     /// Starts to send beats to loopback `port`.
     pub fn start(port: u16) -> Self {
         Self::every(EVERY, port)
@@ -40,12 +40,12 @@ impl Pulse {
     }
 
     /// Records that the agent wrote something.
-    pub fn beat(&self) {
+    pub fn send(&self) {
         self.wrote.store(true, Ordering::Relaxed);
     }
 }
 
-impl Drop for Pulse {
+impl Drop for Heartbeat {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -72,11 +72,11 @@ mod tests {
         };
         let router = Router::new().route(Alive::PATH, post(hear));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let pulse = Pulse::every(Duration::from_millis(20), port);
+        let heartbeat = Heartbeat::every(Duration::from_millis(20), port);
         heard.recv().await.unwrap();
         let silence = tokio::time::timeout(Duration::from_millis(200), heard.recv()).await;
         assert!(silence.is_err(), "nothing was written");
-        pulse.beat();
+        heartbeat.send();
         heard.recv().await.unwrap();
     }
 }

@@ -27,7 +27,7 @@ pub use lost::last_snapshot;
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
+pub struct Classification {
     /// Delivered, failed or stopped.
     pub outcome: AttemptOutcome,
     /// Why.
@@ -49,7 +49,7 @@ pub struct Verdict {
 
 /// What is asked of a pod that ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
+pub struct AttemptContext<'a> {
     /// The number of the attempt.
     pub attempt: i32,
     /// What the first attempt found.
@@ -66,24 +66,24 @@ pub struct Question<'a> {
 
 /// How the attempt ended.
 #[must_use]
-pub fn judge(pod: &PodView, question: &Question<'_>) -> Verdict {
-    let evidence: Option<Evidence> = evidence_of(pod, question.attempt);
-    let (outcome, reason, message) = if let Some(message) = delivered(pod, evidence.as_ref(), question.base) {
+pub fn classify(pod: &PodView, context: &AttemptContext<'_>) -> Classification {
+    let evidence: Option<Evidence> = evidence_of(pod, context.attempt);
+    let (outcome, reason, message) = if let Some(message) = delivered(pod, evidence.as_ref(), context.base) {
         (AttemptOutcome::Delivered, Reason::Delivered, message)
-    } else if let Wanted::Stop(reason) = question.wanted {
+    } else if let Wanted::Stop(reason) = context.wanted {
         (
             AttemptOutcome::Stopped,
             reason,
             "the pod was stopped on request".to_owned(),
         )
     } else {
-        let (reason, message) = failure(pod, evidence.as_ref(), question);
+        let (reason, message) = failure(pod, evidence.as_ref(), context);
         (AttemptOutcome::Failed, reason, message)
     };
     let delivered = outcome == AttemptOutcome::Delivered;
     let wip_dropped = evidence.as_ref().is_some_and(|evidence| evidence.wip_dropped);
     let supersedes = pod.was_started(pod::CLAUDE) && keeper_saved(pod);
-    Verdict {
+    Classification {
         outcome,
         reason,
         // Whoever shows a status must not be steered by the agent, which wrote some of these words.
@@ -91,9 +91,9 @@ pub fn judge(pod: &PodView, question: &Question<'_>) -> Verdict {
         unconfirmed: evidence
             .as_ref()
             .filter(|_| outcome == AttemptOutcome::Failed)
-            .and_then(|evidence| unconfirmed_work(pod, evidence, question.base)),
-        may_have_spent: agent_may_have_run(pod, question.seen_at_work),
-        may_be_lost: may_be_lost(pod, evidence.as_ref(), question.seen_at_work)
+            .and_then(|evidence| unconfirmed_work(pod, evidence, context.base)),
+        may_have_spent: agent_may_have_run(pod, context.seen_at_work),
+        may_be_lost: may_be_lost(pod, evidence.as_ref(), context.seen_at_work)
             .filter(|_| !delivered || keeper_failed(pod) || wip_dropped),
         supersedes: evidence
             .as_ref()
@@ -103,15 +103,15 @@ pub fn judge(pod: &PodView, question: &Question<'_>) -> Verdict {
     }
 }
 
-fn failure(pod: &PodView, evidence: Option<&Evidence>, question: &Question<'_>) -> Why {
+fn failure(pod: &PodView, evidence: Option<&Evidence>, context: &AttemptContext<'_>) -> Why {
     let known = Known {
         shape: SHAPE,
         broker: evidence.map(|evidence| &evidence.state),
-        given_up: question.given_up,
-        own_image: question.own_image,
+        given_up: context.given_up,
+        own_image: context.own_image,
     };
     failure::failure(pod, &known, || init_failure(pod).or_else(|| out_of_memory(pod)))
-        .unwrap_or_else(|| agent_end(pod, evidence, question))
+        .unwrap_or_else(|| agent_end(pod, evidence, context))
 }
 
 fn init_failure(pod: &PodView) -> Option<Why> {
@@ -155,10 +155,10 @@ fn out_of_memory(pod: &PodView) -> Option<Why> {
     Some((Reason::OutOfMemory, words))
 }
 
-fn agent_end(pod: &PodView, evidence: Option<&Evidence>, question: &Question<'_>) -> Why {
+fn agent_end(pod: &PodView, evidence: Option<&Evidence>, context: &AttemptContext<'_>) -> Why {
     let report = report(pod);
     let Some(end) = pod.terminated(pod::CLAUDE).filter(|end| !end.is_made_up()) else {
-        let words = if agent_may_have_run(pod, question.seen_at_work) {
+        let words = if agent_may_have_run(pod, context.seen_at_work) {
             "the agent's container is gone, and nobody saw how it ended: its node may have been restarted"
         } else {
             "the pod ended before its agent was started"
@@ -193,7 +193,7 @@ fn agent_end(pod: &PodView, evidence: Option<&Evidence>, question: &Question<'_>
             ),
         );
     };
-    if let Some(unconfirmed) = unconfirmed(evidence, question.base) {
+    if let Some(unconfirmed) = unconfirmed(evidence, context.base) {
         return unconfirmed;
     }
     if let Some(refused) = refused {
@@ -212,7 +212,7 @@ fn agent_end(pod: &PodView, evidence: Option<&Evidence>, question: &Question<'_>
         .head
         .as_ref()
         .map(Sha::as_str)
-        .or(base_of(evidence, question.base));
+        .or(base_of(evidence, context.base));
     let unpushed = report
         .local_head
         .as_ref()

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::docker_info;
-use super::traces::{self, Before};
+use super::host_cleanup::{self, Before};
 use crate::machine;
 use crate::process::Command;
 use crate::task::cluster::daemon::Daemon;
@@ -107,7 +107,7 @@ impl OwnEngine {
             return Ok(());
         };
         engine.kill()?;
-        traces::remove(&engine.before)?;
+        host_cleanup::remove(&engine.before)?;
         let run = run_folder()?;
         remove_if_there(&run.join("exec"))?;
         for file in [
@@ -226,7 +226,7 @@ fn daemon_config(run: &Path, data: &Path, shim: Option<&PathBuf>, mtu: u32) -> V
         "exec-root": run.join("exec"),
         "pidfile": run.join("docker.pid"),
         "hosts": [format!("unix://{SOCKET}")],
-        "cgroup-parent": traces::CGROUP,
+        "cgroup-parent": host_cleanup::CGROUP,
         "mtu": mtu,
     });
     if let Some(shim) = shim {

@@ -14,7 +14,7 @@ use super::{Plan, failed, without_evidence, write_status};
 use crate::attempt::{Decision, End, Open, Owner as _, PodAct, Wanted, decide, trouble, unschedulable};
 use crate::controller::polecat::build;
 use crate::controller::polecat::build::pod::SHAPE;
-use crate::controller::polecat::judge::{Question, Verdict, judge, last_snapshot};
+use crate::controller::polecat::classify::{AttemptContext, Classification, classify, last_snapshot};
 use crate::controller::polecat::status::{Progress, Spending};
 use crate::controller::polecat::validate::model::left_of;
 use crate::controller::polecat::validate::{Work, validate};
@@ -22,7 +22,7 @@ use crate::pod_view::PodView;
 use crate::types::Transition;
 
 impl Plan<'_> {
-    pub(super) fn pursue(&self, open: &Open) -> Result<Step, PlanPod> {
+    pub(super) fn reconcile_attempt(&self, open: &Open) -> Result<Step, PlanPod> {
         Ok(match decide(self, open, &self.observed.attempt, self.now) {
             Decision::Pod(step) => step.map(Act::Pod),
             Decision::Prepare { claimed } => self.prepare(open, claimed)?,
@@ -54,7 +54,7 @@ impl Plan<'_> {
             }
             Decision::Over(End::Failed(refusal)) => self.close(open, &failed(&refusal)),
             Decision::Over(End::Lost(wanted)) => self.close(open, &lost(wanted)),
-            Decision::Over(End::Ended(pod)) => self.close(open, &self.verdict(open, pod)),
+            Decision::Over(End::Ended(pod)) => self.close(open, &self.classification(open, pod)),
         })
     }
 
@@ -88,7 +88,7 @@ impl Plan<'_> {
         let evidence = report.and_then(|report| report.evidence.as_ref());
         if !recorded.covers(share) {
             let spent = evidence.map(Spending::of).unwrap_or_default();
-            let status = self.canvas.granted(open.number, recorded.max(share), spent);
+            let status = self.builder.granted(open.number, recorded.max(share), spent);
             return write_status(status, None);
         }
         if pod.granted().covers(recorded) {
@@ -108,12 +108,12 @@ impl Plan<'_> {
         }
     }
 
-    fn verdict(&self, open: &Open, pod: &PodView) -> Verdict {
+    fn classification(&self, open: &Open, pod: &PodView) -> Classification {
         let stopped_for = self.stopped_for(open);
         let wanted = self.request(stopped_for.as_ref(), pod.is_deleting());
-        judge(
+        classify(
             pod,
-            &Question {
+            &AttemptContext {
                 attempt: open.number,
                 base: self.status().and_then(|s| s.base.as_deref()),
                 wanted,
@@ -150,11 +150,11 @@ impl Plan<'_> {
             .then(|| validate(self.polecat(), self.observed.rig.as_deref(), self.settings).ok())
             .flatten()
             .map(|work| self.named_as_it_runs(work));
-        let status = self.canvas.working(open.number, work.as_ref(), progress);
+        let status = self.builder.working(open.number, work.as_ref(), progress);
         let transition = self
             .transition_of_parking(progress.parked, progress.reason, &progress.message)
             .or_else(|| self.transition_of_failing(progress.failing_checkpoints.as_deref()?));
-        self.settle(status, transition, wake)
+        self.write_or_wait(status, transition, wake)
     }
 
     fn held_before(&self, type_: &str) -> bool {
@@ -194,12 +194,12 @@ impl Plan<'_> {
 }
 
 /// The pod went although its finalizer held it: someone took that off.
-fn lost(wanted: Wanted) -> Verdict {
+fn lost(wanted: Wanted) -> Classification {
     let (outcome, reason) = match wanted {
         Wanted::Work => (AttemptOutcome::Failed, Reason::PodLost),
         Wanted::Stop(reason) => (AttemptOutcome::Stopped, reason),
     };
-    Verdict {
+    Classification {
         may_be_lost: Some(last_snapshot(None, None)),
         may_have_spent: true,
         ..without_evidence(outcome, reason, Reason::PodLost.sentence())

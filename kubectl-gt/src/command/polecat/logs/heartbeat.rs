@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cluster::{Cluster, Resource};
-use crate::talk::Talk;
+use crate::reporter::Reporter;
 use crate::view::{Polecat, of_tokens};
 use crate::wait::describe;
 
@@ -11,14 +11,14 @@ use crate::wait::describe;
 const BEAT: Duration = Duration::from_secs(10);
 
 /// What the cluster knows while the agent talks, or is silent: that the polecat is parked, and what it cost so far.
-pub struct Beat<'a> {
+pub struct Heartbeat<'a> {
     cluster: &'a Cluster,
     name: &'a str,
     interval: tokio::time::Interval,
     said: String,
 }
 
-impl<'a> Beat<'a> {
+impl<'a> Heartbeat<'a> {
     /// Starts; the first look is a while off.
     pub fn start(cluster: &'a Cluster, name: &'a str) -> Self {
         let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
@@ -32,21 +32,21 @@ impl<'a> Beat<'a> {
     }
 
     /// Waits for the next look; for ever where there is none.
-    pub async fn next(beat: Option<&mut Self>) {
-        match beat {
-            Some(beat) => drop(beat.interval.tick().await),
+    pub async fn next(heartbeat: Option<&mut Self>) {
+        match heartbeat {
+            Some(heartbeat) => drop(heartbeat.interval.tick().await),
             None => std::future::pending().await,
         }
     }
 
     /// Says what changed. A look that fails is followed by the next.
-    pub async fn look(&mut self, talk: Talk) {
+    pub async fn look(&mut self, reporter: Reporter) {
         let Ok(object) = self.cluster.get(Resource::POLECATS, self.name).await else {
             return;
         };
         let now = so_far(&Polecat::read(&object));
         if !now.is_empty() && now != self.said {
-            talk.note(&talk.style.faint(&now));
+            reporter.note(&reporter.style.faint(&now));
             self.said = now;
         }
     }

@@ -66,12 +66,12 @@ const OF_HOSTS: [(&str, Reason); 14] = [
 ];
 
 /// One place from which a remote is reached.
-struct Desk {
+struct Stage {
     dir: tempfile::TempDir,
     seen: BTreeSet<&'static str>,
 }
 
-impl Desk {
+impl Stage {
     fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
@@ -134,7 +134,7 @@ fn listener(words: &str, polite: bool) -> u16 {
 }
 
 /// Servers that cannot be reached, or have nothing in common with the client.
-async fn of_the_connection(desk: &mut Desk, sshd: &Sshd) {
+async fn of_the_connection(stage: &mut Stage, sshd: &Sshd) {
     let unreachable = Reason::GitHostUnreachable;
     for (url, words) in [
         (
@@ -163,8 +163,8 @@ async fn of_the_connection(desk: &mut Desk, sshd: &Sshd) {
             "banner exchange",
         ),
     ] {
-        let upstream = desk.to(&url, &sshd.key, &sshd.known_hosts).await;
-        desk.list(&upstream, unreachable, words).await;
+        let upstream = stage.to(&url, &sshd.key, &sshd.known_hosts).await;
+        stage.list(&upstream, unreachable, words).await;
     }
     for (host_key, more, words) in [
         (
@@ -177,49 +177,53 @@ async fn of_the_connection(desk: &mut Desk, sshd: &Sshd) {
     ] {
         let dir = tempfile::tempdir().unwrap();
         let old = Sshd::start_with(dir.path(), host_key, more).await;
-        let upstream = desk.to(&old.url, &old.key, &old.known_hosts).await;
-        desk.list(&upstream, unreachable, words).await;
-        desk.list(&upstream, unreachable, "too old for the broker's: upgrade it")
+        let upstream = stage.to(&old.url, &old.key, &old.known_hosts).await;
+        stage.list(&upstream, unreachable, words).await;
+        stage
+            .list(&upstream, unreachable, "too old for the broker's: upgrade it")
             .await;
     }
 }
 
 /// Keys of the client and of the host.
-async fn of_the_keys(desk: &mut Desk, sshd: &Sshd) {
-    let upstream = desk.to(&sshd.url, &sshd.key, "").await;
-    desk.list(&upstream, Reason::HostKeyUnknown, "Host key verification failed")
+async fn of_the_keys(stage: &mut Stage, sshd: &Sshd) {
+    let upstream = stage.to(&sshd.url, &sshd.key, "").await;
+    stage
+        .list(&upstream, Reason::HostKeyUnknown, "Host key verification failed")
         .await;
     let other = tempfile::tempdir().unwrap();
     let stranger = Sshd::start_with(other.path(), "ed25519", "MaxAuthTries 1").await;
     let name = sshd.known_hosts.split(' ').next().unwrap();
     let changed = stranger.known_hosts.split_once(' ').unwrap().1;
-    let upstream = desk.to(&sshd.url, &sshd.key, &format!("{name} {changed}")).await;
-    desk.list(&upstream, Reason::HostKeyUnknown, "IDENTIFICATION HAS CHANGED")
+    let upstream = stage.to(&sshd.url, &sshd.key, &format!("{name} {changed}")).await;
+    stage
+        .list(&upstream, Reason::HostKeyUnknown, "IDENTIFICATION HAS CHANGED")
         .await;
-    let upstream = desk.to(&sshd.url, &stranger.key, &sshd.known_hosts).await;
-    desk.list(
-        &upstream,
-        Reason::GitCredentialRefused,
-        "Permission denied (publickey",
-    )
-    .await;
-    let upstream = desk.to(&stranger.url, &sshd.key, &stranger.known_hosts).await;
-    desk.list(&upstream, Reason::GitCredentialRefused, "").await;
+    let upstream = stage.to(&sshd.url, &stranger.key, &sshd.known_hosts).await;
+    stage
+        .list(
+            &upstream,
+            Reason::GitCredentialRefused,
+            "Permission denied (publickey",
+        )
+        .await;
+    let upstream = stage.to(&stranger.url, &sshd.key, &stranger.known_hosts).await;
+    stage.list(&upstream, Reason::GitCredentialRefused, "").await;
 }
 
 /// Words of hosts: a forced command says them, as theirs do.
-async fn of_the_host(desk: &mut Desk) {
+async fn of_the_host(stage: &mut Stage) {
     let dir = tempfile::tempdir().unwrap();
     let sshd = Sshd::start(dir.path()).await;
     let said = dir.path().join("said");
     let public = std::fs::read_to_string(dir.path().join("user.pub")).unwrap();
     let line = format!("command=\"cat {} >&2; exit 1\" {public}", said.display());
     std::fs::write(dir.path().join("user.pub"), line).unwrap();
-    let upstream = desk.to(&sshd.url, &sshd.key, &sshd.known_hosts).await;
+    let upstream = stage.to(&sshd.url, &sshd.key, &sshd.known_hosts).await;
     for (words, reason) in OF_HOSTS {
         std::fs::write(&said, format!("{words}\n")).unwrap();
         let shown = words.trim_start_matches("remote: ");
-        desk.list(&upstream, reason, shown).await;
+        stage.list(&upstream, reason, shown).await;
     }
     // A server that goes away in the middle of a session.
     let gone = dir.path().join("gone");
@@ -230,42 +234,42 @@ async fn of_the_host(desk: &mut Desk) {
         format!("command=\"{}\" {public}", gone.display()),
     )
     .unwrap();
-    desk.list(&upstream, Reason::GitHostUnreachable, "").await;
+    stage.list(&upstream, Reason::GitHostUnreachable, "").await;
 }
 
 /// What git itself says of refs.
-async fn of_git(desk: &mut Desk, sshd: &Sshd) {
-    let upstream = desk.to(&sshd.url, &sshd.key, &sshd.known_hosts).await;
-    let git = desk.git();
+async fn of_git(stage: &mut Stage, sshd: &Sshd) {
+    let upstream = stage.to(&sshd.url, &sshd.key, &sshd.known_hosts).await;
+    let git = stage.git();
     let failure = upstream
         .fetch(&git, &["refs/heads/nope:refs/heads/nope"])
         .await
         .unwrap_err();
-    desk.check(&failure, Reason::BranchNotFound, "couldn't find remote ref");
+    stage.check(&failure, Reason::BranchNotFound, "couldn't find remote ref");
     let head = tip(&git.repo, "refs/heads/main").await.unwrap();
     let older = tip(&git.repo, "refs/heads/main~1").await.unwrap();
     let failure = upstream.push(&git, &older, "refs/heads/main").await.unwrap_err();
-    desk.check(&failure, Reason::PushRefused, "[rejected]");
+    stage.check(&failure, Reason::PushRefused, "[rejected]");
     let hook = sshd.repo.join("hooks/update");
     std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
     std::fs::write(&hook, "#!/bin/sh\necho no robots >&2; exit 1\n").unwrap();
     std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
     let failure = upstream.push(&git, &head, "refs/heads/new").await.unwrap_err();
-    desk.check(&failure, Reason::PushRefused, "remote rejected");
+    stage.check(&failure, Reason::PushRefused, "remote rejected");
 }
 
 #[tokio::test]
 async fn every_sign_is_said_by_the_real_programs() {
-    let mut desk = Desk::new();
-    let sshd = Sshd::start(desk.dir.path()).await;
-    of_the_connection(&mut desk, &sshd).await;
-    of_the_keys(&mut desk, &sshd).await;
-    of_the_host(&mut desk).await;
-    of_git(&mut desk, &sshd).await;
+    let mut stage = Stage::new();
+    let sshd = Sshd::start(stage.dir.path()).await;
+    of_the_connection(&mut stage, &sshd).await;
+    of_the_keys(&mut stage, &sshd).await;
+    of_the_host(&mut stage).await;
+    of_git(&mut stage, &sshd).await;
     let never: Vec<_> = SIGNS
         .iter()
         .map(|(sign, _)| *sign)
-        .filter(|sign| !desk.seen.contains(sign))
+        .filter(|sign| !stage.seen.contains(sign))
         .collect();
     assert!(never.is_empty(), "nothing says {never:?}");
 }

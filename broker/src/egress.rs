@@ -50,7 +50,7 @@ pub struct Tunnelled {
 
 /// Connects.
 #[derive(Clone, Debug)]
-pub struct Outward {
+pub struct Egress {
     direct: HttpConnector,
     proxy: Option<Arc<Proxy>>,
 }
@@ -62,7 +62,7 @@ struct Proxy {
     except: Vec<String>,
 }
 
-impl Outward {
+impl Egress {
     /// Through `proxy`, if there is one, with `credential`, `USER:PASSWORD`, if it wants one.
     pub fn new(proxy: Option<&ProxyOrder>, credential: Option<&str>) -> Result<Self, OpenProxy> {
         let mut direct = HttpConnector::new();
@@ -113,7 +113,7 @@ impl Proxy {
     }
 }
 
-impl Service<Uri> for Outward {
+impl Service<Uri> for Egress {
     type Response = TokioIo<TcpStream>;
     type Error = Box<dyn Error + Send + Sync>;
     type Future = Connecting;
@@ -189,7 +189,7 @@ mod tests {
                 url: url.to_owned(),
                 except: Vec::new(),
             };
-            let error = Outward::new(Some(&order), None).unwrap_err();
+            let error = Egress::new(Some(&order), None).unwrap_err();
             assert!(matches!(error, OpenProxy::ReadUrl { .. }), "{url}");
         }
     }

@@ -18,7 +18,7 @@ use crate::slots::Bound;
 use crate::types::{self, Refusal, Transition, later};
 
 impl Plan<'_> {
-    pub(super) fn rest(&self) -> Result<Step, PlanPod> {
+    pub(super) fn reconcile_without_attempt(&self) -> Result<Step, PlanPod> {
         if let Some(step) = self.pod().and_then(|pod| self.clear(pod)) {
             return Ok(step.map(Act::Pod));
         }
@@ -34,11 +34,11 @@ impl Plan<'_> {
         match (self.phase(), desired) {
             (Some(PolecatPhase::Terminated), _)
             | (Some(PolecatPhase::Done), DesiredState::Idle | DesiredState::Working) => {
-                Ok(self.settle(self.canvas.unchanged(), None, None))
+                Ok(self.write_or_wait(self.builder.unchanged(), None, None))
             }
             (_, DesiredState::Terminated) => {
-                let status = self.canvas.terminated(Reason::Terminated.sentence());
-                Ok(self.settle(status, None, None))
+                let status = self.builder.terminated(Reason::Terminated.sentence());
+                Ok(self.write_or_wait(status, None, None))
             }
             (_, DesiredState::Idle) => Ok(self.idle(Reason::Idle)),
             (Some(PolecatPhase::Stuck), DesiredState::Working) if self.is_stuck_on_an_attempt() => {
@@ -62,9 +62,9 @@ impl Plan<'_> {
             (Some(seconds), Some(until)) if until <= self.now => {
                 let message = format!("it was idle for {seconds} s, as long as spec.maxIdleSeconds allows");
                 let transition = Transition::normal(Reason::Terminated, message.clone());
-                self.settle(self.canvas.terminated(&message), Some(transition), None)
+                self.write_or_wait(self.builder.terminated(&message), Some(transition), None)
             }
-            (_, until) => self.settle(self.canvas.idle(reason), None, until),
+            (_, until) => self.write_or_wait(self.builder.idle(reason), None, until),
         }
     }
 
@@ -80,12 +80,12 @@ impl Plan<'_> {
         }
         match self.coming() {
             Some(coming) if coming.at <= self.now => self.start(Some(coming)),
-            coming => Ok(self.settle(self.canvas.failed(), None, coming.map(|c| c.at))),
+            coming => Ok(self.write_or_wait(self.builder.failed(), None, coming.map(|c| c.at))),
         }
     }
 
     fn coming(&self) -> Option<Coming> {
-        self.status().and_then(|status| self.canvas.coming(status))
+        self.status().and_then(|status| self.builder.coming(status))
     }
 
     /// Deletes an object that has ended when its time is over, and wakes for that.
@@ -190,7 +190,7 @@ impl Plan<'_> {
             return Ok(self.claim_by_status(number, coming.map(|c| c.retry), &work, transition));
         }
         if self.has_finalizer() {
-            self.pursue(&open)
+            self.reconcile_attempt(&open)
         } else {
             Ok(Step::Act(self.claim()))
         }
@@ -220,7 +220,7 @@ impl Plan<'_> {
         };
         let is_new = !self.status().is_some_and(is_queued);
         let transition = is_new.then(|| Transition::normal(reason, reason.sentence()));
-        self.settle(self.canvas.queued(reason), transition, None)
+        self.write_or_wait(self.builder.queued(reason), transition, None)
     }
 
     /// A retry that waits for room is told of when the waiting begins, not each time.
@@ -245,7 +245,7 @@ impl Plan<'_> {
         transition: Option<Transition>,
     ) -> Step {
         Step::Act(Act::WriteStatus(Box::new(StatusUpdate {
-            status: self.canvas.claimed(number, retry, work),
+            status: self.builder.claimed(number, retry, work),
             transition,
             ended: None,
             claims: Some(number),
@@ -270,6 +270,6 @@ impl Plan<'_> {
     fn stuck(&self, refusal: &Refusal) -> Step {
         let is_new = self.reason_before() != Some(refusal.reason.as_str());
         let transition = is_new.then(|| Transition::warning(refusal.reason, refusal.message.clone()));
-        self.settle(self.canvas.stuck(refusal), transition, None)
+        self.write_or_wait(self.builder.stuck(refusal), transition, None)
     }
 }

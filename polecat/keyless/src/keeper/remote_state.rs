@@ -8,7 +8,7 @@ use super::store::{Last, Store, Tips, UseStore};
 
 /// What is on the remote, and what the keeper saved last.
 #[derive(Debug)]
-pub struct Known {
+pub struct RemoteState {
     /// Where the first attempt started.
     pub base: Sha,
     /// The base branch as it is now: a later attempt's base may be older.
@@ -19,7 +19,7 @@ pub struct Known {
     pub last: Option<Last>,
 }
 
-impl Known {
+impl RemoteState {
     /// The work branch on the remote, else the base.
     pub fn branch(&self) -> &Sha {
         self.tips.work.as_ref().unwrap_or(&self.base)

@@ -10,12 +10,19 @@ fn work_that_was_not_delivered_is_named_beside_what_was() {
         &mut status["containerStatuses"][0]["state"]["terminated"],
         report(json!({"localHead": HEAD, "notDelivered": left})),
     );
-    let verdict = of(&status);
-    assert_eq!(verdict.reason, Reason::Delivered);
-    assert_eq!(verdict.message, format!("{HEAD} is on the remote branch; {left}"));
-    let verdict = of(&unchanged(0, report(json!({"notDelivered": left}))));
-    assert_eq!(verdict.reason, Reason::NothingChanged);
-    assert!(verdict.message.ends_with(left), "{}", verdict.message);
+    let classification = of(&status);
+    assert_eq!(classification.reason, Reason::Delivered);
+    assert_eq!(
+        classification.message,
+        format!("{HEAD} is on the remote branch; {left}")
+    );
+    let classification = of(&unchanged(0, report(json!({"notDelivered": left}))));
+    assert_eq!(classification.reason, Reason::NothingChanged);
+    assert!(
+        classification.message.ends_with(left),
+        "{}",
+        classification.message
+    );
 }
 
 #[test]
@@ -33,12 +40,12 @@ fn work_that_the_remote_no_longer_holds_at_the_end_is_not_done() {
             &mut status["containerStatuses"][0]["state"]["terminated"],
             report(json!({"localHead": HEAD})),
         );
-        let verdict = of(&status);
-        assert_eq!(verdict.reason, Reason::DeliveryUndone, "{evidence}");
+        let classification = of(&status);
+        assert_eq!(classification.reason, Reason::DeliveryUndone, "{evidence}");
         assert!(
-            verdict.message.contains(HEAD) && verdict.message.contains(words),
+            classification.message.contains(HEAD) && classification.message.contains(words),
             "{}",
-            verdict.message
+            classification.message
         );
     }
     let moved_on = of(&ended(0, &evidence(json!({"pushed": HEAD, "head": OTHER}))));
@@ -52,12 +59,12 @@ fn work_that_the_remote_no_longer_holds_at_the_end_is_not_done() {
 #[test]
 fn what_could_not_be_read_at_the_end_is_not_done() {
     let failed = json!({"name": "failed", "reason": "GitHostUnreachable", "message": "no route"});
-    let verdict = of(&ended(0, &evidence(json!({"pushed": HEAD, "finalRead": failed}))));
-    assert_eq!(verdict.reason, Reason::GitHostUnreachable);
+    let classification = of(&ended(0, &evidence(json!({"pushed": HEAD, "finalRead": failed}))));
+    assert_eq!(classification.reason, Reason::GitHostUnreachable);
     assert!(
-        verdict.message.contains("no route") && verdict.message.contains(HEAD),
+        classification.message.contains("no route") && classification.message.contains(HEAD),
         "{}",
-        verdict.message
+        classification.message
     );
     let mut pending = evidence(json!({"pushed": HEAD}));
     pending["finalRead"] = json!({"name": "pending"});
@@ -109,20 +116,20 @@ fn words_of_a_newer_pod_cost_no_done() {
     let refused = json!({"refName": "refs/heads/x", "why": "no", "reason": "SaidOnlyByANewerBroker"});
     let newer =
         json!({"state": {"name": "landing", "queue": 3}, "refused": refused, "lands": {"as": "squash"}});
-    let verdict = of(&ended(0, &evidence(newer)));
-    assert_eq!(verdict.reason, Reason::Delivered, "{verdict:?}");
-    assert_eq!(verdict.evidence.unwrap().cost_micros, Some(4500));
+    let classification = of(&ended(0, &evidence(newer)));
+    assert_eq!(classification.reason, Reason::Delivered, "{classification:?}");
+    assert_eq!(classification.evidence.unwrap().cost_micros, Some(4500));
 }
 
 #[test]
 fn a_reason_of_a_newer_pod_is_told_in_its_words() {
     let stopped = json!({"state": {"name": "stopped", "reason": "SaidOnlyByANewerBroker", "message": "the quota of signatures is used up"}});
-    let verdict = of(&ended(1, &evidence(stopped)));
-    assert_eq!(verdict.reason, Reason::EvidenceMissing);
+    let classification = of(&ended(1, &evidence(stopped)));
+    assert_eq!(classification.reason, Reason::EvidenceMissing);
     assert!(
-        verdict.message.contains("quota of signatures"),
+        classification.message.contains("quota of signatures"),
         "{}",
-        verdict.message
+        classification.message
     );
     let init = json!({"reason": "SaidOnlyByANewerInit", "message": "no such sigil"}).to_string();
     let mut status = ended(1, &evidence(json!({"head": BASE})));
@@ -135,11 +142,15 @@ fn a_reason_of_a_newer_pod_is_told_in_its_words() {
 
 #[test]
 fn a_reading_at_the_end_that_is_not_understood_is_asked_for_again() {
-    let verdict = of(&ended(
+    let classification = of(&ended(
         0,
         &evidence(json!({"finalRead": {"name": "attested", "at": null}})),
     ));
-    assert_eq!(verdict.outcome, AttemptOutcome::Failed);
-    assert!(verdict.message.contains("newer broker"), "{}", verdict.message);
-    assert_eq!(verdict.unconfirmed.unwrap().as_str(), HEAD);
+    assert_eq!(classification.outcome, AttemptOutcome::Failed);
+    assert!(
+        classification.message.contains("newer broker"),
+        "{}",
+        classification.message
+    );
+    assert_eq!(classification.unconfirmed.unwrap().as_str(), HEAD);
 }

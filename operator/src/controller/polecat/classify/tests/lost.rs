@@ -75,9 +75,9 @@ fn what_was_delivered_may_still_have_left_something_behind() {
     let mut status = ended(0, &evidence(json!({})));
     assert_eq!(of(&status).may_be_lost, None);
     status["initContainerStatuses"][1]["state"]["terminated"]["exitCode"] = json!(1);
-    let verdict = of(&status);
-    assert_eq!(verdict.outcome, AttemptOutcome::Delivered);
-    assert!(verdict.may_be_lost.is_some(), "the keeper failed");
+    let classification = of(&status);
+    assert_eq!(classification.outcome, AttemptOutcome::Delivered);
+    assert!(classification.may_be_lost.is_some(), "the keeper failed");
     status["initContainerStatuses"].as_array_mut().unwrap().remove(1);
     assert_eq!(of(&status).may_be_lost, None);
 }

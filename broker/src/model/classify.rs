@@ -28,7 +28,7 @@ pub(super) struct Wait {
 
 /// What to do with an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Handling {
     /// Pass it on.
     Pass,
     /// Hold the call, wait, and try again.
@@ -51,46 +51,46 @@ pub(super) enum Verdict {
     Fail(Refusal),
 }
 
-/// Judges by status and headers; `tries` counts earlier waits of this call.
-pub(super) fn judge(
+/// Classifies an answer by status and headers; `tries` counts earlier waits of this call.
+pub(super) fn classify(
     status: StatusCode,
     headers: &HeaderMap,
     credential: &Credential,
     tries: u32,
     now: Timestamp,
-) -> Verdict {
-    let held = |reason, message| Verdict::Wait {
+) -> Handling {
+    let held = |reason, message| Handling::Wait {
         reason,
         message,
-        wait: told(headers, now).unwrap_or_else(|| guess(tries)),
+        wait: wait_from(headers, now).unwrap_or_else(|| guess(tries)),
     };
     let busy = |reason| held(reason, format!("the model endpoint answered {status}"));
     match status.as_u16() {
         // A compressed answer would hide its usage; it was not asked for.
-        200..=299 if headers.contains_key(header::CONTENT_ENCODING) => Verdict::Fail(Refusal::upstream(
+        200..=299 if headers.contains_key(header::CONTENT_ENCODING) => Handling::Fail(Refusal::upstream(
             "the model endpoint compresses its answers unasked",
         )),
         200..=299 => match strange_kind(headers) {
-            None => Verdict::Pass,
+            None => Handling::Pass,
             Some(kind) => held(
                 Reason::ModelUnreachable,
                 format!("the model endpoint answered {status} with {kind}, as no model provider does"),
             ),
         },
-        401 if matches!(credential, Credential::Oauth(_)) => Verdict::Renew,
-        401 | 403 => Verdict::Stop {
+        401 if matches!(credential, Credential::Oauth(_)) => Handling::Renew,
+        401 | 403 => Handling::Stop {
             message: format!("the model endpoint answered {status} to the credential"),
         },
         429 => used_up(headers, tries, now).unwrap_or_else(|| busy(Reason::RateLimited)),
         503 | 529 => busy(Reason::Overloaded),
         // What asks for more than HTTP/1.1 or a call that does not exist stays an error.
-        501 | 505 => Verdict::Fail(Refusal::passed_on(status, kind(status), "")),
+        501 | 505 => Handling::Fail(Refusal::passed_on(status, kind(status), "")),
         408 | 500..=599 => busy(Reason::ModelUnreachable),
         // A redirect is not followed: it could lead the key anywhere.
-        300..=399 => Verdict::Fail(Refusal::upstream(format!(
+        300..=399 => Handling::Fail(Refusal::upstream(format!(
             "the model endpoint answered {status}; redirects are not followed"
         ))),
-        _ => Verdict::Fail(Refusal::passed_on(status, kind(status), "")),
+        _ => Handling::Fail(Refusal::passed_on(status, kind(status), "")),
     }
 }
 
@@ -113,7 +113,7 @@ fn strange_kind(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// A subscription whose window is used up: Anthropic says which and when it resets.
-fn used_up(headers: &HeaderMap, tries: u32, now: Timestamp) -> Option<Verdict> {
+fn used_up(headers: &HeaderMap, tries: u32, now: Timestamp) -> Option<Handling> {
     if text(headers, "anthropic-ratelimit-unified-status")? != "rejected" {
         return None;
     }
@@ -124,11 +124,11 @@ fn used_up(headers: &HeaderMap, tries: u32, now: Timestamp) -> Option<Verdict> {
         _ => "usage window",
     };
     let reset = unified_reset(headers).and_then(|reset| until(reset, now));
-    Some(Verdict::Wait {
+    Some(Handling::Wait {
         reason: Reason::UsageLimitReached,
         message: format!("the subscription's {window} is used up"),
         wait: reset
-            .or_else(|| told(headers, now))
+            .or_else(|| wait_from(headers, now))
             .unwrap_or_else(|| guess(tries)),
     })
 }
@@ -186,7 +186,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// `retry-after` in seconds or as a date, else the reset times of Anthropic, else those of `OpenAI`.
-fn told(headers: &HeaderMap, now: Timestamp) -> Option<Wait> {
+fn wait_from(headers: &HeaderMap, now: Timestamp) -> Option<Wait> {
     let after = text(headers, "retry-after");
     let seconds = after
         .and_then(|text| text.parse::<u64>().ok())
@@ -259,13 +259,13 @@ mod tests {
         status: u16,
         headers: &[(&'static str, &'static str)],
         tries: u32,
-    ) -> Verdict {
+    ) -> Handling {
         let headers = headers
             .iter()
             .map(|(k, v)| (HeaderName::from_static(k), HeaderValue::from_static(v)))
             .collect();
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        judge(
+        classify(
             StatusCode::from_u16(status).unwrap(),
             &headers,
             credential,
@@ -274,21 +274,21 @@ mod tests {
         )
     }
 
-    fn judged(status: u16, headers: &[(&'static str, &'static str)], tries: u32) -> Verdict {
+    fn classified(status: u16, headers: &[(&'static str, &'static str)], tries: u32) -> Handling {
         judged_with(&KEY(), status, headers, tries)
     }
 
     /// Reason, seconds, and whether they were told.
-    fn waits(verdict: &Verdict) -> (Reason, u64, bool) {
-        match verdict {
-            Verdict::Wait { reason, wait, .. } => (*reason, wait.delay.as_secs(), wait.told),
+    fn waits(handling: &Handling) -> (Reason, u64, bool) {
+        match handling {
+            Handling::Wait { reason, wait, .. } => (*reason, wait.delay.as_secs(), wait.told),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn a_limit_is_waited_for_as_long_as_the_upstream_says() {
-        let limited = |name, value| waits(&judged(429, &[(name, value)], 0));
+        let limited = |name, value| waits(&classified(429, &[(name, value)], 0));
         for (name, value, seconds) in [
             ("retry-after", "17", 17),
             ("retry-after", "Thu, 01 Jan 2026 00:02:00 GMT", 120),
@@ -311,13 +311,13 @@ mod tests {
             );
         }
         assert_eq!(limited("retry-after", "soon"), (Reason::RateLimited, 2, false));
-        assert_eq!(waits(&judged(529, &[], 2)), (Reason::Overloaded, 8, false));
+        assert_eq!(waits(&classified(529, &[], 2)), (Reason::Overloaded, 8, false));
         assert_eq!(
-            waits(&judged(503, &[("retry-after", "9")], 2)),
+            waits(&classified(503, &[("retry-after", "9")], 2)),
             (Reason::Overloaded, 9, true)
         );
         assert_eq!(
-            waits(&judged(529, &[], u32::MAX)),
+            waits(&classified(529, &[], u32::MAX)),
             (Reason::Overloaded, 60, false)
         );
     }
@@ -326,24 +326,27 @@ mod tests {
     fn a_provider_that_fails_and_a_page_in_its_place_are_outages() {
         for status in [408, 500, 502, 504, 520, 524, 599] {
             assert_eq!(
-                waits(&judged(status, &[], 1)),
+                waits(&classified(status, &[], 1)),
                 (Reason::ModelUnreachable, 4, false),
                 "{status}"
             );
         }
         assert_eq!(
-            waits(&judged(502, &[("retry-after", "9")], 1)),
+            waits(&classified(502, &[("retry-after", "9")], 1)),
             (Reason::ModelUnreachable, 9, true)
         );
         for status in [400, 404, 413, 501, 505] {
-            assert!(matches!(judged(status, &[], 0), Verdict::Fail(_)), "{status}");
+            assert!(
+                matches!(classified(status, &[], 0), Handling::Fail(_)),
+                "{status}"
+            );
         }
         for page in ["text/html; charset=utf-8", "Application/XHTML+xml", "image/png"] {
-            let verdict = judged(200, &[("content-type", page)], 0);
-            assert_eq!(waits(&verdict).0, Reason::ModelUnreachable, "{page}");
+            let handling = classified(200, &[("content-type", page)], 0);
+            assert_eq!(waits(&handling).0, Reason::ModelUnreachable, "{page}");
         }
         for answer in ["application/json", "text/event-stream; charset=utf-8"] {
-            assert_eq!(judged(200, &[("content-type", answer)], 0), Verdict::Pass);
+            assert_eq!(classified(200, &[("content-type", answer)], 0), Handling::Pass);
         }
     }
 
@@ -362,10 +365,10 @@ mod tests {
 
     #[test]
     fn a_used_up_window_is_waited_for_until_its_reset_and_named() {
-        let verdict = judged_with(&TOKEN(), 429, REJECTED, 0);
-        assert_eq!(waits(&verdict), (Reason::UsageLimitReached, 14_400, true));
-        let Verdict::Wait { message, .. } = verdict else {
-            panic!("{verdict:?}")
+        let handling = judged_with(&TOKEN(), 429, REJECTED, 0);
+        assert_eq!(waits(&handling), (Reason::UsageLimitReached, 14_400, true));
+        let Handling::Wait { message, .. } = handling else {
+            panic!("{handling:?}")
         };
         assert_eq!(message, "the subscription's 5-hour window is used up");
         let mut allowed = REJECTED.to_vec();
@@ -391,19 +394,22 @@ mod tests {
 
     #[test]
     fn a_refused_key_stops_a_refused_token_may_be_renewed_and_a_redirect_is_not_followed() {
-        assert!(matches!(judged(401, &[], 0), Verdict::Stop { .. }));
-        assert!(matches!(judged(403, &[], 0), Verdict::Stop { .. }));
-        assert_eq!(judged_with(&TOKEN(), 401, &[], 0), Verdict::Renew);
-        assert!(matches!(judged_with(&TOKEN(), 403, &[], 0), Verdict::Stop { .. }));
+        assert!(matches!(classified(401, &[], 0), Handling::Stop { .. }));
+        assert!(matches!(classified(403, &[], 0), Handling::Stop { .. }));
+        assert_eq!(judged_with(&TOKEN(), 401, &[], 0), Handling::Renew);
         assert!(matches!(
-            judged(307, &[("location", "https://evil")], 0),
-            Verdict::Fail(_)
+            judged_with(&TOKEN(), 403, &[], 0),
+            Handling::Stop { .. }
         ));
         assert!(matches!(
-            judged(200, &[("content-encoding", "gzip")], 0),
-            Verdict::Fail(_)
+            classified(307, &[("location", "https://evil")], 0),
+            Handling::Fail(_)
         ));
-        assert_eq!(judged(200, &[], 0), Verdict::Pass);
+        assert!(matches!(
+            classified(200, &[("content-encoding", "gzip")], 0),
+            Handling::Fail(_)
+        ));
+        assert_eq!(classified(200, &[], 0), Handling::Pass);
     }
 
     #[test]

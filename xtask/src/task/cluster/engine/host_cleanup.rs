@@ -107,7 +107,7 @@ pub fn remove(before: &Before) -> Result<()> {
         }
     }
     for folder in FOLDERS.iter().filter(|folder| !before.folders.contains(**folder)) {
-        super::own::remove_if_there(Path::new(folder))?;
+        super::own_engine::remove_if_there(Path::new(folder))?;
     }
     remove_cgroups();
     Ok(())

@@ -12,13 +12,13 @@ use crate::testing::{BASE, HEAD, ended, evidence, merge, pod, running};
 /// A commit of somebody else.
 const OTHER: &str = "cccccccccccccccccccccccccccccccccccccccc";
 
-/// The verdict on a pod with this status.
-fn of(status: &Value) -> Verdict {
+/// The classification on a pod with this status.
+fn of(status: &Value) -> Classification {
     ask(&pod(json!({"status": status})), None, Wanted::Work)
 }
 
-fn question() -> Question<'static> {
-    Question {
+fn context() -> AttemptContext<'static> {
+    AttemptContext {
         attempt: 1,
         base: None,
         wanted: Wanted::Work,
@@ -28,16 +28,16 @@ fn question() -> Question<'static> {
     }
 }
 
-/// The verdict on what the cache holds of `pod`.
-fn ask(pod: &PodView, base: Option<&str>, wanted: Wanted) -> Verdict {
+/// The classification on what the cache holds of `pod`.
+fn ask(pod: &PodView, base: Option<&str>, wanted: Wanted) -> Classification {
     let mut pod = pod.clone();
     pod.prune();
-    judge(
+    classify(
         &pod,
-        &Question {
+        &AttemptContext {
             base,
             wanted,
-            ..question()
+            ..context()
         },
     )
 }
@@ -61,12 +61,16 @@ fn report(changes: Value) -> Value {
 
 #[test]
 fn done_needs_a_good_end_and_a_head_that_moved() {
-    let verdict = of(&ended(0, &evidence(json!({}))));
+    let classification = of(&ended(0, &evidence(json!({}))));
     assert_eq!(
-        (verdict.outcome, verdict.reason),
+        (classification.outcome, classification.reason),
         (AttemptOutcome::Delivered, Reason::Delivered)
     );
-    assert!(verdict.message.contains(HEAD), "{}", verdict.message);
+    assert!(
+        classification.message.contains(HEAD),
+        "{}",
+        classification.message
+    );
     for (exit, evidence) in [
         (1, evidence(json!({}))),
         (0, evidence(json!({"head": BASE}))),
@@ -77,8 +81,12 @@ fn done_needs_a_good_end_and_a_head_that_moved() {
         (0, evidence(json!({"attempt": 2}))),
         (0, json!("no evidence")),
     ] {
-        let verdict = of(&ended(exit, &evidence));
-        assert_eq!(verdict.outcome, AttemptOutcome::Failed, "exit {exit}, {evidence}");
+        let classification = of(&ended(exit, &evidence));
+        assert_eq!(
+            classification.outcome,
+            AttemptOutcome::Failed,
+            "exit {exit}, {evidence}"
+        );
     }
 }
 
@@ -101,9 +109,13 @@ fn a_budget_that_was_charged_for_no_call_withholds_done() {
 #[test]
 fn a_push_that_no_rule_refused_has_the_reason_of_what_kept_it() {
     let refused = json!({"refName": "refs/heads/x", "why": "403", "reason": "GitCredentialRefused"});
-    let verdict = of(&ended(0, &evidence(json!({"head": BASE, "refused": refused}))));
-    assert_eq!(verdict.reason, Reason::GitCredentialRefused);
-    assert!(verdict.message.contains("403"), "{}", verdict.message);
+    let classification = of(&ended(0, &evidence(json!({"head": BASE, "refused": refused}))));
+    assert_eq!(classification.reason, Reason::GitCredentialRefused);
+    assert!(
+        classification.message.contains("403"),
+        "{}",
+        classification.message
+    );
 }
 
 #[test]
@@ -115,9 +127,13 @@ fn an_agent_whose_result_says_that_it_failed_is_not_done() {
         &mut status["containerStatuses"][0]["state"]["terminated"],
         failed.clone(),
     );
-    let verdict = of(&status);
-    assert_eq!(verdict.reason, Reason::AgentFailed);
-    assert!(verdict.message.ends_with(words), "{}", verdict.message);
+    let classification = of(&status);
+    assert_eq!(classification.reason, Reason::AgentFailed);
+    assert!(
+        classification.message.ends_with(words),
+        "{}",
+        classification.message
+    );
     // The word of the agent's container only names a failure that the exit code has told.
     status["containerStatuses"][0]["state"]["terminated"]["exitCode"] = json!(0);
     assert_eq!(reason(&status), Reason::Delivered);
@@ -126,8 +142,8 @@ fn an_agent_whose_result_says_that_it_failed_is_not_done() {
 #[test]
 fn the_base_of_the_first_attempt_counts() {
     let ended = pod(json!({"status": ended(0, &evidence(json!({})))}));
-    let verdict = ask(&ended, Some(HEAD), Wanted::Work);
-    assert_eq!(verdict.reason, Reason::NothingChanged);
+    let classification = ask(&ended, Some(HEAD), Wanted::Work);
+    assert_eq!(classification.reason, Reason::NothingChanged);
 }
 
 #[test]
@@ -192,30 +208,30 @@ fn a_commit_that_did_not_reach_the_remote_is_a_refused_push() {
     );
 
     let refused = json!({"head": BASE, "refused": {"refName": "refs/heads/x", "why": "not fast-forward"}});
-    let verdict = of(&ended(0, &evidence(refused)));
-    assert_eq!(verdict.reason, Reason::PushRefused);
+    let classification = of(&ended(0, &evidence(refused)));
+    assert_eq!(classification.reason, Reason::PushRefused);
     assert!(
-        verdict.message.contains("not fast-forward"),
+        classification.message.contains("not fast-forward"),
         "{}",
-        verdict.message
+        classification.message
     );
 
     let failed = report(json!({"localHead": HEAD, "pushed": false, "message": "remote hung up"}));
-    let verdict = of(&unchanged(75, failed));
+    let classification = of(&unchanged(75, failed));
     assert_eq!(
-        (verdict.reason, verdict.message.as_str()),
+        (classification.reason, classification.message.as_str()),
         (Reason::PushRefused, "remote hung up")
     );
 }
 
 #[test]
 fn an_agent_that_failed_says_how() {
-    let verdict = of(&unchanged(
+    let classification = of(&unchanged(
         1,
         report(json!({"agentExit": 1, "message": "API error 400"})),
     ));
-    assert_eq!(verdict.reason, Reason::AgentFailed);
-    assert_eq!(verdict.message, "the agent exited with 1: API error 400");
+    assert_eq!(classification.reason, Reason::AgentFailed);
+    assert_eq!(classification.message, "the agent exited with 1: API error 400");
     assert_eq!(
         reason(&unchanged(75, report(json!({"agentExit": 75})))),
         Reason::AgentFailed
@@ -229,9 +245,9 @@ fn the_brokers_reason_comes_before_the_pods_and_the_containers() {
         json!({"head": BASE, "state": {"name": "stopped", "reason": "GitCredentialRefused", "message": "m"}});
     let mut status = ended(137, &evidence(stopped));
     merge(&mut status, json!({"reason": "DeadlineExceeded"}));
-    let verdict = of(&status);
+    let classification = of(&status);
     assert_eq!(
-        (verdict.reason, verdict.message.as_str()),
+        (classification.reason, classification.message.as_str()),
         (Reason::GitCredentialRefused, "m")
     );
 }
@@ -245,8 +261,11 @@ fn the_pods_own_reason_comes_before_the_containers() {
     ] {
         let mut status = unchanged(137, json!({"reason": "OOMKilled"}));
         merge(&mut status, json!({"reason": of_pod, "message": "words"}));
-        let verdict = of(&status);
-        assert_eq!((verdict.reason, verdict.message.as_str()), (expected, "words"));
+        let classification = of(&status);
+        assert_eq!(
+            (classification.reason, classification.message.as_str()),
+            (expected, "words")
+        );
     }
 }
 
@@ -262,9 +281,9 @@ fn a_drain_shows_in_a_condition_only() {
 fn a_stop_on_request_is_no_failure_but_delivery_wins() {
     let stop = Wanted::Stop(Reason::Idle);
     let killed = pod(json!({"status": ended(143, &evidence(json!({})))}));
-    let verdict = ask(&killed, None, stop);
+    let classification = ask(&killed, None, stop);
     assert_eq!(
-        (verdict.outcome, verdict.reason),
+        (classification.outcome, classification.reason),
         (AttemptOutcome::Stopped, Reason::Idle)
     );
     let finished = pod(json!({"status": ended(0, &evidence(json!({})))}));
@@ -279,15 +298,17 @@ fn without_evidence_the_object_says_where_a_snapshot_would_be() {
         lost.contains("after the last checkpoint") && lost.contains("refs/gastown/wip/furiosa/pod-uid"),
         "{lost}"
     );
-    let verdict = of(&ended(0, &json!("none")));
+    let classification = of(&ended(0, &json!("none")));
     assert_eq!(
-        verdict.may_be_lost, None,
+        classification.may_be_lost, None,
         "the keeper ended with 0: the broker had taken what it pushed"
     );
     assert!(
-        verdict.message.contains("refs/gastown/wip/furiosa/pod-uid"),
+        classification
+            .message
+            .contains("refs/gastown/wip/furiosa/pod-uid"),
         "{}",
-        verdict.message
+        classification.message
     );
 }
 
@@ -317,12 +338,12 @@ fn a_snapshot_is_superseded_once_all_that_came_of_it_is_saved() {
 #[test]
 fn a_pod_that_ended_before_its_agent_started_says_so() {
     let status = json!({"phase": "Failed", "containerStatuses": []});
-    let verdict = of(&status);
-    assert_eq!(verdict.reason, Reason::EvidenceMissing);
+    let classification = of(&status);
+    assert_eq!(classification.reason, Reason::EvidenceMissing);
     assert!(
-        verdict.message.contains("before its agent"),
+        classification.message.contains("before its agent"),
         "{}",
-        verdict.message
+        classification.message
     );
 }
 

@@ -143,7 +143,7 @@ pub async fn make(dir: &Path, repo: &Path) {
 
 async fn answer(State(server): State<Server>, request: Request) -> Response {
     server.calls.fetch_add(1, Ordering::SeqCst);
-    let command = match judge(&server, &request) {
+    let command = match classify(&server, &request) {
         Ok(command) => command,
         Err(response) => return response,
     };
@@ -158,7 +158,7 @@ async fn answer(State(server): State<Server>, request: Request) -> Response {
 
 /// The program that answers, or the answer of a server that asks for a password.
 #[expect(clippy::result_large_err, reason = "made once a call, in a test")]
-fn judge(server: &Server, request: &Request) -> Result<tokio::process::Command, Response> {
+fn classify(server: &Server, request: &Request) -> Result<tokio::process::Command, Response> {
     let authorization = request.headers().get(header::AUTHORIZATION);
     if authorization.is_some() {
         server.authorized.fetch_add(1, Ordering::SeqCst);

@@ -34,7 +34,7 @@ struct Expect {
 }
 
 fn all() -> Vec<(String, End)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/controller/polecat/judge/tests/ends");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/controller/polecat/classify/tests/ends");
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -62,20 +62,20 @@ fn cached(end: &End) -> PodView {
 fn each_recorded_end_has_its_outcome_its_reason_and_says_what_may_be_lost() {
     let mut wrong = Vec::new();
     for (name, end) in all() {
-        let question = Question {
+        let context = AttemptContext {
             seen_at_work: end.seen_at_work,
-            ..question()
+            ..context()
         };
-        let verdict = judge(&cached(&end), &question);
+        let classification = classify(&cached(&end), &context);
         let words = &end.expect.words;
         let found = Expect {
-            outcome: verdict.outcome,
-            reason: verdict.reason.as_str().to_owned(),
-            work_may_be_lost: verdict.may_be_lost.is_some(),
-            words: if verdict.message.contains(words) {
+            outcome: classification.outcome,
+            reason: classification.reason.as_str().to_owned(),
+            work_may_be_lost: classification.may_be_lost.is_some(),
+            words: if classification.message.contains(words) {
                 words.clone()
             } else {
-                verdict.message
+                classification.message
             },
         };
         if found != end.expect {

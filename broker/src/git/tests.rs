@@ -19,7 +19,7 @@ use gastown_api::git::Sha;
 use gastown_api::work_order::WorkOrder;
 use tokio::net::TcpListener;
 
-use super::{Git, Host, Names, Places, Repository, Upstream};
+use super::{Git, Host, Names, Paths, Repository, Upstream};
 use crate::fixture;
 use crate::record::Record;
 use crate::serve::serve;
@@ -103,16 +103,14 @@ async fn start(dir: &Path, name: &str, order: &WorkOrder, uid: &str) -> Result<B
 
 /// The way to the remote of `order`, with the secret in `dir`.
 async fn upstream(dir: &Path, home: &Path, order: &WorkOrder) -> Upstream {
-    let places = Places {
+    let paths = Paths {
         secret: dir.join("secret"),
         known_hosts: dir.join("known-hosts"),
         private: home.join("upstream"),
         system_roots: dir.join("no-roots"),
         proxy: order.proxy.clone(),
     };
-    Upstream::new(order.role.git.remote.clone(), places)
-        .await
-        .unwrap()
+    Upstream::new(order.role.git.remote.clone(), paths).await.unwrap()
 }
 
 /// The same, with another limit for a push.

@@ -74,7 +74,7 @@ impl Trial {
         let context = Context {
             order: work.role.model,
             record: record.clone(),
-            places: Places {
+            paths: Paths {
                 secret: folder.path().to_owned(),
                 api_key: folder.path().join("api-key"),
                 control: folder.path().join("control"),

@@ -93,19 +93,19 @@ fn merged(mut a: Value, b: Value) -> Value {
 fn each_shape_has_its_reason_and_says_what_happened() {
     let mut wrong = Vec::new();
     for shape in shapes() {
-        let question = Question {
+        let context = AttemptContext {
             own_image: shape.own_image,
-            ..question()
+            ..context()
         };
-        let verdict = judge(&pod(json!({"status": shape.status})), &question);
-        if verdict.reason != shape.reason || !verdict.message.contains(shape.words) {
+        let classification = classify(&pod(json!({"status": shape.status})), &context);
+        if classification.reason != shape.reason || !classification.message.contains(shape.words) {
             wrong.push(format!(
                 "{}: {} {:?}",
-                shape.name, verdict.reason, verdict.message
+                shape.name, classification.reason, classification.message
             ));
         }
         assert!(
-            !verdict.reason.remedy().is_empty(),
+            !classification.reason.remedy().is_empty(),
             "{}: a person is told what to do",
             shape.name
         );
@@ -116,10 +116,10 @@ fn each_shape_has_its_reason_and_says_what_happened() {
 #[test]
 fn a_node_that_is_lost_may_take_work_with_it_and_an_agent_that_never_started_may_not() {
     for shape in shapes() {
-        let verdict = judge(&pod(json!({"status": shape.status})), &question());
-        match verdict.reason {
-            Reason::NodeLost => assert!(verdict.may_be_lost.is_some(), "{}", shape.name),
-            Reason::ContainerCannotStart => assert_eq!(verdict.may_be_lost, None, "{}", shape.name),
+        let classification = classify(&pod(json!({"status": shape.status})), &context());
+        match classification.reason {
+            Reason::NodeLost => assert!(classification.may_be_lost.is_some(), "{}", shape.name),
+            Reason::ContainerCannotStart => assert_eq!(classification.may_be_lost, None, "{}", shape.name),
             _ => {}
         }
     }
