@@ -118,7 +118,8 @@ async fn large_files_keep_no_source_file_from_being_saved() {
             let saved = listed.lines().filter(|path| path.starts_with("data/") || path.starts_with("disk")).count();
             eprintln!("{name}: {saved} of {files} large files are saved; {lost:?}");
             let words = lost.filter(|(holds, _, _)| *holds).map(|(_, _, words)| words);
-            assert_eq!(words.is_some(), saved < files, "{name}: {saved} of {files} are saved: {words:?}");
+            // One that was saved before, and that there was no time to read again at the end, is named too.
+            assert!(words.is_some() || saved == files, "{name}: {saved} of {files} are saved");
             if let Some(words) = words {
                 let counted = words.contains("not saved: ");
                 let named = words.contains(".bin") || words.contains(".img");

@@ -32,7 +32,7 @@ mod stuck;
 mod task;
 mod trees;
 mod without_grace;
-// These run alone; by their names they come last, when nobody waits for them.
+// These run alone: a whole run has a second cluster for them (`ALONE` in xtask/src/task/test/plan.rs).
 mod town_from_nothing;
 mod undisturbed;
 mod upheaval;

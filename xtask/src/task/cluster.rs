@@ -16,9 +16,10 @@ mod status;
 use anyhow::{Context as _, Result};
 use clap::{Subcommand, ValueEnum};
 
-use self::api_tier::{Options, Site};
+use self::api_tier::Options;
 pub use self::engine::runtime_shim;
 pub use self::kind::{Cluster, down, ensure_up, load_into, remembered};
+pub use self::state::Site;
 use crate::machine;
 use crate::tools::{self, Tool};
 
@@ -85,13 +86,13 @@ pub fn run(args: Args) -> Result<()> {
         Command::Up(up) => bring_up(up),
         Command::Down(down) => match down.tier {
             Tier::Kind => kind::down(down.all),
-            Tier::Api => api_tier::down(Site::SHARED),
+            Tier::Api => api_tier::down(api_tier::Site::SHARED),
         },
         Command::Status => status::show(),
         Command::Kubeconfig(Kubeconfig { tier }) => {
             let file = match tier {
-                Tier::Kind => state::kubeconfig(),
-                Tier::Api => Site::SHARED.kubeconfig(),
+                Tier::Kind => Site::Shared.kubeconfig(),
+                Tier::Api => api_tier::Site::SHARED.kubeconfig(),
             };
             println!("{}", file.display());
             Ok(())
@@ -103,7 +104,7 @@ fn bring_up(up: Up) -> Result<()> {
     let kubeconfig = match (up.tier, up.registry) {
         (Tier::Api, _) => {
             api_tier::ensure_up(
-                Site::SHARED,
+                api_tier::Site::SHARED,
                 Options {
                     controller_manager: up.controller_manager,
                 },
@@ -111,7 +112,7 @@ fn bring_up(up: Up) -> Result<()> {
             .kubeconfig
         }
         (Tier::Kind, Some(registry)) => kind::use_current(&registry)?.kubeconfig,
-        (Tier::Kind, None) => ensure_up()?.kubeconfig,
+        (Tier::Kind, None) => ensure_up(Site::Shared)?.kubeconfig,
     };
     println!("export KUBECONFIG={}", kubeconfig.display());
     if let Some(folders) = tools_off_the_path()? {

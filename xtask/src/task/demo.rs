@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_mins(15);
 
 pub fn run(args: &Args) -> Result<()> {
     let model = Model::choose(args.model_key_from.as_deref())?;
-    let was_up = cluster::remembered()?.is_some();
+    let was_up = cluster::remembered(cluster::Site::Shared)?.is_some();
     let deployed = deploy::images()?;
     let scene = set_up(&deployed, &model)?;
     let outcome = play(&deployed, &scene, args.keep);

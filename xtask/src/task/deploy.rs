@@ -1,6 +1,7 @@
 //! Images and chart onto the cluster: what the demo and the end-to-end tests share.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -26,6 +27,8 @@ pub struct Built {
     operator: BuiltImage,
     agent: BuiltImage,
     testbed: BuiltImage,
+    /// See [`Built::path`].
+    path: Mutex<Option<String>>,
 }
 
 /// A cluster that has the images.
@@ -36,14 +39,14 @@ pub struct Deployed {
     pub testbed_image: String,
     agent_image: String,
     operator_image: String,
-    built: Built,
+    built: Arc<Built>,
 }
 
 /// Brings the cluster up, builds helm and builds the images at the same time, then gives the cluster the images.
 pub fn images() -> Result<Deployed> {
     let (cluster, images) = thread::scope(|scope| {
         let cluster = progress::spawn(scope, || {
-            let cluster = cluster::ensure_up()?;
+            let cluster = cluster::ensure_up(cluster::Site::Shared)?;
             // Needed last, and minutes of compilation on a new machine.
             tools::ensure([Tool::Helm])?;
             Ok(cluster)
@@ -55,7 +58,7 @@ pub fn images() -> Result<Deployed> {
             joined(layers, "making layers").and(images),
         )
     });
-    deliver_all(cluster?, images?)
+    deliver_all(cluster?, &Arc::new(images?))
 }
 
 fn joined<T>(thread: ScopedJoinHandle<'_, Result<T>>, what: &str) -> Result<T> {
@@ -81,16 +84,17 @@ pub fn build(programs: Programs) -> Result<Built> {
         agent: agent?,
         testbed: testbed?,
         programs,
+        path: Mutex::default(),
     })
 }
 
 /// Gives the cluster the images.
-pub fn deliver_all(cluster: Cluster, built: Built) -> Result<Deployed> {
+pub fn deliver_all(cluster: Cluster, built: &Arc<Built>) -> Result<Deployed> {
     Ok(Deployed {
         operator_image: deliver(&cluster, &built.operator)?,
         agent_image: deliver(&cluster, &built.agent)?,
         testbed_image: deliver(&cluster, &built.testbed)?,
-        built,
+        built: built.clone(),
         cluster,
     })
 }
@@ -189,8 +193,23 @@ impl Deployed {
 
     /// The folders with the plugin, kubectl and helm, as a PATH: what a person has who follows the README.
     pub fn programs(&self) -> Result<String> {
+        self.built.path()
+    }
+}
+
+impl Built {
+    /// Installs the plugin once: tests of two clusters run the same.
+    fn path(&self) -> Result<String> {
+        let mut path = self.path.lock().unwrap_or_else(PoisonError::into_inner);
+        if path.is_none() {
+            *path = Some(self.install_programs()?);
+        }
+        path.clone().context("the programs were installed")
+    }
+
+    fn install_programs(&self) -> Result<String> {
         let plugin = workspace::root().join("target/plugin");
-        install::into(&plugin, &self.built.programs)?;
+        install::into(&plugin, &self.programs)?;
         let tools = tools::ensure([Tool::Kubectl, Tool::Helm])?;
         let folders = tools.iter().filter_map(|tool| tool.parent());
         let folders = std::iter::once(plugin.as_path()).chain(folders);

@@ -70,7 +70,7 @@ impl Destination {
         if let Some(name) = kind {
             return Ok(Self::Kind(name));
         }
-        let cluster = cluster::remembered()?;
+        let cluster = cluster::remembered(cluster::Site::Shared)?;
         let cluster = cluster.context(
             "this checkout has no cluster; run `cargo xtask cluster up`, or name a cluster of kind with --kind",
         )?;

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::engine::Engine;
-use super::state::{self, State};
+use super::state::{self, Site, State};
 use super::{node_image, registry};
 use crate::process::Command;
 use crate::tools::{self, Tool};
@@ -19,6 +19,7 @@ pub struct Cluster {
     pub kubeconfig: PathBuf,
     /// The registry, as `HOST/PATH`, that images must be pushed to; None for kind, which they are loaded into.
     pub registry: Option<String>,
+    site: Site,
 }
 
 impl Cluster {
@@ -51,21 +52,21 @@ impl Cluster {
         if let Some(registry) = &self.registry {
             bail!("this cluster pulls its images: push {archive:?} to {registry:?} instead of loading it");
         }
-        load_into(&state::cluster_name(), archive)
+        load_into(&self.site.cluster_name(), archive)
     }
 
     /// The API server's log of requests, as JSON lines; only the kind cluster has it.
     pub fn audit_log(&self) -> Option<PathBuf> {
         self.registry
             .is_none()
-            .then(|| state::audit_folder().join("audit.log"))
+            .then(|| self.site.audit_folder().join("audit.log"))
     }
 
     /// The name of the node, a container of the engine; only the kind cluster has it.
     pub fn node(&self) -> Option<String> {
         self.registry
             .is_none()
-            .then(|| format!("{}-control-plane", state::cluster_name()))
+            .then(|| format!("{}-control-plane", self.site.cluster_name()))
     }
 
     /// Makes `command` find the engine that the node runs in.
@@ -86,40 +87,42 @@ impl Cluster {
     }
 }
 
-/// The cluster of this checkout, brought up if it is not.
-pub fn ensure_up() -> Result<Cluster> {
-    fs_err::create_dir_all(state::folder())?;
+/// The cluster of this checkout at `site`, brought up if it is not.
+pub fn ensure_up(site: Site) -> Result<Cluster> {
+    fs_err::create_dir_all(site.folder())?;
     let recipe = recipe()?;
-    if let Seen::Up(cluster) = look(&recipe)? {
+    if let Seen::Up(cluster) = look(site, &recipe)? {
         return Ok(cluster);
     }
     let _alone = Engine::lock()?;
     // Another run may have brought it up while this one waited for the lock.
-    match look(&recipe)? {
+    match look(site, &recipe)? {
         Seen::Up(cluster) => return Ok(cluster),
         Seen::Nothing => {}
         Seen::Unusable(why) => progress::say(format!("{why}: it is made anew")),
     }
-    create(recipe)
+    create(site, recipe)
 }
 
 /// The cluster that is remembered in `target/cluster`, without a look at whether it answers.
-pub fn remembered() -> Result<Option<Cluster>> {
-    let registry = match State::read()? {
+pub fn remembered(site: Site) -> Result<Option<Cluster>> {
+    let registry = match State::read(site)? {
         None => return Ok(None),
         Some(State::Kind { .. }) => None,
         Some(State::Current { registry, .. }) => Some(registry),
     };
     Ok(Some(Cluster {
-        kubeconfig: state::kubeconfig(),
+        kubeconfig: site.kubeconfig(),
         registry,
+        site,
     }))
 }
 
 /// From now on uses the kubeconfig's current context, and `registry` for its images.
 pub fn use_current(registry: &str) -> Result<Cluster> {
     let registry = parse_registry(registry)?;
-    if matches!(State::read()?, Some(State::Kind { .. })) {
+    let site = Site::Shared;
+    if matches!(State::read(site)?, Some(State::Kind { .. })) {
         bail!("this checkout has a kind cluster; run `cargo xtask cluster down` first");
     }
     let [kubectl] = tools::ensure([Tool::Kubectl])?;
@@ -129,13 +132,14 @@ pub fn use_current(registry: &str) -> Result<Cluster> {
     let kubeconfig = Command::new(&kubectl)
         .args(["config", "view", "--minify", "--flatten", "--raw"])
         .output()?;
-    workspace::write_whole(&state::kubeconfig(), &kubeconfig)?;
+    workspace::write_whole(&site.kubeconfig(), &kubeconfig)?;
     let cluster = Cluster {
-        kubeconfig: state::kubeconfig(),
+        kubeconfig: site.kubeconfig(),
         registry: Some(registry.clone()),
+        site,
     };
     if !cluster.is_ready()? {
-        State::forget()?;
+        State::forget(site)?;
         bail!(
             "the cluster of context {context:?} does not answer; choose another with `kubectl config use-context`"
         );
@@ -144,37 +148,41 @@ pub fn use_current(registry: &str) -> Result<Cluster> {
         context: context.clone(),
         registry,
     }
-    .write()?;
+    .write(site)?;
     progress::say(format!("using the cluster of context {context:?}"));
     Ok(cluster)
 }
 
-/// Removes this checkout's cluster, or with `all` every checkout's, and the engine if nothing else uses it.
+/// Removes this checkout's clusters, or with `all` every checkout's, and the engine if nothing else uses it.
 pub fn down(all: bool) -> Result<()> {
-    let made_network = match State::read()? {
-        Some(State::Current { .. }) => {
-            progress::say("forgetting the cluster that was not ours; it stays as it is");
-            return State::forget();
+    let mut made_network = false;
+    for site in Site::ALL {
+        match State::read(site)? {
+            Some(State::Current { .. }) => {
+                progress::say("forgetting the cluster that was not ours; it stays as it is");
+                return State::forget(site);
+            }
+            Some(State::Kind {
+                made_network: made, ..
+            }) => made_network |= made,
+            None => {}
         }
-        Some(State::Kind { made_network, .. }) => made_network,
-        None => false,
-    };
+    }
     let _alone = Engine::lock()?;
     if let Some(engine) = Engine::running()? {
         node_image::remove_build_container(&engine)?;
-        let ours = state::cluster_name();
+        let ours = Site::ALL.map(Site::cluster_name);
         let names = engine.kind().args(["get", "clusters"]).text()?;
-        for name in names
-            .lines()
-            .filter(|name| *name == ours || (all && name.starts_with(state::CLUSTER_PREFIX)))
-        {
+        for name in names.lines().filter(|name| {
+            ours.iter().any(|our| our == name) || (all && name.starts_with(state::CLUSTER_PREFIX))
+        }) {
             progress::step(format!("remove cluster {name}"), || delete(&engine, name))?;
         }
         if made_network && !engine.remove_kind_network() {
             progress::say("the Docker network of kind stays: another cluster uses it");
         }
     }
-    State::forget()?;
+    Site::ALL.into_iter().try_for_each(State::forget)?;
     Engine::stop_own_if_unused()
 }
 
@@ -190,6 +198,15 @@ fn config() -> PathBuf {
     workspace::root().join("tests/cluster/kind.yaml")
 }
 
+/// The configuration of kind for the cluster of `site`, which logs requests in a folder of its own.
+fn configuration_of(site: Site) -> Result<String> {
+    let shared = Site::Shared.relative_audit_folder().display().to_string();
+    let own = site.relative_audit_folder().display().to_string();
+    let text = fs_err::read_to_string(config())?;
+    ensure!(text.contains(&shared), "{:?} does not mount {shared:?}", config());
+    Ok(text.replace(&shared, &own))
+}
+
 /// What there is of the cluster that `up` is to bring up.
 enum Seen {
     Up(Cluster),
@@ -197,8 +214,8 @@ enum Seen {
     Nothing,
 }
 
-fn look(recipe: &str) -> Result<Seen> {
-    let (Some(state), Some(cluster)) = (State::read()?, remembered()?) else {
+fn look(site: Site, recipe: &str) -> Result<Seen> {
+    let (Some(state), Some(cluster)) = (State::read(site)?, remembered(site)?) else {
         return Ok(Seen::Nothing);
     };
     match state {
@@ -213,18 +230,21 @@ fn look(recipe: &str) -> Result<Seen> {
     }
 }
 
-fn create(recipe: String) -> Result<Cluster> {
-    State::forget()?;
+fn create(site: Site, recipe: String) -> Result<Cluster> {
+    State::forget(site)?;
     let engine = Engine::ensure()?;
     let image = node_image::ensure_in(&engine)?;
-    let name = state::cluster_name();
+    let name = site.cluster_name();
     // What a killed run left under this name.
     delete(&engine, &name)?;
     let made_network = !engine.has_kind_network();
-    fs_err::create_dir_all(state::audit_folder())?;
+    fs_err::create_dir_all(site.audit_folder())?;
+    let configuration = site.folder().join("kind.yaml");
+    fs_err::write(&configuration, configuration_of(site)?)?;
     let cluster = Cluster {
-        kubeconfig: state::kubeconfig(),
+        kubeconfig: site.kubeconfig(),
         registry: None,
+        site,
     };
     progress::step(format!("create cluster {name}"), || {
         let create = engine
@@ -232,7 +252,7 @@ fn create(recipe: String) -> Result<Cluster> {
             .args(["create", "cluster", "--name", &name, "--image", &image]);
         let create = create
             .arg("--config")
-            .arg(config())
+            .arg(&configuration)
             .arg("--kubeconfig")
             .arg(&cluster.kubeconfig);
         create
@@ -259,7 +279,7 @@ fn create(recipe: String) -> Result<Cluster> {
         made_network,
         since: state::now(),
     }
-    .write()?;
+    .write(site)?;
     Ok(cluster)
 }
 
@@ -288,7 +308,8 @@ fn import(engine: &Engine, node: &str, archive: &Path) -> Result<()> {
 }
 
 fn delete(engine: &Engine, name: &str) -> Result<()> {
-    let kubeconfig = state::kubeconfig();
+    // kind takes the cluster out of a kubeconfig, which is of no use afterwards: ours is deleted with the state.
+    let kubeconfig = state::folder().join("deleted");
     engine
         .kind()
         .args(["delete", "cluster", "--name", name, "--kubeconfig"])

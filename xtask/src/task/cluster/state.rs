@@ -1,6 +1,6 @@
 //! What a checkout remembers of its cluster, in `target/cluster`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -34,25 +34,65 @@ pub enum State {
 
 /// `target/cluster` of this checkout.
 pub fn folder() -> PathBuf {
-    workspace::root().join("target/cluster")
+    workspace::root().join(FOLDER)
 }
 
-/// The kubeconfig of this checkout's cluster.
-pub fn kubeconfig() -> PathBuf {
-    folder().join("kubeconfig")
+const FOLDER: &str = "target/cluster";
+
+/// Which cluster of this checkout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Site {
+    /// The one that people use, the demo, and most tests.
+    Shared,
+    /// A second one of a test run, for tests that need a cluster for themselves.
+    Alone,
 }
 
-/// Where the API server of the kind cluster logs requests, as JSON lines.
-pub fn audit_folder() -> PathBuf {
-    folder().join("audit")
-}
+impl Site {
+    /// Every site.
+    pub const ALL: [Self; 2] = [Self::Shared, Self::Alone];
 
-/// The name of this checkout's kind cluster; another checkout's is another.
-pub fn cluster_name() -> String {
-    format!(
-        "{CLUSTER_PREFIX}{}",
-        &tools::key(&[workspace::root().to_string_lossy().as_bytes()])[..8]
-    )
+    /// Its folder, relative to the checkout.
+    fn relative(self) -> PathBuf {
+        match self {
+            Self::Shared => PathBuf::from(FOLDER),
+            Self::Alone => Path::new(FOLDER).join("alone"),
+        }
+    }
+
+    /// The folder with everything that is remembered of it.
+    pub fn folder(self) -> PathBuf {
+        workspace::root().join(self.relative())
+    }
+
+    /// The kubeconfig of the cluster.
+    pub fn kubeconfig(self) -> PathBuf {
+        self.folder().join("kubeconfig")
+    }
+
+    /// Where the API server of the kind cluster logs requests, as JSON lines.
+    pub fn audit_folder(self) -> PathBuf {
+        self.folder().join("audit")
+    }
+
+    /// The same, relative to the checkout, as a configuration of kind names it.
+    pub fn relative_audit_folder(self) -> PathBuf {
+        self.relative().join("audit")
+    }
+
+    /// The name of the kind cluster; another checkout's is another.
+    pub fn cluster_name(self) -> String {
+        let key = tools::key(&[workspace::root().to_string_lossy().as_bytes()]);
+        let suffix = match self {
+            Self::Shared => "",
+            Self::Alone => "-alone",
+        };
+        format!("{CLUSTER_PREFIX}{}{suffix}", &key[..8])
+    }
+
+    fn state(self) -> PathBuf {
+        self.folder().join("cluster.json")
+    }
 }
 
 /// What the names of all our clusters start with.
@@ -66,38 +106,35 @@ pub fn now() -> u64 {
 }
 
 impl State {
-    /// What is remembered, if anything.
-    pub fn read() -> Result<Option<Self>> {
-        match std::fs::read(file()) {
+    /// What is remembered of the cluster of `site`, if anything.
+    pub fn read(site: Site) -> Result<Option<Self>> {
+        let file = site.state();
+        match std::fs::read(&file) {
             Ok(json) => serde_json::from_slice(&json)
-                .with_context(|| format!("{:?} is no cluster's state", file()))
+                .with_context(|| format!("{file:?} is no cluster's state"))
                 .map(Some),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("failed to read {:?}", file())),
+            Err(error) => Err(error).with_context(|| format!("failed to read {file:?}")),
         }
     }
 
     /// Remembers this.
-    pub fn write(&self) -> Result<()> {
-        workspace::write_whole(&file(), &serde_json::to_vec_pretty(self)?)
+    pub fn write(&self, site: Site) -> Result<()> {
+        workspace::write_whole(&site.state(), &serde_json::to_vec_pretty(self)?)
     }
 
-    /// Forgets the cluster and its kubeconfig.
-    pub fn forget() -> Result<()> {
-        for file in [file(), kubeconfig()] {
+    /// Forgets the cluster of `site` and its kubeconfig.
+    pub fn forget(site: Site) -> Result<()> {
+        for file in [site.state(), site.kubeconfig()] {
             if file.exists() {
                 fs_err::remove_file(file)?;
             }
         }
-        if audit_folder().exists() {
-            fs_err::remove_dir_all(audit_folder())?;
+        if site.audit_folder().exists() {
+            fs_err::remove_dir_all(site.audit_folder())?;
         }
         Ok(())
     }
-}
-
-fn file() -> PathBuf {
-    folder().join("cluster.json")
 }
 
 #[cfg(test)]
@@ -106,12 +143,10 @@ mod tests {
 
     #[test]
     fn a_cluster_has_a_name_that_kind_accepts_and_that_stays() {
-        assert!(
-            cluster_name().starts_with("gastown-") && cluster_name().len() == 16,
-            "{}",
-            cluster_name()
-        );
-        assert_eq!(cluster_name(), cluster_name());
+        let name = Site::Shared.cluster_name();
+        assert!(name.starts_with("gastown-") && name.len() == 16, "{name}");
+        assert_eq!(name, Site::Shared.cluster_name());
+        assert_eq!(Site::Alone.cluster_name(), format!("{name}-alone"));
     }
 
     #[test]

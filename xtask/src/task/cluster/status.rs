@@ -2,15 +2,16 @@
 
 use anyhow::Result;
 
-use super::api_tier::{self, Site};
+use super::api_tier;
 use super::engine::Engine;
 use super::kind;
-use super::state::{self, State};
+use super::state::{self, Site, State};
 
 /// Prints what runs, in which version, and for how long.
 pub fn show() -> Result<()> {
     println!("engine   {}", engine()?);
-    println!("cluster  {}", cluster()?);
+    println!("cluster  {}", cluster(Site::Shared)?);
+    println!("second   {}", cluster(Site::Alone)?);
     println!("api      {}", api()?);
     Ok(())
 }
@@ -31,15 +32,15 @@ fn engine() -> Result<String> {
     })
 }
 
-fn cluster() -> Result<String> {
-    let (Some(state), Some(cluster)) = (State::read()?, kind::remembered()?) else {
+fn cluster(site: Site) -> Result<String> {
+    let (Some(state), Some(cluster)) = (State::read(site)?, kind::remembered(site)?) else {
         return Ok("none".to_owned());
     };
     let what = match state {
         State::Kind { since, .. } => {
             format!(
                 "kind {}, up for {}",
-                state::cluster_name(),
+                site.cluster_name(),
                 age(state::now().saturating_sub(since))
             )
         }
@@ -67,7 +68,7 @@ fn cluster() -> Result<String> {
 }
 
 fn api() -> Result<String> {
-    let Some(tier) = api_tier::remembered(Site::SHARED)? else {
+    let Some(tier) = api_tier::remembered(api_tier::Site::SHARED)? else {
         return Ok("none".to_owned());
     };
     let running: Vec<String> = tier

@@ -3,7 +3,7 @@
 //! The compiler and the end-to-end tests take the most time. The programs of the images come first, so that the cluster
 //! works while the rest is compiled with the processor time that it leaves.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -26,8 +26,9 @@ pub struct Plan<'a> {
     only: Option<&'a str>,
     slowest: &'a Slowest,
     programs: Handover<Programs>,
-    built: Handover<Built>,
+    built: OnceLock<Arc<Built>>,
     cluster: Handover<Cluster>,
+    second: Handover<Cluster>,
     e2e: OnceLock<Tests>,
     api: OnceLock<Tests>,
     unit: OnceLock<Tests>,
@@ -76,6 +77,11 @@ const API: [Api; 3] = [
     },
 ];
 
+/// The modules of end-to-end tests that take the operator, the API server or the whole node away from all others, or need
+/// a cluster on which nothing else happens. They wait more than they compute, so they have a cluster of their own, and
+/// run there one after the other while the rest runs side by side on the first.
+const ALONE: [&str; 3] = ["town_from_nothing::", "undisturbed::", "upheaval::"];
+
 /// Something that one job makes and one other takes.
 struct Handover<T>(Mutex<Option<T>>);
 
@@ -103,8 +109,9 @@ impl<'a> Plan<'a> {
             only,
             slowest,
             programs: Handover::new(),
-            built: Handover::new(),
+            built: OnceLock::new(),
             cluster: Handover::new(),
+            second: Handover::new(),
             e2e: OnceLock::new(),
             api: OnceLock::new(),
             unit: OnceLock::new(),
@@ -153,9 +160,14 @@ impl<'a> Plan<'a> {
         jobs.extend([
             Job::new("layers", deploy::prepare).patient(),
             Job::new("programs", || self.programs.give(deploy::compile())),
-            Job::new("images", || self.built.give(deploy::build(self.programs.take()?)))
-                .needs(&["layers", "programs"]),
-            Job::new("cluster", || self.cluster.give(cluster::ensure_up())).needs(&["tools"]),
+            Job::new("images", || {
+                keep(&self.built, Arc::new(deploy::build(self.programs.take()?)?))
+            })
+            .needs(&["layers", "programs"]),
+            Job::new("cluster", || {
+                self.cluster.give(cluster::ensure_up(cluster::Site::Shared))
+            })
+            .needs(&["tools"]),
             Job::new("helm", || tools::ensure([Tool::Helm]).map(drop)).needs(&["tools"]),
             // Cargo compiles for one at a time.
             Job::new("compile-e2e", || {
@@ -164,7 +176,23 @@ impl<'a> Plan<'a> {
                 keep(&self.e2e, compile::tests(&["--test", "e2e"])?)
             })
             .needs(&["programs"]),
-            Job::new("e2e", || self.e2e()).needs(&["images", "cluster", "helm", "compile-e2e"]),
+        ]);
+        let before = ["images", "cluster", "helm", "compile-e2e"];
+        if self.only.is_some() {
+            jobs.push(Job::new("e2e", || self.e2e(&self.cluster, &[])).needs(&before));
+            return;
+        }
+        let skipped = ALONE.iter().flat_map(|module| ["--skip", module]);
+        let skipped: Vec<_> = skipped.collect();
+        jobs.extend([
+            Job::new("cluster-alone", || {
+                self.second.give(cluster::ensure_up(cluster::Site::Alone))
+            })
+            .needs(&["cluster"]),
+            Job::new("e2e", move || self.e2e(&self.cluster, &skipped)).needs(&before),
+            Job::new("e2e-alone", || self.e2e(&self.second, &ALONE))
+                .needs(&before)
+                .needs(&["cluster-alone"]),
         ]);
     }
 
@@ -223,12 +251,14 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    fn e2e(&self) -> Result<()> {
-        let deployed = deploy::deliver_all(self.cluster.take()?, self.built.take()?)?;
+    /// Runs the tests that `selection`, arguments of the test program, selects, on `cluster`.
+    fn e2e(&self, cluster: &Handover<Cluster>, selection: &[&str]) -> Result<()> {
+        let built = self.built.get().context("the images are not built")?;
+        let deployed = deploy::deliver_all(cluster.take()?, built)?;
         deployed.install_chart("tests/testbed/values.yaml", &[])?;
         for test in compiled(&self.e2e)?.named("e2e") {
             let command = test.command().env(slowest::VARIABLE, self.slowest.file());
-            self.run_suite(on_cluster(command, &deployed)?)?;
+            self.run_suite(on_cluster(command.args(selection), &deployed)?)?;
         }
         Ok(())
     }
@@ -277,10 +307,8 @@ fn compiled(tests: &OnceLock<Tests>) -> Result<&Tests> {
     tests.get().context("the tests are not compiled")
 }
 
-fn keep(place: &OnceLock<Tests>, tests: Tests) -> Result<()> {
-    place
-        .set(tests)
-        .map_err(|_| anyhow::anyhow!("the tests are compiled already"))
+fn keep<T>(place: &OnceLock<T>, made: T) -> Result<()> {
+    place.set(made).map_err(|_| anyhow::anyhow!("it was made before"))
 }
 
 /// Tells the tests of the cluster and what it was given.
@@ -290,4 +318,31 @@ fn on_cluster(mut tests: Command, deployed: &Deployed) -> Result<Command> {
         tests = tests.env(name, value);
     }
     Cluster::with_engine(tests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace;
+
+    #[test]
+    fn tests_that_need_a_cluster_for_themselves_run_on_the_second() {
+        let folder = workspace::root().join("tests/e2e");
+        let modules = fs_err::read_to_string(folder.join("main.rs")).unwrap();
+        for name in ALONE.map(|name| name.trim_end_matches("::")) {
+            assert!(modules.contains(&format!("mod {name};")), "{name}");
+        }
+        for line in modules.lines() {
+            let Some(name) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) else {
+                continue;
+            };
+            let text = fs_err::read_to_string(folder.join(format!("{name}.rs"))).unwrap();
+            let needs_quiet = text.contains("with_quiet_world(");
+            let is_alone = ALONE.contains(&format!("{name}::").as_str());
+            assert!(
+                is_alone || !needs_quiet,
+                "{name} waits until all other worlds are gone"
+            );
+        }
+    }
 }
