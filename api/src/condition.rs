@@ -29,6 +29,37 @@ pub const CHECKPOINTS_FAILING: &str = "CheckpointsFailing";
 /// The pod ended without time to save; the message says what may be lost.
 pub const WORK_MAY_BE_LOST: &str = "WorkMayBeLost";
 
+/// Each type, with what it means.
+pub const MEANINGS: [(&str, &str); 12] = [
+    (
+        READY,
+        "The object is as its spec wants it, or on its way without trouble",
+    ),
+    (WORKING, "A pod of the polecat is at work"),
+    (PROGRESSING, "The object is changing"),
+    (AVAILABLE, "The polecat's result is there to be used"),
+    (DEGRADED, "Something needs a person"),
+    (
+        DELIVERED,
+        "The work is on the remote branch; stays True after termination",
+    ),
+    (PARKED, "The pod waits; its message says for what and until when"),
+    (
+        QUEUED,
+        "It waits for others to end; the reason says whose limit that is",
+    ),
+    (RIG_FOUND, "Whether the Rig exists; False is no error"),
+    (FIELDS_IGNORED, "The message lists the fields that have no effect"),
+    (
+        CHECKPOINTS_FAILING,
+        "The work tree could not be saved while the agent works; the message says why",
+    ),
+    (
+        WORK_MAY_BE_LOST,
+        "The pod ended without time to save; the message says what may be lost",
+    ),
+];
+
 /// A condition to set: its transition time is decided by [`merge`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assertion {

@@ -197,7 +197,7 @@ reasons! {
         /// The agent does not support the provider's API.
         ProviderUnsupportedByAgent => "choose an agent and a provider that speak the same API: claude-code with anthropic, litellm or ollama; codex with openai, litellm or ollama",
         /// The chart's values modelEndpoints and modelKeysOverHttp do not allow the model endpoint.
-        EndpointNotAllowed => "choose an endpoint that the value that the message names allows, or have an administrator change that value of the chart",
+        EndpointNotAllowed => "choose an endpoint of the chart's modelEndpoints, or have an administrator allow this one: `helm upgrade --reuse-values` with `--set 'modelEndpoints={URL}'`, and with `--set modelKeysOverHttp=true` to send a key to an endpoint without TLS; the polecat goes on by itself",
         /// The chart's value allowedModels does not list the model.
         ModelNotAllowed => "choose a model that the chart's value allowedModels lists, or have an administrator add it",
         /// The budget is in dollars and the model has no price.
@@ -245,7 +245,7 @@ reasons! {
 
         // Stuck: how the attempt went.
         /// The bead's text was found neither in the manifest nor in the repository.
-        BeadTextMissing => "set spec.task.description, or commit the bead to .beads/issues.jsonl (`bd export -o .beads/issues.jsonl` writes it out of a database)",
+        BeadTextMissing => "set spec.task.description, or commit the bead to .beads/issues.jsonl, which `bd export -o .beads/issues.jsonl` writes out of a database",
         /// The agent's settings in the credentials secret cannot be used.
         SettingsInvalid => "repair or remove the key that the message names, and retry",
         /// The workspace could not be prepared.

@@ -25,7 +25,7 @@ pub fn remedy_of_any(secret: &str) -> String {
 pub fn remedy(rig: &str, secret: &str, url: &RepositoryUrl) -> String {
     let name = name_flag(secret);
     match url.transport() {
-        Transport::Ssh => format!("kubectl gt auth git --rig {rig} --key ~/.ssh/id_ed25519{name}"),
+        Transport::Ssh => format!("kubectl gt auth git --rig {rig} --key ~/.ssh/deploy-key{name}"),
         Transport::Https | Transport::Http => {
             format!("kubectl gt auth git --rig {rig} --token-from-env GIT_TOKEN{name}")
         }

@@ -259,12 +259,22 @@ fn ended_at(polecat: &Polecat, typed: &str) -> Wait {
     }
 }
 
-/// What to do about a polecat that missed the goal: its remedy, and the command that tries again, once.
+/// What to do about a polecat that missed the goal: its remedy, and the command that tries again, once. One that was
+/// refused before an attempt began goes on by itself.
 fn next(polecat: &Polecat, remedy: &str, typed: &str) -> String {
-    if polecat.phase() == "Stuck" && !remedy.contains("polecat retry") {
-        format!("{remedy} (`kubectl gt polecat retry {typed}`)")
+    let by_itself = remedy.ends_with("goes on by itself");
+    if polecat.phase() != "Stuck" || remedy.contains("polecat retry") || by_itself {
+        return remedy.to_owned();
+    }
+    let has_failed = polecat
+        .status
+        .attempts
+        .iter()
+        .any(|a| a.reason == polecat.reason());
+    if has_failed || remedy.contains("retry") {
+        format!("{remedy}: `kubectl gt polecat retry {typed}`")
     } else {
-        remedy.to_owned()
+        format!("{remedy}; the polecat then goes on by itself")
     }
 }
 
@@ -439,18 +449,47 @@ mod tests {
             let progress = describe(&polecat);
             assert_eq!(progress.matches(remedy).count(), 0, "{progress}");
         }
-        let polecat = polecat("Stuck", "AgentFailed", false);
+        let polecat = failed("AgentFailed");
         let with = "do that, then `kubectl gt polecat retry demo/a`";
         assert_eq!(next(&polecat, with, "demo/a"), with);
         assert_eq!(
             next(&polecat, "do that", "demo/a"),
-            "do that (`kubectl gt polecat retry demo/a`)"
+            "do that: `kubectl gt polecat retry demo/a`"
         );
+    }
+
+    /// A polecat whose attempt failed for this reason.
+    fn failed(reason: &str) -> Polecat {
+        let mut polecat = polecat("Stuck", reason, false);
+        polecat.status.attempts = vec![crate::view::Attempt {
+            reason: reason.to_owned(),
+            ..Default::default()
+        }];
+        polecat
+    }
+
+    #[test]
+    fn one_that_was_refused_before_an_attempt_goes_on_without_a_retry() {
+        let refused = polecat("Stuck", "SpecIncomplete", false);
+        let words = next(&refused, "set the field", "demo/a");
+        assert_eq!(words, "set the field; the polecat then goes on by itself");
+        let both = next(
+            &failed("RepositoryNotFound"),
+            "a parked pod goes on by itself, a stuck one wants a retry",
+            "demo/a",
+        );
+        assert!(
+            both.ends_with("wants a retry: `kubectl gt polecat retry demo/a`"),
+            "{both}"
+        );
+        let once = ended_at(&polecat("Stuck", "EndpointNotAllowed", false), "demo/a").to_string();
+        assert!(!once.contains("polecat retry"), "{once}");
+        assert_eq!(once.matches("by itself").count(), 1, "{once}");
     }
 
     #[test]
     fn a_stuck_polecat_is_told_with_reason_and_remedy() {
-        let words = ended_at(&polecat("Stuck", "OutOfMemory", false), "demo/a -n town").to_string();
+        let words = ended_at(&failed("OutOfMemory"), "demo/a -n town").to_string();
         for part in [
             "demo/a",
             "Stuck",

@@ -101,7 +101,7 @@ fn log_in(shell: &Shell, keys: &Keys) {
         json!({"claudeAiOauth": {"accessToken": keys.model, "expiresAt": 4_102_444_800_000_u64}});
     shell.write(".claude/.credentials.json", credentials.to_string());
     shell.write(".claude/settings.json", "{}");
-    shell.write(".ssh/id_ed25519", &keys.ssh);
+    shell.write(".ssh/deploy-key", &keys.ssh);
 }
 
 /// The command that `sling` says is missing.
@@ -135,7 +135,7 @@ async fn quick_start(shell: &Shell, world: &World) {
     let remedy = remedy(&slung.stderr);
     assert_eq!(
         remedy,
-        "kubectl gt auth git --rig my-project --key ~/.ssh/id_ed25519 -n gastown-system"
+        "kubectl gt auth git --rig my-project --key ~/.ssh/deploy-key -n gastown-system"
     );
     let _ = shell
         .run_in_terminal(&remedy, "n\n")

@@ -31,7 +31,7 @@ enum Command {
     Fuzz(task::fuzz::Args),
     /// Install the kubectl plugin, its completion and its manual, where kubectl and man find them.
     Install(task::install::Args),
-    /// Put the chart of this checkout onto the cluster of the current context.
+    /// For work on the project: put the chart of this checkout, with its definitions, onto the current context's cluster.
     Deploy(task::apply::Args),
     /// Pack the plugin for krew, with a manifest of real checksums.
     Krew(task::krew::Args),

@@ -30,7 +30,7 @@ use crate::timing::Timing;
     printcolumn(name = "Rig", type_ = "string", json_path = ".spec.rig"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
-    printcolumn(name = "Bead", type_ = "string", json_path = ".status.assignedBead"),
+    printcolumn(name = "Bead", type_ = "string", json_path = ".spec.beadID"),
     printcolumn(name = "Branch", type_ = "string", json_path = ".status.branch"),
     printcolumn(name = "Cost", type_ = "string", json_path = ".status.cost"),
     printcolumn(name = "Pod", type_ = "string", json_path = ".status.podName", priority = 1),

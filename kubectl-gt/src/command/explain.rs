@@ -1,6 +1,7 @@
 //! `kubectl gt explain`.
 
 use clap_complete::ArgValueCompleter;
+use gastown_api::condition::MEANINGS;
 use gastown_api::kinds::reasons;
 use gastown_api::reason::AnyReason;
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use crate::session::Session;
 /// Flags of `explain`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The reason, as status, conditions and events show it; without one, list all.
+    /// The reason, as status, conditions and events show it, or a condition; without one, list all reasons.
     #[arg(value_name = "REASON", add = ArgValueCompleter::new(complete::reasons))]
     reason: Option<String>,
     #[command(flatten)]
@@ -39,6 +40,17 @@ impl Args {
             }
             return Ok(printer.end()?);
         };
+        if let Some((type_, meaning)) = condition(asked) {
+            let value = json!({"condition": type_, "meaning": meaning});
+            return Ok(session.out.object(format, &value, type_, |out, _| {
+                let mut detail = Detail::default();
+                detail.field("Condition", type_).field("Meaning", meaning).field(
+                    "To do",
+                    "read its reason and message: `kubectl gt polecat describe`",
+                );
+                detail.print(out)
+            })?);
+        }
         let reason = find(asked)?;
         Ok(session
             .out
@@ -52,6 +64,13 @@ impl Args {
                 detail.print(out)
             })?)
     }
+}
+
+/// The condition of that name, unless a reason has the same name.
+fn condition(asked: &str) -> Option<(&'static str, &'static str)> {
+    let is_asked = |name: &str| name.eq_ignore_ascii_case(asked);
+    let mut conditions = MEANINGS.into_iter();
+    conditions.find(|(type_, _)| is_asked(type_) && !reasons().any(|reason| is_asked(reason.name)))
 }
 
 fn value(reason: AnyReason) -> Value {
@@ -82,6 +101,13 @@ mod tests {
     use gastown_api::reason::Reason;
 
     use super::*;
+
+    #[test]
+    fn a_condition_is_explained_unless_a_reason_has_its_name() {
+        assert_eq!(condition("workmaybelost").unwrap().0, "WorkMayBeLost");
+        assert_eq!(condition("Delivered"), None, "a reason");
+        assert_eq!(condition("nonsense"), None);
+    }
 
     #[test]
     fn a_reason_is_found_in_any_case_and_a_part_of_one_gives_a_hint() {

@@ -213,7 +213,8 @@ impl Town {
         let micros = polecat.status.cost_micros.unwrap_or_default();
         let is_queued = polecat.queued().is_some();
         let state = if is_queued { QUEUED } else { polecat.phase() };
-        let is_starting = state == "Working" && !polecat.status.pod_active;
+        let is_parked = polecat.parked().is_some();
+        let is_starting = state == "Working" && !polecat.status.pod_active && !is_parked;
         for counts in [&mut rig.counts, &mut self.counts] {
             counts.add(state, is_starting);
         }

@@ -198,7 +198,7 @@ fn refusal(held: &Held, runs: bool) -> Option<String> {
         format!("{counts}; end and delete them with `kubectl gt uninstall --end`, while it runs")
     } else {
         format!(
-            "{counts}, and none runs; start it and repeat, or let them go with `kubectl gt uninstall --orphan`"
+            "{counts}, and no operator runs; start one and repeat, or let them go with `kubectl gt uninstall --orphan`"
         )
     })
 }

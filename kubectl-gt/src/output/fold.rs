@@ -91,8 +91,8 @@ mod tests {
     fn a_command_is_never_broken_however_narrow_the_terminal_is() {
         for (line, command) in [
             (
-                "    → create it: kubectl gt auth git --rig demo --key ~/.ssh/id_ed25519 -n gastown-system",
-                "kubectl gt auth git --rig demo --key ~/.ssh/id_ed25519 -n gastown-system",
+                "    → create it: kubectl gt auth git --rig demo --key ~/.ssh/deploy-key -n gastown-system",
+                "kubectl gt auth git --rig demo --key ~/.ssh/deploy-key -n gastown-system",
             ),
             (
                 "it goes on: `kubectl gt polecat status demo/furiosa -n town` shows it, --timeout waits longer",

@@ -185,6 +185,10 @@ fn is_folder(folder: &Path) -> Result<&Path, CommandError> {
             "{:?} is no folder; pass --claude-dir FOLDER",
             path()
         ))),
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => Err(CommandError::Invalid(format!(
+            "{:?} does not exist, so there is no login of Claude Code; log in with `claude`, or pass --api-key-from-env ANTHROPIC_API_KEY, --oauth-token-from-env VARIABLE, or --claude-dir FOLDER",
+            path()
+        ))),
         Err(source) => Err(CommandError::ReadFile { path: path(), source }),
     }
 }

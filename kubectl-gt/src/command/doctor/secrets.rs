@@ -1,5 +1,7 @@
 //! Checks that the secrets that polecats need exist and are usable.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::findings::Findings;
@@ -44,7 +46,11 @@ pub async fn check(
             }
         }
         Ok(None) => {
-            let missing = format!("{name:?} does not exist in namespace {:?}", cluster.namespace());
+            let mut missing = format!("{name:?} does not exist in namespace {:?}", cluster.namespace());
+            // `-n` was forgotten, more likely than to make it here, too.
+            if let Some(there) = cluster.namespaces_with(Resource::SECRETS, name).await.first() {
+                let _ = write!(missing, "; namespace {there:?} has one: repeat with -n {there}");
+            }
             if vital {
                 findings.bad(what, &missing, &remedy);
             } else {

@@ -84,9 +84,10 @@ impl Args {
 }
 
 /// A pod keeps the settings that it began with: for others, such as another endpoint, it has to be stopped and started.
+/// One that was refused before an attempt goes on by itself, so it may be at work by the time that someone types this.
 fn nothing_to_retry(address: &str, phase: &str, typed: &str) -> String {
     format!(
-        "polecat {address:?} is {phase} and has nothing to retry; `kubectl gt polecat logs {typed} -f` shows what it does; if you changed its endpoint or other settings of the chart or its rig: `kubectl gt polecat idle {typed}`, then `kubectl gt polecat resume {typed}`"
+        "polecat {address:?} is {phase} and has nothing to retry; `kubectl gt polecat logs {typed} -f` shows what it does; only if its pod began with old settings (of the chart or its rig) stop it and begin anew: `kubectl gt polecat idle {typed}`, then `kubectl gt polecat resume {typed}`"
     )
 }
 

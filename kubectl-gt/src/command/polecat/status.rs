@@ -41,6 +41,14 @@ impl Args {
     }
 }
 
+/// The state that it is to come to; of one that has ended for good, nothing is wanted any more.
+fn wanted(polecat: &Polecat) -> &str {
+    match polecat.phase() {
+        "Done" | "Terminated" => "",
+        _ => &polecat.spec.desired_state,
+    }
+}
+
 /// What a person wants to know first.
 pub fn detail(polecat: &Polecat, now: Timestamp) -> Detail {
     let (status, spec) = (&polecat.status, &polecat.spec);
@@ -49,7 +57,7 @@ pub fn detail(polecat: &Polecat, now: Timestamp) -> Detail {
         .field("Name", &polecat.metadata.name)
         .field("Rig", &spec.rig)
         .field("Phase", polecat.phase())
-        .field("Wanted", &spec.desired_state)
+        .field("Wanted", wanted(polecat))
         .field("Reason", polecat.reason());
     let message = facts(polecat.reason(), polecat.message());
     for (at, line) in message.lines().enumerate() {

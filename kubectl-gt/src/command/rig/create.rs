@@ -247,7 +247,7 @@ mod tests {
         };
         let lines = [
             "next:",
-            "  kubectl gt auth git --rig demo --key ~/.ssh/id_ed25519 -n town",
+            "  kubectl gt auth git --rig demo --key ~/.ssh/deploy-key -n town",
             "  kubectl gt auth sync -n town",
             "  kubectl gt sling BEAD demo -n town",
         ];

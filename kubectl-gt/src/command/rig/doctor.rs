@@ -127,7 +127,7 @@ async fn polecats(cluster: &Cluster, rig: &Rig, findings: &mut Findings) -> Resu
     }
     for polecat in stuck.iter().take(10) {
         let what = format!("{} is Stuck: {}", polecat.metadata.name, polecat.reason());
-        findings.careful(
+        findings.bad(
             "polecats",
             &what,
             remedy(polecat.reason()).unwrap_or("read `kubectl gt polecat describe`"),
@@ -135,7 +135,7 @@ async fn polecats(cluster: &Cluster, rig: &Rig, findings: &mut Findings) -> Resu
     }
     if stuck.len() > 10 {
         let what = format!("{} more are Stuck", stuck.len() - 10);
-        findings.careful(
+        findings.bad(
             "polecats",
             &what,
             &format!("list them: kubectl gt polecat list {}", rig.metadata.name),
