@@ -32,7 +32,7 @@ mod stuck;
 mod task;
 mod trees;
 mod without_grace;
-// These run alone: a whole run has a second cluster for them (`ALONE` in xtask/src/task/test/plan.rs).
+// These run alone, on a second cluster in a whole run (`SECOND` in xtask/src/task/test/plan.rs).
 mod town_from_nothing;
 mod undisturbed;
 mod upheaval;

@@ -45,18 +45,18 @@ pub enum Site {
     /// The one that people use, the demo, and most tests.
     Shared,
     /// A second one of a test run, for tests that need a cluster for themselves.
-    Alone,
+    Second,
 }
 
 impl Site {
     /// Every site.
-    pub const ALL: [Self; 2] = [Self::Shared, Self::Alone];
+    pub const ALL: [Self; 2] = [Self::Shared, Self::Second];
 
     /// Its folder, relative to the checkout.
     fn relative(self) -> PathBuf {
         match self {
             Self::Shared => PathBuf::from(FOLDER),
-            Self::Alone => Path::new(FOLDER).join("alone"),
+            Self::Second => Path::new(FOLDER).join("second"),
         }
     }
 
@@ -85,7 +85,7 @@ impl Site {
         let key = tools::key(&[workspace::root().to_string_lossy().as_bytes()]);
         let suffix = match self {
             Self::Shared => "",
-            Self::Alone => "-alone",
+            Self::Second => "-second",
         };
         format!("{CLUSTER_PREFIX}{}{suffix}", &key[..8])
     }
@@ -146,7 +146,7 @@ mod tests {
         let name = Site::Shared.cluster_name();
         assert!(name.starts_with("gastown-") && name.len() == 16, "{name}");
         assert_eq!(name, Site::Shared.cluster_name());
-        assert_eq!(Site::Alone.cluster_name(), format!("{name}-alone"));
+        assert_eq!(Site::Second.cluster_name(), format!("{name}-second"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::state::{self, Site, State};
 pub fn show() -> Result<()> {
     println!("engine   {}", engine()?);
     println!("cluster  {}", cluster(Site::Shared)?);
-    println!("second   {}", cluster(Site::Alone)?);
+    println!("second   {}", cluster(Site::Second)?);
     println!("api      {}", api()?);
     Ok(())
 }
