@@ -63,3 +63,33 @@ pub async fn check(
         Err(error) => findings.unknown(what, &error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::testing::{answering, refusal};
+
+    #[tokio::test]
+    async fn another_namespace_that_has_the_secret_is_named() {
+        let cluster = answering(|request| {
+            if request.uri().path().contains("/namespaces/") {
+                return refusal(404, "NotFound", "git-creds");
+            }
+            let row = json!({"cells": [], "object": {"metadata": {"namespace": "gastown-system"}}});
+            (200, json!({"columnDefinitions": [], "rows": [row]}))
+        });
+        let needed = Needed {
+            what: "git secret",
+            name: "git-creds",
+            vital: true,
+            good: "fits",
+            remedy: String::new(),
+        };
+        let mut findings = Findings::default();
+        check(&cluster, needed, |_| Vec::new(), &mut findings).await;
+        let words = findings.words().join("\n");
+        assert!(words.contains("repeat with -n gastown-system"), "{words}");
+    }
+}
