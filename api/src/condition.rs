@@ -4,61 +4,42 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::reason::AnyReason;
 
-/// The object is as its spec wants it, or on its way without trouble.
-pub const READY: &str = "Ready";
-/// A pod of the polecat is at work.
-pub const WORKING: &str = "Working";
-/// The object is changing.
-pub const PROGRESSING: &str = "Progressing";
-/// The polecat's result is there to be used.
-pub const AVAILABLE: &str = "Available";
-/// Something needs a person.
-pub const DEGRADED: &str = "Degraded";
-/// The work is on the remote branch; stays True after termination.
-pub const DELIVERED: &str = "Delivered";
-/// The pod waits; its message says for what and until when.
-pub const PARKED: &str = "Parked";
-/// It waits for others to end; the reason says whose limit that is.
-pub const QUEUED: &str = "Queued";
-/// Whether the Rig exists; False is no error.
-pub const RIG_FOUND: &str = "RigFound";
-/// The message lists the fields that have no effect.
-pub const FIELDS_IGNORED: &str = "FieldsIgnored";
-/// The work tree could not be saved while the agent works; the message says why.
-pub const CHECKPOINTS_FAILING: &str = "CheckpointsFailing";
-/// The pod ended without time to save; the message says what may be lost.
-pub const WORK_MAY_BE_LOST: &str = "WorkMayBeLost";
+/// The constants of the types, and what each means: its documentation is what `kubectl gt explain` says.
+macro_rules! conditions {
+    ($(#[doc = $meaning:literal] $name:ident => $type_:literal,)+) => {
+        $(#[doc = $meaning] pub const $name: &str = $type_;)+
 
-/// Each type, with what it means.
-pub const MEANINGS: [(&str, &str); 12] = [
-    (
-        READY,
-        "The object is as its spec wants it, or on its way without trouble",
-    ),
-    (WORKING, "A pod of the polecat is at work"),
-    (PROGRESSING, "The object is changing"),
-    (AVAILABLE, "The polecat's result is there to be used"),
-    (DEGRADED, "Something needs a person"),
-    (
-        DELIVERED,
-        "The work is on the remote branch; stays True after termination",
-    ),
-    (PARKED, "The pod waits; its message says for what and until when"),
-    (
-        QUEUED,
-        "It waits for others to end; the reason says whose limit that is",
-    ),
-    (RIG_FOUND, "Whether the Rig exists; False is no error"),
-    (FIELDS_IGNORED, "The message lists the fields that have no effect"),
-    (
-        CHECKPOINTS_FAILING,
-        "The work tree could not be saved while the agent works; the message says why",
-    ),
-    (
-        WORK_MAY_BE_LOST,
-        "The pod ended without time to save; the message says what may be lost",
-    ),
-];
+        /// Each type, with what it means.
+        pub const MEANINGS: &[(&str, &str)] = &[$(($name, $meaning.trim_ascii()),)+];
+    };
+}
+
+conditions! {
+    /// The object is as its spec wants it, or on its way without trouble.
+    READY => "Ready",
+    /// A pod of the polecat is at work.
+    WORKING => "Working",
+    /// The object is changing.
+    PROGRESSING => "Progressing",
+    /// The polecat's result is there to be used.
+    AVAILABLE => "Available",
+    /// Something needs a person.
+    DEGRADED => "Degraded",
+    /// The work is on the remote branch; stays True after termination.
+    DELIVERED => "Delivered",
+    /// The pod waits; its message says for what and until when.
+    PARKED => "Parked",
+    /// It waits for others to end; the reason says whose limit that is.
+    QUEUED => "Queued",
+    /// Whether the Rig exists; False is no error.
+    RIG_FOUND => "RigFound",
+    /// The message lists the fields that have no effect.
+    FIELDS_IGNORED => "FieldsIgnored",
+    /// The work tree could not be saved while the agent works; the message says why.
+    CHECKPOINTS_FAILING => "CheckpointsFailing",
+    /// The pod ended without time to save; the message says what may be lost.
+    WORK_MAY_BE_LOST => "WorkMayBeLost",
+}
 
 /// A condition to set: its transition time is decided by [`merge`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The kubectl plugin of gastown-operator: `kubectl gt …`.
 //!
-//! Standard output is data, standard error is for the user's eyes. Every error says what to do next, and its exit code says what
-//! kind it is ([`exit::Exit`]). A new command is a new file in `command/<noun>/`.
+//! Standard output is data, standard error is for the user's eyes. Every error says what to do next, and its exit code
+//! says what kind it is ([`exit::Exit`]). A new command is a new file in `command/<noun>/`.
 
 mod age;
 mod cli;

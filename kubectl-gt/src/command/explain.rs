@@ -69,7 +69,7 @@ impl Args {
 /// The condition of that name, unless a reason has the same name.
 fn condition(asked: &str) -> Option<(&'static str, &'static str)> {
     let is_asked = |name: &str| name.eq_ignore_ascii_case(asked);
-    let mut conditions = MEANINGS.into_iter();
+    let mut conditions = MEANINGS.iter().copied();
     conditions.find(|(type_, _)| is_asked(type_) && !reasons().any(|reason| is_asked(reason.name)))
 }
 
